@@ -1,0 +1,1 @@
+"""What happened: the canonical CRM events, their codec and their JSON Schemas."""

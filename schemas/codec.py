@@ -1,0 +1,130 @@
+"""Bytes to events, a batch at a time, and back.
+
+One pydantic call validates a whole batch; when a member is bad the batch is validated one by one, so that the
+good ones pass and each bad one gets its own reason.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.events import Event, EventBase
+
+MAX_EVENT_BYTES = 262_144
+"""Larger messages are refused unread: an event is a few hundred bytes."""
+
+_ONE: TypeAdapter[EventBase] = TypeAdapter(Event)
+_MANY: TypeAdapter[list[EventBase]] = TypeAdapter(list[Event])
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_DETAIL_CHARACTERS = 500
+
+
+class Reason(enum.StrEnum):
+    """Why a record could not become part of the result. The values are label values and header values."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    NOT_AN_OBJECT = "not_an_object"
+    UNKNOWN_EVENT = "unknown_event"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    INVALID = "invalid"
+    FUTURE = "future"
+    UNKNOWN_CURRENCY = "unknown_currency"
+    ENTITY_FULL = "entity_full"
+    PROCESSING_FAILED = "processing_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that is not an event: the reason as a label, the detail for a person."""
+
+    reason: Reason
+    detail: str
+
+
+def decode_batch(payloads: Sequence[bytes | None]) -> list[EventBase | Rejection]:
+    """Decode payloads; the result has the same length and order as the input.
+
+    Each payload is first checked to be one whole JSON object, so joining them cannot change where one ends:
+    a payload such as ``{...},{...}`` or two halves of an object never become events.
+    """
+    results: list[EventBase | Rejection | None] = [_unreadable(payload) for payload in payloads]
+    readable = [i for i, rejection in enumerate(results) if rejection is None]
+    events = _validate_many([payloads[i] for i in readable])  # type: ignore[misc]
+    for i, event in zip(readable, events, strict=True):
+        results[i] = event
+    return results  # type: ignore[return-value]
+
+
+def decode(payload: bytes | None) -> EventBase | Rejection:
+    """Decode one payload."""
+    return _unreadable(payload) or _validate(payload)  # type: ignore[arg-type]
+
+
+def validate(fields: dict[str, Any]) -> EventBase | Rejection:
+    """Validate an event given as Python values, as `convert` and `publish` have it."""
+    return decode(msgspec.json.encode(fields))
+
+
+def encode(event: EventBase) -> bytes:
+    """The event as compact JSON, without absent fields."""
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def _unreadable(payload: bytes | None) -> Rejection | None:
+    if not payload:
+        return Rejection(Reason.EMPTY, "the message has no value")
+    if len(payload) > MAX_EVENT_BYTES:
+        return Rejection(Reason.TOO_LARGE, f"{len(payload)} bytes; the limit is {MAX_EVENT_BYTES}")
+    try:
+        _OBJECT.decode(payload)
+    except msgspec.ValidationError as error:
+        return Rejection(Reason.NOT_AN_OBJECT, _short(str(error)))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return Rejection(Reason.NOT_JSON, _short(str(error)))
+    return None
+
+
+def _validate_many(payloads: list[bytes]) -> list[EventBase | Rejection]:
+    try:
+        events = _MANY.validate_json(b"[" + b",".join(payloads) + b"]")
+    except ValidationError:
+        return [_validate(payload) for payload in payloads]
+    if len(events) != len(payloads):
+        return [_validate(payload) for payload in payloads]
+    return list(events)
+
+
+def _validate(payload: bytes) -> EventBase | Rejection:
+    try:
+        return _ONE.validate_json(payload)
+    except ValidationError as error:
+        return _explain(error)
+
+
+def _explain(error: ValidationError) -> Rejection:
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    first = details[0]
+    if first["type"].startswith("union_tag"):
+        return Rejection(Reason.UNKNOWN_EVENT, _short(first["msg"]))
+    if first["type"] == "json_invalid":
+        return Rejection(Reason.NOT_JSON, _short(first["msg"]))
+    reason = Reason.INVALID
+    if any("schema_version" in d["loc"] for d in details):
+        reason = Reason.UNSUPPORTED_VERSION
+    return Rejection(reason, _short("; ".join(f"{_path(d['loc'])}: {d['msg']}" for d in details)))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location[1:]) or str(location[0] if location else "event")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _DETAIL_CHARACTERS else text[: _DETAIL_CHARACTERS - 1] + "…"
