@@ -1,0 +1,109 @@
+# salesgauge: what a newcomer, a contributor and CI type. `make help` lists it.
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-print-directory --warn-undefined-variables
+
+VENV := .venv
+BIN  := $(VENV)/bin
+
+# Arguments handed on: make demo DEMO_ARGS='--for 30', make test PYTEST_ARGS='-k codec'
+DEMO_ARGS   ?=
+PYTEST_ARGS ?=
+BENCH_ARGS  ?=
+PYTHON      ?=
+
+CODE = $(wildcard schemas metrics streams grafana tests tools benchmarks)
+
+##@ Use
+.PHONY: demo
+demo: $(VENV)/.runtime ## See it live: embedded broker, simulated CRM, worker, exporter, board (DEMO_ARGS='--for 60')
+	@$(BIN)/salesgauge demo $(DEMO_ARGS)
+
+.PHONY: setup
+setup: $(VENV)/.dev ## Make .venv from the lock files, with the command .venv/bin/salesgauge and the developer's tools
+	@echo "setup: ready: $(BIN)/salesgauge"
+
+##@ Develop
+.PHONY: test
+test: $(VENV)/.dev ## Run the tests; brings Kafka, Prometheus, Alertmanager, Chromium first (PYTEST_ARGS='-k codec -x')
+	@tools/fetch.sh
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: quick
+quick: $(VENV)/.dev ## Run only the tests that need no broker and no other program
+	@$(BIN)/python -m pytest -m "not integration and not e2e and not kafka and not nightly" $(PYTEST_ARGS)
+
+.PHONY: nightly
+nightly: $(VENV)/.dev ## Run the long tests (hundreds of fault rounds)
+	@tools/fetch.sh
+	@$(BIN)/python -m pytest -m nightly $(PYTEST_ARGS)
+
+.PHONY: check
+check: lint types imports generated ## Check everything that needs no test run
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Lint, and check the format of the code (ruff)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+.PHONY: format
+format: $(VENV)/.dev ## Format the code and repair what ruff can repair
+	@$(BIN)/ruff check --fix --exit-zero --quiet $(CODE)
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check $(CODE)
+
+.PHONY: types
+types: $(VENV)/.dev ## Check types (mypy, strict)
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: $(VENV)/.dev ## Check the import contracts: streams -> metrics -> schemas
+	@$(BIN)/lint-imports
+
+.PHONY: generated
+generated: $(VENV)/.dev ## Check that generated files (dashboards, rules, schemas, reference) are current
+	@$(BIN)/salesgauge generate --check
+
+.PHONY: audit
+audit: $(VENV)/.dev ## Check the lock files: complete, pinned, hashed, installed as locked, no conflicts
+	@$(BIN)/python tools/audit.py
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure (benchmarks/; BENCH_ARGS)
+	@tools/fetch.sh kafka
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+##@ Maintain
+.PHONY: lock
+lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml (LOCK_ARGS='--upgrade-package NAME' or '--upgrade')
+	@$(lock_command) --extra build --extra demo -o requirements.lock
+	@$(lock_command) --all-extras -c requirements.lock -o requirements-dev.lock
+	@echo "lock: requirements.lock, requirements-dev.lock"
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build results
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- how ---------------------------------------------------------------------------------------------------------------
+
+LOCK_ARGS    ?=
+lock_command  = env -u UV_INDEX_URL -u UV_DEFAULT_INDEX $(BIN)/uv pip compile pyproject.toml --quiet --universal \
+  --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+
+# Two stamps: the demo needs the runtime's packages alone; developers get theirs on top.
+$(VENV)/.runtime: requirements.lock pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock requirements.lock pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements-dev.lock
+	@touch $(VENV)/.runtime $@
