@@ -1,0 +1,132 @@
+"""Fixtures for the whole suite: brokers, real data, and the account of what was skipped for missing parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+import pytest
+
+from tests.support.kafka import ApacheKafka, why_not
+from tests.support.missing import PREFIX, missing
+from tests.support.shared import require_shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+
+class HasBootstrap(Protocol):
+    """Both kinds of broker, the embedded one and Apache Kafka."""
+
+    @property
+    def bootstrap(self) -> str:
+        """Host and port, as clients take it."""
+
+
+@dataclass(frozen=True)
+class Broker:
+    """The broker a test runs on. Its topics are shared with other tests: take names from `topic`."""
+
+    kind: str
+    bootstrap: str
+    cluster: Any = field(repr=False)
+
+    def topic(self, stem: str) -> str:
+        """A topic name that no other test has."""
+        return f"{stem}-{uuid4().hex[:8]}"
+
+
+# --- brokers
+
+
+@pytest.fixture(scope="session")
+def embedded_kafka() -> Iterator[HasBootstrap]:
+    """The broker in this process's care that `salesgauge demo` uses."""
+    embedded = pytest.importorskip("streams.embedded", reason=f"{PREFIX}streams.embedded (not written yet)")
+    try:
+        with embedded.EmbeddedBroker() as broker:
+            yield broker
+    except (ImportError, FileNotFoundError) as absent:
+        missing(f"the embedded broker: {absent}", "pip install 'salesgauge[demo]'")
+
+
+@pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[ApacheKafka]:
+    """One Apache Kafka broker for the whole run. Tests that break brokers start their own."""
+    _require_kafka()
+    with ApacheKafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[Callable[..., ApacheKafka]]:
+    """Start Apache Kafka clusters for one test: `own_kafka(brokers=3, settings={...})`. They end with it."""
+    _require_kafka()
+    clusters: list[ApacheKafka] = []
+
+    def start(**options: Any) -> ApacheKafka:
+        cluster = ApacheKafka(**options)
+        clusters.append(cluster)
+        return cluster.start()
+
+    yield start
+    for cluster in clusters:
+        cluster.close()
+
+
+@pytest.fixture(
+    scope="session",
+    params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)],
+    ids=lambda kind: kind,
+)
+def broker(request: pytest.FixtureRequest) -> Broker:
+    """The test runs once on the embedded broker and once on Apache Kafka."""
+    cluster = request.getfixturevalue("embedded_kafka" if request.param == "embedded" else "apache_kafka")
+    return Broker(kind=request.param, bootstrap=cluster.bootstrap, cluster=cluster)
+
+
+def _require_kafka() -> None:
+    reason = why_not()
+    if reason is not None:
+        missing(reason, "tools/fetch.sh kafka")
+
+
+# --- real data
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real exports; skips with a reason where it is absent."""
+    return require_shared()
+
+
+# --- what the run says
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """A failed test shows the end of the logs of the brokers it used."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            cluster = value.cluster if isinstance(value, Broker) else value
+            if isinstance(cluster, ApacheKafka):
+                report.sections.append((f"log of {name}", cluster.tail()))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Count what was skipped because a part is missing, by part."""
+    skipped = [report.longrepr for report in terminalreporter.getreports("skipped")]
+    reasons = Counter(
+        where[2].removeprefix("Skipped: ").removeprefix(PREFIX)
+        for where in skipped
+        if isinstance(where, tuple) and PREFIX in where[2]
+    )
+    if reasons:
+        terminalreporter.section("skipped for missing parts", yellow=True)
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count:5d}  {reason}")
