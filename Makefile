@@ -60,7 +60,7 @@ types: $(VENV)/.dev ## Check types (mypy, strict)
 
 .PHONY: imports
 imports: $(VENV)/.dev ## Check the import contracts: streams -> metrics -> schemas
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 .PHONY: generated
 generated: $(VENV)/.dev ## Check that generated files (dashboards, rules, schemas, reference) are current
