@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from tests.support.kafka import ApacheKafka, why_not
-from tests.support.missing import PREFIX, missing
+from tests.support.missing import PREFIX, in_ci, missing
 from tests.support.shared import require_shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+
+# No deadline per example: the machines are shared and small. Failures print what reproduces them.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, print_blob=True)
+settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=2000)
+settings.load_profile("ci" if in_ci() else "default")
+
+COSTS = ("integration", "e2e", "nightly")
 
 
 class HasBootstrap(Protocol):
@@ -45,12 +55,12 @@ class Broker:
 @pytest.fixture(scope="session")
 def embedded_kafka() -> Iterator[HasBootstrap]:
     """The broker in this process's care that `salesgauge demo` uses."""
-    embedded = pytest.importorskip("streams.embedded", reason=f"{PREFIX}streams.embedded (not written yet)")
     try:
-        with embedded.EmbeddedBroker() as broker:
-            yield broker
-    except (ImportError, FileNotFoundError) as absent:
-        missing(f"the embedded broker: {absent}", "pip install 'salesgauge[demo]'")
+        from streams.embedded import EmbeddedBroker
+    except ImportError as absent:
+        missing(f"the embedded broker: {absent}", "make setup")
+    with EmbeddedBroker() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -103,7 +113,16 @@ def shared_data() -> Path:
     return require_shared()
 
 
-# --- what the run says
+# --- what the run does and says
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cheap tests first, whole systems last; the order stays otherwise."""
+
+    def cost(item: pytest.Item) -> int:
+        return max((rank for rank, name in enumerate(COSTS, 1) if item.get_closest_marker(name)), default=0)
+
+    items.sort(key=cost)
 
 
 @pytest.hookimpl(wrapper=True)
