@@ -45,8 +45,7 @@ check: lint types imports generated ## Check everything that needs no test run
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Lint, and check the format of the code (ruff)
-	@$(BIN)/ruff check $(CODE)
-	@$(BIN)/ruff format --check $(CODE)
+	@status=0; $(BIN)/ruff check $(CODE) || status=1; $(BIN)/ruff format --check $(CODE) || status=1; exit $$status
 
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and repair what ruff can repair

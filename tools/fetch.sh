@@ -20,6 +20,15 @@ missing=()
 say() { printf 'fetch: %s\n' "$*"; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+quietly() {  # command...: its output is shown only if it fails
+  local log status=0
+  log="$(mktemp)"
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if [[ $status -ne 0 ]]; then tail -n 20 "$log"; fi
+  rm -f "$log"
+  return "$status"
+}
+
 first_of() {  # the first of these programs that exists
   local name
   for name in "$@"; do
@@ -46,21 +55,14 @@ apt_install() {  # packages
     return 1
   fi
   say "installing $* (Debian packages)"
-  local options=(-q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3) log
-  log="$(mktemp)"
+  local options=(-q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
   if [[ "$apt_updated" = no ]]; then
-    apt-get -q update >"$log" 2>&1 || { tail -n 5 "$log"; rm -f "$log"; return 1; }
+    quietly apt-get "${options[@]}" update || return 1
     apt_updated=yes
   fi
   # RUNLEVEL=1: the packages' own services are not started; the tests start theirs.
-  if RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install --no-install-recommends "$@" \
-    >"$log" 2>&1 </dev/null; then
-    rm -f "$log"
-  else
-    tail -n 20 "$log"
-    rm -f "$log"
-    return 1
-  fi
+  quietly env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    apt-get "${options[@]}" install --no-install-recommends "$@"
 }
 
 fetch_prometheus() { apt_install prometheus; }
@@ -73,12 +75,12 @@ fetch_kafka() {
   if [[ ${#packages[@]} -gt 0 ]]; then apt_install "${packages[@]}" || return 1; fi
   say "copying Apache Kafka's jars to $cache (Maven)"
   mkdir -p .cache
-  local fresh
+  local fresh options=(--batch-mode --quiet --strict-checksums --no-transfer-progress -Dstyle.color=never)
   fresh="$(mktemp -d .cache/kafka.XXXXXX)"
-  if mvn --batch-mode --quiet --strict-checksums -Dstyle.color=never --no-transfer-progress -f "$pom" dependency:copy-dependencies \
-    -DincludeScope=runtime -DoutputDirectory="$PWD/$fresh" </dev/null; then
+  chmod 755 "$fresh"
+  if quietly mvn "${options[@]}" -f "$pom" dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$PWD/$fresh"; then
     cp "$pom" "$fresh/pom.xml"
-    chmod 755 "$fresh"
     rm -rf "$cache"
     mv "$fresh" "$cache"
   else
