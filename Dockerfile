@@ -4,8 +4,9 @@
 #   docker build -t salesgauge .
 #   docker run --rm salesgauge demo --for 30
 
-ARG PYTHON=3.11-slim
+ARG PYTHON=3.11
 
+# The full image has a compiler: faust-streaming has no wheel for Linux on arm64 and is built from its source there.
 FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -19,7 +20,7 @@ ENV PATH=/opt/salesgauge/bin:$PATH
 
 # The packages change seldom: their layer stays in the cache while the code changes.
 COPY requirements.lock ./
-RUN pip install --require-hashes --no-deps --only-binary :all: -r requirements.lock
+RUN pip install --require-hashes --no-deps --prefer-binary -r requirements.lock
 
 COPY pyproject.toml README.md ./
 COPY schemas ./schemas
@@ -35,7 +36,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && salesgauge --help >/dev/null
 
 
-FROM python:${PYTHON}
+FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="salesgauge" \
       org.opencontainers.image.description="CRM events in Kafka become live sales KPIs in Prometheus and Grafana"
 

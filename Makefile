@@ -95,7 +95,7 @@ help: ## Show this help
 # --- how ---------------------------------------------------------------------------------------------------------------
 
 LOCK_ARGS    ?=
-lock_command  = env -u UV_INDEX_URL -u UV_DEFAULT_INDEX $(BIN)/uv pip compile pyproject.toml --quiet --universal \
+lock_command  = $(BIN)/uv pip compile pyproject.toml --quiet --universal --system-certs \
   --python-version 3.11 --generate-hashes --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 
 # Two stamps: the demo needs the runtime's packages alone; developers get theirs on top.

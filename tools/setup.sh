@@ -56,7 +56,7 @@ usable || make_venv
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
 say "installing $(grep -c '^[A-Za-z0-9]' "$lock") pinned packages from $lock, hashes checked (the first time takes a minute)"
 "${pip[@]}" install --quiet --require-hashes --no-deps -r "$lock" ||
-  fail "installing $lock failed, see above. The lock files hold wheels for Linux and macOS on Python 3.11 and newer."
+  fail "installing $lock failed, see above. There are wheels for Linux (x86_64) and macOS; elsewhere pip needs a C compiler."
 
 # Without isolation the build uses the locked hatchling and asks the index for nothing.
 say "installing salesgauge, editable"
