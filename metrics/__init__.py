@@ -1,0 +1,1 @@
+"""What events mean: entities, measures, panes, windows and the KPI catalogue. Pure: no clock, no Kafka."""

@@ -1,0 +1,28 @@
+"""The KPI catalogue: the 38 KPIs by role and the 12 of the starter template.
+
+To add a KPI, add an entry to one of these modules and run ``salesgauge generate``; docs/adding-a-kpi.md walks through it.
+"""
+
+from __future__ import annotations
+
+from metrics.catalogue import (
+    account_manager,
+    business_development,
+    marketing,
+    sales_development,
+    sales_manager,
+    starter,
+)
+from metrics.kpi import Catalogue
+
+CATALOGUE = Catalogue(
+    (
+        *sales_manager.KPIS,
+        *business_development.KPIS,
+        *account_manager.KPIS,
+        *sales_development.KPIS,
+        *marketing.KPIS,
+        *starter.KPIS,
+    )
+)
+"""All KPIs, in the order in which people read them."""

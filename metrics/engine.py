@@ -1,0 +1,234 @@
+"""The engine: facts in, changed entity states, pane changes and forwards out. One shard per source partition.
+
+An entity's state is the packed, sorted set of its facts. Applying facts unites the sets; what the entity then adds to
+the measures is computed anew and compared with what it added before. So the result is a function of the set of
+events: order, batching, repetition and restarts cannot change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from metrics import entities
+from metrics.contributions import Contributions, difference
+from metrics.facts import (
+    AnyFact,
+    Fact,
+    Lost,
+    Opportunity,
+    Price,
+    Quota,
+    Spend,
+    Subscription,
+    Won,
+    millis,
+    to_fact,
+)
+from metrics.facts import Churned as ChurnedFact
+from metrics.panes import Panes
+from metrics.rules import Rules
+from metrics.series import SeriesIndex
+from schemas.codec import Reason, Rejection
+from schemas.events import EventBase
+
+_MAX_HOPS = 8
+"""Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
+
+_CURRENCY_FACTS = (Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[AnyFact]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """Facts on their way to an entity."""
+
+    address: str
+    facts: tuple[Fact, ...]
+    hops: int = 0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What applying a batch led to.
+
+    ``states`` holds the packed state of each changed entity, ``forwards`` the facts for entities whose home is another
+    partition, ``refused`` the positions of inputs whose entity is full. ``distinct`` counts the inputs that were new to
+    their entity, ``applied`` and ``repeated`` facts of any origin.
+    """
+
+    states: dict[str, bytes] = field(default_factory=dict)
+    forwards: list[Addressed] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
+    distinct: int = 0
+    applied: int = 0
+    repeated: int = 0
+
+
+def admit(event: EventBase, rules: Rules, now: int) -> Addressed | Rejection:
+    """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms)."""
+    fact = to_fact(event)
+    if fact.at > now + rules.max_future_ms:
+        ahead = (fact.at - now) / 1000
+        return Rejection(Reason.FUTURE, f"occurred_at lies {ahead:.0f} s ahead; {rules.max_future} are allowed")
+    if isinstance(fact, _CURRENCY_FACTS) and not rules.knows(fact.currency, fact.at):
+        return Rejection(Reason.UNKNOWN_CURRENCY, f"no rate for {fact.currency} at that date; add it to `rates`")
+    return Addressed(entities.address_of(event), (fact,))
+
+
+def _always_here(_: str) -> bool:
+    return True
+
+
+class Shard:
+    """Entities and panes of one source partition.
+
+    Args:
+        rules: the rules of the business.
+        index: numbers the series; shards of one process may share it.
+        is_home: whether an entity (by its home key) belongs to this partition; forwards to others leave the shard.
+    """
+
+    def __init__(self, rules: Rules, index: SeriesIndex, is_home: Callable[[str], bool] = _always_here) -> None:
+        self.rules = rules
+        self.panes = Panes(index, rules)
+        self._is_home = is_home
+        self._states: dict[str, bytes] = {}
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def states(self) -> Mapping[str, bytes]:
+        """Packed state by entity address."""
+        return self._states
+
+    def knows(self, address: str) -> bool:
+        """Whether the entity lives here (then it is at home here)."""
+        return address in self._states
+
+    def advance(self, now: int) -> None:
+        """Move the shard's clock to ``now`` (ms)."""
+        self.panes.advance(now)
+
+    def apply(self, batch: Sequence[Addressed]) -> Outcome:
+        """Apply a batch; the caller stores ``states`` and sends ``forwards`` before it forgets the batch."""
+        outcome = Outcome()
+        pending: dict[str, list[tuple[int, Addressed]]] = {}
+        for position, item in enumerate(batch):
+            self._route(position, item, pending, outcome)
+        while pending:
+            address, items = pending.popitem()
+            for forward in self._apply_to(address, items, outcome):
+                self._route(-1, forward, pending, outcome)
+        return outcome
+
+    def restore(self, items: Iterable[tuple[str, bytes | None]]) -> None:
+        """Take packed states from the changelog, in its order; None forgets an entity."""
+        for address, state in items:
+            if state is None:
+                self._states.pop(address, None)
+            else:
+                self._states[address] = state
+
+    def rebuild(self, now: int) -> None:
+        """Compute all panes from the entities, as after a recovery."""
+        self.panes = Panes(self.panes.index, self.rules)
+        self.panes.advance(now)
+        for address, state in self._states.items():
+            self.panes.add(entities.contributions(address, _decode(state), self.rules))
+
+    def contributions(self) -> Contributions:
+        """What all entities add together: the oracle that the running panes are tested against."""
+        total = Contributions()
+        for address, state in self._states.items():
+            for key, amount in entities.contributions(address, _decode(state), self.rules).items():
+                total[key] = total.get(key, 0) + amount
+        return total
+
+    def facts(self, address: str) -> list[Fact]:
+        """The facts of an entity, sorted; none where it is unknown."""
+        state = self._states.get(address)
+        return list(_decode(state)) if state else []
+
+    def _route(
+        self, position: int, item: Addressed, pending: dict[str, list[tuple[int, Addressed]]], outcome: Outcome
+    ) -> None:
+        if item.hops > _MAX_HOPS:
+            return
+        if item.address in self._states or self._is_home(entities.home_key(item.address)):
+            pending.setdefault(item.address, []).append((position, item))
+        else:
+            outcome.forwards.append(item)
+
+    def _apply_to(
+        self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome
+    ) -> list[Addressed]:
+        old = self.facts(address)
+        facts = {fact.id: fact for fact in old}
+        changed = False
+        for position, item in items:
+            for fact in item.facts:
+                known = facts.get(fact.id)
+                if known is None and len(facts) >= self.rules.max_facts:
+                    if position >= 0:
+                        outcome.refused.append(position)
+                    continue
+                if known is None and position >= 0:
+                    outcome.distinct += 1
+                if known is None or (known != fact and _encode(fact) > _encode(known)):
+                    facts[fact.id] = fact
+                    changed = True
+                    outcome.applied += 1
+                else:
+                    outcome.repeated += 1
+        new = sorted(facts.values(), key=_chronological) if changed else old
+        if changed:
+            self._replace(address, old, new, outcome)
+        return self._forwards(address, new, items)
+
+    def _replace(self, address: str, old: Sequence[Fact], new: Sequence[Fact], outcome: Outcome) -> None:
+        before = entities.contributions(address, old, self.rules) if old else Contributions()
+        self.panes.add(difference(entities.contributions(address, new, self.rules), before))
+        state = _encode(new)
+        self._states[address] = outcome.states[address] = state
+
+    def _forwards(
+        self, address: str, facts: Sequence[Fact], items: Sequence[tuple[int, Addressed]]
+    ) -> list[Addressed]:
+        touched = (fact for _, item in items for fact in item.facts)
+        hops = max(item.hops for _, item in items) + 1
+        told = entities.outbound(address, facts, touched)
+        return [Addressed(to, tuple(facts), hops) for to, facts in told.items()]
+
+
+def _chronological(fact: Fact) -> tuple[int, int]:
+    return fact.at, fact.id
+
+
+def pack_addressed(item: Addressed) -> bytes:
+    """An addressed set of facts as the value of a message on the re-key topic."""
+    return _encode((item.address, item.hops, item.facts))
+
+
+_decode_addressed = msgspec.msgpack.Decoder(tuple[str, int, tuple[AnyFact, ...]]).decode
+
+
+def unpack_addressed(value: bytes) -> Addressed:
+    """The inverse of :func:`pack_addressed`.
+
+    Raises:
+        ValueError: the value was not written by it.
+    """
+    try:
+        address, hops, facts = _decode_addressed(value)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not an addressed set of facts: {error}") from error
+    return Addressed(address, facts, hops)
+
+
+__all__ = ["Addressed", "Outcome", "Shard", "admit", "millis", "pack_addressed", "unpack_addressed"]

@@ -1,0 +1,56 @@
+"""Ledger pages: facts that add up without regard to each other, kept per key and day so that a page stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metrics import measures as m
+from metrics.contributions import Contributions
+from metrics.entities.rep import add_enps
+from metrics.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
+from metrics.measures import UNKNOWN
+from metrics.rules import Rules
+
+
+def contributions(facts: Sequence[Fact], rules: Rules) -> Contributions:
+    """What the facts of one page add to the measures."""
+    out = Contributions()
+    for fact in facts:
+        if isinstance(fact, Spend):
+            measure = m.SPEND if fact.category == "marketing" else m.SPEND_SALES
+            amount = rules.minor(fact.amount, fact.currency, fact.at)
+            out.add(measure, fact.at, amount, fact.campaign, fact.channel or UNKNOWN)
+        elif isinstance(fact, Price):
+            _add_price(fact, rules, out)
+        elif isinstance(fact, Survey):
+            _add_survey(fact, out)
+        elif isinstance(fact, Ticket):
+            out.add(m.TICKETS, fact.at, 1)
+        elif isinstance(fact, Usage):
+            out.add(m.USAGE, fact.at, fact.ms)
+        elif isinstance(fact, Feedback):
+            out.add(m.FEEDBACK, fact.at, 1, fact.kind)
+    return out
+
+
+def _add_price(fact: Price, rules: Rules, out: Contributions) -> None:
+    labels = (fact.product, fact.competitor)
+    out.add(m.PRICES, fact.at, 1, *labels)
+    out.add(m.PRICE_THEIRS, fact.at, rules.minor(fact.price, fact.currency, fact.at), *labels)
+    out.add(m.PRICE_OWN, fact.at, rules.minor(fact.own, fact.currency, fact.at), *labels)
+
+
+def _add_survey(fact: Survey, out: Contributions) -> None:
+    if fact.kind == "nps":
+        out.add(m.NPS_ANSWERS, fact.at, 1)
+        if fact.score >= 9:
+            out.add(m.NPS_PROMOTERS, fact.at, 1)
+        elif fact.score <= 6:
+            out.add(m.NPS_DETRACTORS, fact.at, 1)
+    elif fact.kind == "csat":
+        out.add(m.CSAT_ANSWERS, fact.at, 1)
+        out.add(m.CSAT_SUM, fact.at, fact.score)
+        if fact.score >= 4:
+            out.add(m.CSAT_SATISFIED, fact.at, 1)
+    else:
+        add_enps(fact, fact.team or UNKNOWN, out)

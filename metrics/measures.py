@@ -1,0 +1,180 @@
+"""Measures: the additive quantities that KPIs are made of.
+
+A measure is a sum of integers over entities and time, so it merges over panes, partitions and workers and can be
+taken back exactly. Three kinds exist:
+
+* ``SUM``: a count, or a sum of minor units or milliseconds.
+* ``DISTRIBUTION``: samples in milliseconds, kept as a count per logarithmic bucket beside their exact sum.
+* ``ROSTER``: who is in a state now, with the exact instant since when.
+
+Dimensions are the labels a contribution carries; a breakdown uses one or two of them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+UNKNOWN = "unknown"
+"""The label value where no event says which."""
+
+
+class Kind(enum.Enum):
+    """What a measure stores."""
+
+    SUM = "sum"
+    DISTRIBUTION = "distribution"
+    ROSTER = "roster"
+
+
+class Unit(enum.Enum):
+    """What one integer of a measure stands for."""
+
+    ONE = "one"
+    MILLISECOND = "millisecond"
+    MINOR = "minor unit of the reporting currency"
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """One additive quantity; ``dims`` are the dimensions of its contributions, in order."""
+
+    name: str
+    help: str
+    dims: tuple[str, ...] = ()
+    kind: Kind = Kind.SUM
+    unit: Unit = Unit.ONE
+
+    def __repr__(self) -> str:
+        return f"<measure {self.name}>"
+
+
+def count(name: str, help_: str, *dims: str) -> Measure:
+    """A sum of things."""
+    return Measure(name, help_, dims)
+
+
+def money(name: str, help_: str, *dims: str) -> Measure:
+    """A sum of minor units of the reporting currency."""
+    return Measure(name, help_, dims, unit=Unit.MINOR)
+
+
+def duration(name: str, help_: str, *dims: str) -> Measure:
+    """A sum of milliseconds."""
+    return Measure(name, help_, dims, unit=Unit.MILLISECOND)
+
+
+def distribution(name: str, help_: str, *dims: str) -> Measure:
+    """A distribution of milliseconds."""
+    return Measure(name, help_, dims, Kind.DISTRIBUTION, Unit.MILLISECOND)
+
+
+def roster(name: str, help_: str, *dims: str) -> Measure:
+    """A roster of instants."""
+    return Measure(name, help_, dims, Kind.ROSTER, Unit.MILLISECOND)
+
+
+# Leads: arrival, response, waiting
+LEADS_CREATED = count("leads_created", "leads created", "source", "campaign", "location", "rep", "channel")
+LEADS_QUALIFIED = count("leads_qualified", "qualified leads created", "rep", "source")
+LEADS_FOLLOWED_UP = count("leads_followed_up", "qualified leads created, with a human touch by now", "rep", "source")
+RESPONSE = distribution("response", "creation to first human touch, at the touch", "rep", "team", "source")
+RESPONSE_BUSINESS = distribution("response_business", "the same in business hours", "rep", "team", "source")
+RESPONSE_ASSIGNED = distribution("response_assigned", "last assignment to first human touch", "rep", "team", "source")
+RESPONSE_ASSIGNED_BUSINESS = distribution(
+    "response_assigned_business", "the same in business hours", "rep", "team", "source"
+)
+RESPONSE_COHORT = distribution("response_cohort", "creation to first human touch, at the creation", "rep", "team", "source")
+RESPONSE_BAND = count("response_band", "first human touches per band of response time", "band", "rep", "team", "source")
+CONTACT = distribution("contact", "creation to first conversation (reply or meeting)", "rep", "team", "source")
+QUALIFICATION = distribution("qualification", "creation to first qualification", "rep", "team", "source")
+SLA_DUE = count("sla_due", "leads whose response was due, at the deadline", "rep", "team", "source")
+SLA_MET = count("sla_met", "leads answered by their deadline, at the deadline", "rep", "team", "source")
+WAITING = count("waiting", "leads that wait for a human touch", "rep", "team", "source")
+WAITING_LATE = count("waiting_late", "leads that wait past their deadline", "rep", "team", "source")
+WAITING_SINCE = roster("waiting_since", "creation of the leads that wait", "rep", "team", "source")
+STAGE = count("stage", "leads in a lifecycle stage", "stage")
+
+# Leads: cohorts
+LEADS_CONTACTED = count("leads_contacted", "leads first contacted", "rep", "channel", "source")
+CONTACTED_CUSTOMERS = count("contacted_customers", "of those, customers by now", "rep", "channel", "source")
+CONTACTED_POSITIVE = count("contacted_positive", "of those, with a positive reply", "rep", "channel", "source")
+CONTACTED_NEGATIVE = count("contacted_negative", "of those, with a negative reply", "rep", "channel", "source")
+LEADS_SQL = count("leads_sql", "leads that became SQL", "rep", "source")
+SQL_CUSTOMERS = count("sql_customers", "of those, customers by now", "rep", "source")
+LEADS_MQL = count("leads_mql", "leads that became MQL", "source", "campaign")
+MQL_CUSTOMERS = count("mql_customers", "of those, customers by now", "source", "campaign")
+DEMO_LEADS = count("demo_leads", "leads, at their latest demo held", "rep")
+DEMO_CUSTOMERS = count("demo_customers", "of those, customers by now", "rep")
+CUSTOMER_LIFECYCLE = distribution("customer_lifecycle", "first known event to first purchase", "source")
+LEADS_CONVERTED = count("leads_converted", "leads, at their first purchase", "source", "campaign")
+
+# Activity
+ACTIVITIES = count("activities", "human outbound activities", "kind", "rep", "team")
+REPLIES = count("replies", "replies received, without auto-replies", "rep", "channel")
+MEETINGS_BOOKED = count("meetings_booked", "meetings booked", "rep")
+DEMOS_HELD = count("demos_held", "demos held", "rep")
+PROPOSALS = count("proposals", "proposals sent", "rep")
+INTERACTIONS = count("interactions", "interactions with customers", "rep")
+
+# Deals
+OPPORTUNITIES = count("opportunities", "opportunities created", "rep", "team", "source")
+OPPORTUNITY_AMOUNT = money("opportunity_amount", "amount of opportunities created", "rep", "team", "source")
+OPPORTUNITIES_WON = count("opportunities_won", "opportunities created that are won by now", "rep", "team", "source")
+DEALS_WON = count("deals_won", "deals won", "rep", "team", "source", "product")
+DEALS_LOST = count("deals_lost", "deals lost", "rep", "team", "source", "product")
+DEALS_WON_AFTER_DEMO = count("deals_won_after_demo", "deals won whose lead had a demo held", "rep")
+REVENUE = money("revenue", "revenue won", "rep", "team", "product", "location")
+SALES_CYCLE = distribution("sales_cycle", "lead created to deal won", "rep", "product")
+DEALS_CLOSED = count("deals_closed", "deals closed of known leads", "outcome", "rep")
+TOUCHES = count("touches", "human touches before the close", "outcome", "kind", "rep")
+
+# Accounts
+CUSTOMERS = count("customers", "customers")
+CUSTOMER_SINCE = duration("customer_since", "sum of the instants since when")
+NEW_CUSTOMERS = count("new_customers", "accounts that became customers", "campaign")
+CUSTOMERS_CHURNED = count("customers_churned", "customers that left")
+REFERRED = count("referred", "new customers with a referrer", "referrer")
+REFERRED_REVENUE = money("referred_revenue", "revenue of their first deals", "referrer")
+ACCOUNTS_WITH_REVENUE = count("accounts_with_revenue", "accounts, at their latest revenue")
+UPSOLD = count("upsold", "customers, at their latest upsell", "rep", "product")
+CROSS_SOLD = count("cross_sold", "customers, at their latest cross-sell", "rep", "product")
+UPSELL_REVENUE = money("upsell_revenue", "revenue of upsells", "rep", "product")
+CROSS_SELL_REVENUE = money("cross_sell_revenue", "revenue of cross-sells", "rep", "product")
+NEW_REVENUE = money("new_revenue", "revenue of deals that made a customer", "product")
+EXISTING_REVENUE = money("existing_revenue", "revenue from existing customers", "product")
+MRR = money("mrr", "monthly recurring revenue")
+MRR_LOST = money("mrr_lost", "recurring revenue lost")
+MRR_EXPANDED = money("mrr_expanded", "recurring revenue gained from existing customers")
+SUBSCRIPTIONS = count("subscriptions", "subscriptions")
+
+# Ledgers
+SPEND = money("spend", "marketing spend", "campaign", "channel")
+SPEND_SALES = money("spend_sales", "sales spend", "campaign", "channel")
+PRICES = count("prices", "price observations", "product", "competitor")
+PRICE_THEIRS = money("price_theirs", "sum of competitors' prices", "product", "competitor")
+PRICE_OWN = money("price_own", "sum of own prices", "product", "competitor")
+TICKETS = count("tickets", "support tickets opened")
+USAGE = duration("usage", "time in the platform")
+FEEDBACK = count("feedback", "qualitative feedback", "kind")
+NPS_ANSWERS = count("nps_answers", "NPS answers")
+NPS_PROMOTERS = count("nps_promoters", "NPS answers of 9 and 10")
+NPS_DETRACTORS = count("nps_detractors", "NPS answers of 0 to 6")
+CSAT_ANSWERS = count("csat_answers", "CSAT answers")
+CSAT_SUM = count("csat_sum", "sum of CSAT scores")
+CSAT_SATISFIED = count("csat_satisfied", "CSAT answers of 4 and 5")
+
+# Reps
+ENPS_ANSWERS = count("enps_answers", "eNPS answers", "team")
+ENPS_PROMOTERS = count("enps_promoters", "eNPS answers of 9 and 10", "team")
+ENPS_DETRACTORS = count("enps_detractors", "eNPS answers of 0 to 6", "team")
+HEADCOUNT = count("headcount", "reps employed", "team")
+REPS_LEFT = count("reps_left", "reps who left", "team")
+QUOTA = money("quota", "quota of the current period", "rep", "team")
+QUOTA_WON = money("quota_won", "revenue won in the current quota period", "rep", "team")
+QUOTA_REPS = count("quota_reps", "reps with a quota in the current period", "team")
+QUOTA_REACHED = count("quota_reached", "of those, at or over it", "team")
+COMMISSION = money("commission", "commission earned in the current quota period", "rep", "team")
+
+MEASURES: dict[str, Measure] = {m.name: m for m in list(globals().values()) if isinstance(m, Measure)}
+"""All measures by name."""

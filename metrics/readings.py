@@ -1,0 +1,181 @@
+"""Readings: the catalogue evaluated at an instant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from sortedcontainers import SortedList
+
+from metrics.kpi import Catalogue, Kpi, Stat, applicable
+from metrics.measures import Measure, Unit
+from metrics.rules import Rules
+from metrics.series import CODES, Breakdown
+from metrics.windows import WINDOWS, Window, WindowSums
+
+OTHER = "other"
+"""The label value that the smaller ones beyond the ceiling are folded into."""
+
+Values = tuple[str, ...]
+_EMPTY: SortedList[int] = SortedList()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number of one KPI for one window and one combination of labels, in the stat's unit.
+
+    ``numerator`` and ``denominator`` are given for the value of a KPI that is a quotient.
+    """
+
+    kpi: str
+    window: str
+    labels: Mapping[str, str]
+    value: float
+    stat: str
+    numerator: float | None = None
+    denominator: float | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """Label values shown under one name: one combination, or all that were folded into ``other``."""
+
+    shown: Values
+    members: tuple[Values, ...]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Answers a formula's questions for one window, one breakdown and one group of label values."""
+
+    view: View
+    window: Window
+    breakdown: Breakdown
+    members: tuple[Values, ...]
+
+    @property
+    def rules(self) -> Rules:
+        return self.view.sums.rules
+
+    @property
+    def now(self) -> int:
+        return self.view.sums.now
+
+    @property
+    def start(self) -> int:
+        start = self.window.start(self.now, self.rules.tz)
+        return 0 if start is None else start
+
+    @property
+    def length(self) -> int:
+        return self.window.length(self.now, self.rules.tz, self.view.sums.first_instant())
+
+    def total(self, measure: Measure) -> float:
+        return self._sum(measure, self.view.sums.sums(self.window.name))
+
+    def total_before(self, measure: Measure) -> float:
+        return self._sum(measure, self.view.sums.sums(self.window.name, before=True))
+
+    def total_ever(self, measure: Measure) -> float:
+        return self._sum(measure, self.view.sums.sums("all"))
+
+    def counts(self, measure: Measure) -> Mapping[int, int]:
+        numbers = self._numbers(measure)
+        if len(numbers) == 1:
+            return self.view.sums.counts(self.window.name, numbers[0])
+        merged: dict[int, int] = {}
+        for number in numbers:
+            for code, count in self.view.sums.counts(self.window.name, number).items():
+                merged[code] = merged.get(code, 0) + count
+        return merged
+
+    def instants(self, measure: Measure) -> SortedList[int]:
+        numbers = self._numbers(measure)
+        if len(numbers) == 1:
+            return self.view.sums.roster(numbers[0])
+        return SortedList(i for n in numbers for i in self.view.sums.roster(n)) if numbers else _EMPTY
+
+    def whole(self) -> _Reader:
+        return _Reader(self.view, self.window, (), ((),))
+
+    def _sum(self, measure: Measure, sums: Mapping[int, int]) -> float:
+        total = sum(sums.get(number * CODES, 0) for number in self._numbers(measure))
+        return total / self.view.scale[measure.unit]
+
+    def _numbers(self, measure: Measure) -> list[int]:
+        """Numbers of the measure's series for the labels at hand, each once."""
+        breakdown = applicable(self.breakdown, measure)
+        family = self.view.sums.index.family(measure.name, breakdown)
+        if breakdown == self.breakdown:
+            return [family[values] for values in self.members if values in family]
+        kept = [self.breakdown.index(dim) for dim in breakdown]
+        projected = dict.fromkeys(tuple(values[i] for i in kept) for values in self.members)
+        return [family[values] for values in projected if values in family]
+
+
+@dataclass(slots=True)
+class View:
+    """The catalogue over the sums of the windows: what `/metrics`, the page, replay and tests all read.
+
+    ``folded`` counts, per KPI and breakdown, the label combinations that went into ``other`` at the last reading.
+    """
+
+    catalogue: Catalogue
+    sums: WindowSums
+    scale: dict[Unit, int] = field(init=False)
+    folded: dict[tuple[str, Breakdown], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        minor = 10**self.sums.rules.minor_units
+        self.scale = {Unit.ONE: 1, Unit.MILLISECOND: 1000, Unit.MINOR: minor}
+
+    def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:
+        """All readings at the instant to which the sums were advanced; what has no value is left out."""
+        for kpi in self.catalogue.kpis if kpis is None else kpis:
+            for breakdown in self.breakdowns(kpi):
+                for group in self.groups(kpi, breakdown):
+                    labels = dict(zip(breakdown, group.shown, strict=True))
+                    for name in kpi.windows:
+                        if windows is None or name in windows:
+                            yield from self._read(kpi, labels, _Reader(self, WINDOWS[name], breakdown, group.members))
+
+    @staticmethod
+    def breakdowns(kpi: Kpi) -> tuple[Breakdown, ...]:
+        """The breakdowns in which a KPI is read, the whole first."""
+        return ((), *kpi.breakdowns) if kpi.whole else kpi.breakdowns
+
+    def groups(self, kpi: Kpi, breakdown: Breakdown) -> list[Group]:
+        """The label values seen so far; beyond the ceiling the smaller ones are one group named ``other``.
+
+        Size is the all-time sum of the KPI's measures and ties are broken by name, so the choice is a function of the
+        set of events.
+        """
+        if not breakdown:
+            return [Group((), ((),))]
+        weights: dict[Values, int] = {}
+        ever = self.sums.sums("all")
+        for measure in kpi.measures():
+            if applicable(breakdown, measure) == breakdown:
+                for values, number in self.sums.index.family(measure.name, breakdown).items():
+                    weights[values] = weights.get(values, 0) + abs(ever.get(number * CODES, 0))
+        ceiling = self.sums.rules.label_ceiling
+        if len(weights) <= ceiling:
+            return [Group(values, (values,)) for values in sorted(weights)]
+        ranked = sorted(weights, key=lambda values: (-weights[values], values))
+        kept, rest = sorted(ranked[:ceiling]), tuple(ranked[ceiling:])
+        self.folded[kpi.id, breakdown] = len(rest)
+        return [*(Group(values, (values,)) for values in kept), Group((OTHER,) * len(breakdown), rest)]
+
+    def _read(self, kpi: Kpi, labels: Mapping[str, str], reader: _Reader) -> Iterator[Reading]:
+        for stat in kpi.stats:
+            value = stat.formula.evaluate(reader)
+            if value is None:
+                continue
+            numerator, denominator = _fraction(kpi, stat, reader)
+            yield Reading(kpi.id, reader.window.name, labels, value, stat.name, numerator, denominator)
+
+
+def _fraction(kpi: Kpi, stat: Stat, reader: _Reader) -> tuple[float | None, float | None]:
+    if stat.name != "value" or kpi.fraction is None:
+        return None, None
+    return kpi.fraction[0].evaluate(reader), kpi.fraction[1].evaluate(reader)

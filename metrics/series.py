@@ -1,0 +1,74 @@
+"""Series and cells: how measures are laid out in panes.
+
+A *series* is a measure under one combination of label values of one breakdown. A *cell* is what a pane counts: an
+integer that joins the series' number and a bucket code (0 for a sum, else a bucket of a distribution), because
+integers hash fast and are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+
+from metrics.contributions import Labels
+from metrics.distribution import MAX_CODE, code_of
+from metrics.measures import MEASURES, Kind, Measure
+
+CODES = MAX_CODE + 1
+Breakdown = tuple[str, ...]
+"""Names of dimensions; empty for the whole."""
+
+Series = tuple[str, Breakdown, tuple[str, ...]]
+"""Measure name, breakdown, label values."""
+
+Plan = Mapping[str, tuple[Breakdown, ...]]
+"""Which breakdowns of a measure (by name) somebody asks for; the whole is always among them."""
+
+
+class SeriesIndex:
+    """Numbers the series, for one process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.series: list[Series] = []
+        self._ids: dict[Series, int] = {}
+        self._by_family: dict[tuple[str, Breakdown], dict[tuple[str, ...], int]] = {}
+        self._expanded: dict[tuple[Measure, Labels], tuple[int, ...]] = {}
+        self._positions = {
+            name: tuple((b, tuple(MEASURES[name].dims.index(d) for d in b)) for b in breakdowns)
+            for name, breakdowns in plan.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def id_of(self, series: Series) -> int:
+        """The number of a series; a new one if it was not seen before."""
+        known = self._ids.get(series)
+        if known is None:
+            known = self._ids[series] = len(self.series)
+            self.series.append(series)
+            self._by_family.setdefault(series[:2], {})[series[2]] = known
+        return known
+
+    def family(self, measure: str, breakdown: Breakdown) -> Mapping[tuple[str, ...], int]:
+        """Label values -> number, of all series of a measure in a breakdown."""
+        return self._by_family.get((measure, breakdown), {})
+
+    def cells(self, measure: Measure, labels: Labels, value: int, amount: int) -> Iterable[tuple[int, int]]:
+        """(cell, amount) of one contribution, for the whole and each breakdown."""
+        numbers = self._expanded.get((measure, labels))
+        if numbers is None:
+            numbers = self._expanded[measure, labels] = self._expand(measure, labels)
+        if measure.kind is not Kind.DISTRIBUTION:
+            return [(number * CODES, amount) for number in numbers]
+        code, total = code_of(value), value * amount
+        return [pair for n in numbers for pair in ((n * CODES, total), (n * CODES + code, amount))]
+
+    def _expand(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
+        numbers = []
+        for breakdown, positions in self._positions.get(measure.name, ()):
+            values = [labels[p] for p in positions]
+            choices = [value if isinstance(value, tuple) else (value,) for value in values]
+            numbers += [self.id_of((measure.name, breakdown, chosen)) for chosen in product(*choices)]
+        return tuple(numbers)

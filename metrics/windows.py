@@ -1,0 +1,281 @@
+"""Windows: which panes they hold at an instant, and their running sums.
+
+A window ends now, ``t``, and begins at ``start(t)``, inclusive; rolling windows begin on a pane boundary at or after
+``t - span``. Sums are kept running: a pane is added when it comes in and subtracted when it falls out, so reading
+costs the number of series, not of panes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from sortedcontainers import SortedList
+
+from metrics.panes import BASE, Cells, PaneKey, Resolution, Roster
+from metrics.rules import DAY, HOUR, MINUTE, Rules
+from metrics.series import CODES, SeriesIndex
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MS = timedelta(milliseconds=1)
+_MONTHS_PER_QUARTER = 3
+
+
+class Calendar(enum.StrEnum):
+    """Where a calendar window begins, in the business time zone."""
+
+    DAY = "day"
+    MONTH = "month"
+    QUARTER = "quarter"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window by name: a ``span`` in ms, a ``calendar`` period to date, or neither for all time."""
+
+    name: str
+    span: int = 0
+    calendar: Calendar | None = None
+
+    @property
+    def resolution(self) -> Resolution:
+        """Which panes serve it."""
+        short = 0 < self.span <= DAY or self.calendar is Calendar.DAY
+        return Resolution.FINE if short else Resolution.COARSE
+
+    def start(self, now: int, zone: tzinfo) -> int | None:
+        """The first instant of the window that ends at ``now`` (ms); None for all time."""
+        if self.span:
+            return now - self.span
+        if self.calendar is None:
+            return None
+        local = (_EPOCH + now * _MS).astimezone(zone)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        if self.calendar is Calendar.MONTH:
+            midnight = midnight.replace(day=1)
+        elif self.calendar is Calendar.QUARTER:
+            month = (midnight.month - 1) // _MONTHS_PER_QUARTER * _MONTHS_PER_QUARTER + 1
+            midnight = midnight.replace(month=month, day=1)
+        return (midnight - _EPOCH) // _MS
+
+    def length(self, now: int, zone: tzinfo, first: int) -> int:
+        """How long the window is at ``now``, in ms; all time is counted from ``first``."""
+        start = self.start(now, zone)
+        return max(0, now - (first if start is None else start))
+
+
+WINDOWS: dict[str, Window] = {
+    w.name: w
+    for w in (
+        Window("1h", HOUR),
+        Window("24h", DAY),
+        Window("today", calendar=Calendar.DAY),
+        Window("7d", 7 * DAY),
+        Window("30d", 30 * DAY),
+        Window("mtd", calendar=Calendar.MONTH),
+        Window("90d", 90 * DAY),
+        Window("qtd", calendar=Calendar.QUARTER),
+        Window("365d", 365 * DAY),
+        Window("all"),
+    )
+}
+
+
+@dataclass(slots=True)
+class _Running:
+    """Running sums over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before."""
+
+    window: Window
+    shift: int = 0
+    low: int = 0
+    high: int = 0
+    sums: Cells = field(default_factory=dict)
+
+    def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
+        size = MINUTE if self.window.resolution is Resolution.FINE else rules.coarse_ms
+        end = now // size + 1
+        if self.shift:
+            start = _ceiling(now - self.window.span, size)
+            return _ceiling(now - 2 * self.window.span, size), start
+        first = self.window.start(now, rules.tz)
+        return (0 if first is None else _ceiling(first, size)), end
+
+
+def _ceiling(instant: int, size: int) -> int:
+    return -(-instant // size)
+
+
+@dataclass(slots=True)
+class _Partition:
+    """The panes published for one source partition."""
+
+    fine: dict[int, Cells] = field(default_factory=dict)
+    coarse: dict[int, Cells] = field(default_factory=dict)
+    base: Cells = field(default_factory=dict)
+    horizon: int = 0
+    roster: dict[int, Roster] = field(default_factory=dict)
+
+    def store(self, resolution: Resolution) -> dict[int, Cells]:
+        return self.fine if resolution is Resolution.FINE else self.coarse
+
+
+class WindowSums:
+    """Merges the panes of all partitions and keeps the sums of all windows up to date.
+
+    ``before`` names the windows whose preceding window is wanted too.
+    """
+
+    def __init__(self, index: SeriesIndex, rules: Rules, before: Iterable[str] = ()) -> None:
+        self.index = index
+        self.rules = rules
+        self.now = 0
+        self._partitions: dict[int, _Partition] = {}
+        self._running = {(name, 0): _Running(window) for name, window in WINDOWS.items()}
+        self._running |= {(name, 1): _Running(WINDOWS[name], shift=1) for name in before}
+        self._codes: dict[int, set[int]] = {}
+        self._rosters: dict[int, SortedList[int]] = {}
+
+    def replace(self, partition: int, key: PaneKey, cells: Mapping[int, int]) -> None:
+        """Set a fine or coarse pane of a partition to absolute values; an empty one is removed."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        if key.resolution is Resolution.COARSE and key.index < panes.horizon:
+            return
+        store = panes.store(key.resolution)
+        changes = _changes(cells, store.get(key.index, {}))
+        if cells:
+            store[key.index] = dict(cells)
+        else:
+            store.pop(key.index, None)
+        self._note_codes(changes)
+        for running in self._running.values():
+            if running.window.resolution is key.resolution and running.low <= key.index < running.high:
+                _add(running.sums, changes, 1)
+
+    def replace_base(self, partition: int, horizon: int, cells: Mapping[int, int]) -> None:
+        """Set the base of a partition, which holds all coarse panes before ``horizon``."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        for index in [index for index in panes.coarse if index < horizon]:
+            self.replace(partition, PaneKey(Resolution.COARSE, index), {})
+        panes.horizon = horizon
+        changes = _changes(cells, panes.base)
+        panes.base = dict(cells)
+        self._note_codes(changes)
+        _add(self._running["all", 0].sums, changes, 1)
+
+    def replace_roster(self, partition: int, hour: int, roster: Roster) -> None:
+        """Set an hour of the roster of a partition."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        old = panes.roster.get(hour, {})
+        for at in old.keys() | roster.keys():
+            for cell, amount in _changes(roster.get(at, {}), old.get(at, {})).items():
+                self._move_roster(cell // CODES, at, amount)
+        if roster:
+            panes.roster[hour] = roster
+        else:
+            panes.roster.pop(hour, None)
+
+    def keys(self, partition: int) -> list[PaneKey]:
+        """All panes held of a partition."""
+        panes = self._partitions.get(partition, _Partition())
+        found = [BASE] if panes.base else []
+        for resolution in (Resolution.FINE, Resolution.COARSE):
+            found += [PaneKey(resolution, index) for index in panes.store(resolution)]
+        return found + [PaneKey(Resolution.ROSTER, hour) for hour in panes.roster]
+
+    def drop(self, partition: int, key: PaneKey) -> None:
+        """Remove one pane of any resolution."""
+        if key.resolution is Resolution.BASE:
+            self.replace_base(partition, self._partitions[partition].horizon, {})
+        elif key.resolution is Resolution.ROSTER:
+            self.replace_roster(partition, key.index, {})
+        else:
+            self.replace(partition, key, {})
+
+    def advance(self, now: int) -> None:
+        """Move all windows to end at ``now`` (ms), which may also lie before the present end."""
+        self.now = now
+        for running in self._running.values():
+            low, high = running.bounds(now, self.rules)
+            for left in _outside(running.low, running.high, low, high):
+                self._shift(running, left, -1)
+            for entered in _outside(low, high, running.low, running.high):
+                self._shift(running, entered, 1)
+            running.low, running.high = low, high
+        self._drop_fine(now)
+
+    def sums(self, window: str, *, before: bool = False) -> Mapping[int, int]:
+        """Running sums of a window, by cell."""
+        return self._running[window, int(before)].sums
+
+    def counts(self, window: str, number: int) -> dict[int, int]:
+        """Bucket code -> count of a distribution's series in a window."""
+        sums = self._running[window, 0].sums
+        first = number * CODES
+        return {code: n for code in self._codes.get(number, ()) if (n := sums.get(first + code, 0))}
+
+    def roster(self, number: int) -> SortedList[int]:
+        """The instants of a roster's series, sorted."""
+        return self._rosters.get(number) or SortedList()
+
+    def first_instant(self) -> int:
+        """The start of the earliest pane that holds something, in ms; now where there is none."""
+        starts = [min(p.coarse) for p in self._partitions.values() if p.coarse]
+        return min(starts) * self.rules.coarse_ms if starts else self.now
+
+    def _shift(self, running: _Running, indices: range, sign: int) -> None:
+        for panes in self._partitions.values():
+            store = panes.store(running.window.resolution)
+            for index in _present(store, indices):
+                _add(running.sums, store[index], sign)
+
+    def _note_codes(self, cells: Iterable[int]) -> None:
+        for cell in cells:
+            number, code = divmod(cell, CODES)
+            if code:
+                self._codes.setdefault(number, set()).add(code)
+
+    def _move_roster(self, number: int, at: int, amount: int) -> None:
+        instants = self._rosters.setdefault(number, SortedList())
+        for _ in range(abs(amount)):
+            if amount > 0:
+                instants.add(at)
+            else:
+                instants.discard(at)
+
+    def _drop_fine(self, now: int) -> None:
+        first = (now - int(self.rules.fine_retention.total_seconds() * 1000)) // MINUTE
+        for panes in self._partitions.values():
+            for index in [index for index in panes.fine if index < first]:
+                del panes.fine[index]
+
+
+def _outside(low: int, high: int, other_low: int, other_high: int) -> Iterator[range]:
+    """The parts of ``[low, high)`` that are not in ``[other_low, other_high)``."""
+    if other_high <= low or high <= other_low:
+        parts = [range(low, high)]
+    else:
+        parts = [range(low, min(high, other_low)), range(max(low, other_high), high)]
+    yield from (part for part in parts if part)
+
+
+def _present(store: Mapping[int, Cells], indices: range) -> list[int]:
+    if len(indices) <= len(store):
+        return [index for index in indices if index in store]
+    return [index for index in store if index in indices]
+
+
+def _changes(new: Mapping[int, int], old: Mapping[int, int]) -> Cells:
+    changes = {cell: value - old.get(cell, 0) for cell, value in new.items() if value != old.get(cell, 0)}
+    changes.update({cell: -value for cell, value in old.items() if cell not in new})
+    return changes
+
+
+def _add(sums: Cells, cells: Mapping[int, int], sign: int) -> None:
+    for cell, amount in cells.items():
+        value = sums.get(cell, 0) + sign * amount
+        if value:
+            sums[cell] = value
+        else:
+            sums.pop(cell, None)
