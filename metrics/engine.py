@@ -34,7 +34,7 @@ from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection
 from schemas.events import EventBase
 
-_MAX_HOPS = 8
+_MAX_HOPS = 32
 """Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
 
 _CURRENCY_FACTS = (Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota)

@@ -209,6 +209,10 @@ class WindowSums:
         """Running sums of a window, by cell."""
         return self._running[window, int(before)].sums
 
+    def total(self, window: str, number: int) -> int:
+        """The sum of one series in a window, in the measure's own unit."""
+        return self._running[window, 0].sums.get(number * CODES, 0)
+
     def counts(self, window: str, number: int) -> dict[int, int]:
         """Bucket code -> count of a distribution's series in a window."""
         sums = self._running[window, 0].sums

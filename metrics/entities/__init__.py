@@ -101,13 +101,11 @@ def outbound(entity: str, facts: Sequence[Fact], touched: Iterable[Fact]) -> dic
     kind, _, key = entity.partition("/")
     if kind not in (EntityKind.LEAD, EntityKind.ACCOUNT):
         return {}
-    interesting = [fact for fact in touched if isinstance(fact, _TOLD_FACTS)]
-    if not interesting:
-        return {}
     out: dict[str, list[Fact]] = {}
     if kind == EntityKind.LEAD:
         _tell_survivor(facts, out)
-    _tell_deals(kind, key, facts, out)
+    if any(isinstance(fact, _TOLD_FACTS) for fact in touched):
+        _tell_deals(kind, key, facts, out)
     return out
 
 
