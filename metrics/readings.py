@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sortedcontainers import SortedList
 
 from metrics.kpi import Catalogue, Kpi, Stat, applicable
-from metrics.measures import Measure, Unit
+from metrics.measures import Kind, Measure, Unit
 from metrics.rules import Rules
 from metrics.series import CODES, Breakdown
 from metrics.windows import WINDOWS, Window, WindowSums
@@ -145,26 +145,40 @@ class View:
         return ((), *kpi.breakdowns) if kpi.whole else kpi.breakdowns
 
     def groups(self, kpi: Kpi, breakdown: Breakdown) -> list[Group]:
-        """The label values seen so far; beyond the ceiling the smaller ones are one group named ``other``.
+        """The label values that something is known of; beyond the ceiling the smaller are one group named ``other``.
 
-        Size is the all-time sum of the KPI's measures and ties are broken by name, so the choice is a function of the
-        set of events.
+        Size is what the KPI's measures count of all time and ties are broken by name, so the choice is a function of
+        the set of events.
         """
         if not breakdown:
             return [Group((), ((),))]
-        weights: dict[Values, int] = {}
-        ever = self.sums.sums("all")
-        for measure in kpi.measures():
-            if applicable(breakdown, measure) == breakdown:
-                for values, number in self.sums.index.family(measure.name, breakdown).items():
-                    weights[values] = weights.get(values, 0) + abs(ever.get(number * CODES, 0))
+        weights = self._weights(kpi, breakdown)
         ceiling = self.sums.rules.label_ceiling
+        self.folded.pop((kpi.id, breakdown), None)
         if len(weights) <= ceiling:
             return [Group(values, (values,)) for values in sorted(weights)]
         ranked = sorted(weights, key=lambda values: (-weights[values], values))
         kept, rest = sorted(ranked[:ceiling]), tuple(ranked[ceiling:])
         self.folded[kpi.id, breakdown] = len(rest)
         return [*(Group(values, (values,)) for values in kept), Group((OTHER,) * len(breakdown), rest)]
+
+    def _weights(self, kpi: Kpi, breakdown: Breakdown) -> dict[Values, int]:
+        weights: dict[Values, int] = {}
+        for measure in kpi.measures():
+            if applicable(breakdown, measure) != breakdown:
+                continue
+            for values, number in self.sums.index.family(measure.name, breakdown).items():
+                weight = self._weight(measure, number)
+                if weight:
+                    weights[values] = weights.get(values, 0) + weight
+        return weights
+
+    def _weight(self, measure: Measure, number: int) -> int:
+        if measure.kind is Kind.ROSTER:
+            return len(self.sums.roster(number))
+        if measure.kind is Kind.DISTRIBUTION:
+            return sum(self.sums.counts("all", number).values())
+        return abs(self.sums.total("all", number))
 
     def _read(self, kpi: Kpi, labels: Mapping[str, str], reader: _Reader) -> Iterator[Reading]:
         for stat in kpi.stats:
