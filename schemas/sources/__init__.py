@@ -1,0 +1,1 @@
+"""Foreign data to events: mappings over CRM exports (``convert``) and the payloads of webhooks."""

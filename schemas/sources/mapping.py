@@ -1,0 +1,224 @@
+"""A mapping: one YAML file that says how a CRM's export becomes events.
+
+``inputs`` names files, ``views`` (optional) holds queries that several events share, ``events`` lists one SQL
+query per kind of event. See docs/convert.md.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping as MappingABC
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from schemas.events import EVENTS, Currency, Label
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_SHIPPED = Path(__file__).parent / "mappings"
+_STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class ConvertError(Exception):
+    """A conversion cannot start or go on; the message says what to change. Nothing has been written."""
+
+
+class InputSpec(BaseModel):
+    """Where an input lies and how DuckDB reads it. What is absent is detected from the whole file."""
+
+    model_config = _STRICT
+
+    path: Annotated[tuple[str, ...], Field(min_length=1)]
+    format: Literal["csv", "parquet", "json"] | None = None
+    """By default the file's suffix tells."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Whether rows that are equal in all their columns are read once only."""
+    types: dict[str, str] = {}
+    """CSV: column -> DuckDB type, where detection would be wrong."""
+    all_varchar: bool | None = None
+    """CSV: all columns are text."""
+    delim: str | None = None
+    header: bool | None = None
+    quote: str | None = None
+    escape: str | None = None
+    comment: str | None = None
+    skip: Annotated[int, Field(ge=0)] | None = None
+    nullstr: str | list[str] | None = None
+    encoding: str | None = None
+    dateformat: str | None = None
+    timestampformat: str | None = None
+    decimal_separator: str | None = None
+    thousands: str | None = None
+    strict_mode: bool | None = None
+    null_padding: bool | None = None
+    ignore_errors: bool | None = None
+    """CSV and JSON: leave out lines that cannot be read. They are not counted, so repair the file rather."""
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class EventSpec(BaseModel):
+    """One kind of event and the SQL query whose rows are its events."""
+
+    model_config = _STRICT
+
+    event: str
+    sql: Annotated[str, Field(min_length=1)]
+
+    @field_validator("event")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in EVENTS:
+            near = difflib.get_close_matches(value, EVENTS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known events: {', '.join(EVENTS)}"
+            raise ValueError(f"unknown event '{value}'; {hint}")
+        return value
+
+
+class Mapping(BaseModel):
+    """A whole mapping file."""
+
+    model_config = _STRICT
+
+    description: str = ""
+    inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
+    views: dict[str, str] = {}
+    """Name -> query that the queries after it may select from."""
+    events: Annotated[list[EventSpec], Field(min_length=1)]
+    timezone: str | None = None
+    """IANA name of the zone of times without one, such as ``Europe/Berlin``."""
+    currency: Currency | None = None
+    """The currency of amounts whose row names none."""
+    source_system: Label | None = None
+
+    @field_validator("inputs", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        """A bare path, or a list of paths, stands for an input without options."""
+        if not isinstance(value, MappingABC):
+            return value
+        return {
+            name: {"path": spec} if isinstance(spec, str | list) else spec for name, spec in value.items()
+        }
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            zone_of(value)
+        return value
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for name in (*self.inputs, *self.views):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"'{name}' cannot name a table; use letters, digits and '_', a letter first")
+        names = [name.lower() for name in (*self.inputs, *self.views)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"'{twice[0]}' names two inputs or views; names are compared without case")
+        return self
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        message = f"unknown time zone '{name}'; use an IANA name such as 'Europe/Berlin' or 'UTC'"
+        raise ValueError(message) from error
+
+
+def shipped_mappings() -> list[str]:
+    """Names of the mappings that come with the package."""
+    names = [entry.name for entry in _SHIPPED.iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def find_mapping(name: str) -> Path:
+    """The file of a mapping given as a path or by the name of a shipped one; a file of that name goes first.
+
+    Raises:
+        ConvertError: there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_mappings()
+    if name in shipped:
+        return _SHIPPED / f"{name}.yaml"
+    raise ConvertError(f"no mapping '{name}': no such file, and the shipped ones are {', '.join(shipped)}")
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read and check a mapping file.
+
+    Raises:
+        ConvertError: it cannot be read, is not YAML, or a key is wrong, missing or unknown (and named).
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConvertError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConvertError(f"{path}: is not YAML: {error}") from error
+    return parse_mapping(content, where=str(path))
+
+
+def parse_mapping(content: object, *, where: str = "mapping") -> Mapping:
+    """Check the content of a mapping; ``where`` names it in errors.
+
+    Raises:
+        ConvertError: see :func:`load_mapping`.
+    """
+    if not isinstance(content, dict):
+        raise ConvertError(f"{where}: must be a YAML mapping with the keys inputs and events")
+    try:
+        return Mapping.model_validate(content)
+    except ValidationError as error:
+        raise ConvertError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's last one of two equal keys would win silently; an input or option given twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        for key in keys:
+            if keys.count(key) > 1:
+                twice = f"the key '{key}' is there twice"
+                raise yaml.constructor.ConstructorError(None, None, twice, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One line per problem, naming the key; an unknown key gets the nearest known one."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [_line(d["loc"], d["type"], d["msg"]) for d in details]
+
+
+def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}'; known keys here: {', '.join(_keys_at(location))}"
+    if kind == "missing":
+        return f"the key '{key}' is missing"
+    return f"{key}: {message}".removeprefix(": ").replace("Value error, ", "")
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    depth = len(location) - 1
+    models: dict[object, type[BaseModel]] = {"inputs": InputSpec, "events": EventSpec}
+    model: type[BaseModel] = models.get(location[0], Mapping) if depth else Mapping
+    return list(model.model_fields)

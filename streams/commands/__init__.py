@@ -1,0 +1,1 @@
+"""The subcommands of `salesgauge`, one module each."""
