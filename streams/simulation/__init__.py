@@ -1,0 +1,1 @@
+"""A simulated sales organisation; `streams.simulate` is its entrance."""

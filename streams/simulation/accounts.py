@@ -1,0 +1,282 @@
+"""Customers' life: they use the product, ask for help, answer surveys, buy more, and some leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from schemas.events import (
+    ActivityLogged,
+    CustomerChurned,
+    DealLost,
+    DealWon,
+    FeedbackReceived,
+    SubscriptionChanged,
+    SupportTicketOpened,
+    SurveyAnswered,
+    UsageRecorded,
+)
+from streams.simulation.desk import Desk, Weighted, money
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streams.simulation.deals import Offer, PriceList
+    from streams.simulation.people import Rep, Roster
+    from streams.simulation.pipeline import Deal
+    from streams.simulation.records import Lead, Records
+
+_MONTH = 30  # days of the contract's month
+SETTLED = 5  # days after which a customer may buy more or leave
+_FIRST_NPS, _NPS_EVERY = 7, 45  # days
+_PROMOTER = 9
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """A customer.
+
+    ``mrr`` is in minor units, ``age`` in days since the deal was won, ``health`` between 0 and 1 decides how
+    much they use the product, what they say about it and whether they stay.
+    """
+
+    account_id: str
+    lead: Lead
+    rep: Rep
+    offer: Offer
+    mrr: int
+    subscriptions: int
+    health: float
+    age: int = 0
+    active: bool = True
+
+
+class Accounts:
+    """All customers, day by day."""
+
+    def __init__(self, desk: Desk, roster: Roster, records: Records, prices: PriceList) -> None:
+        self._desk = desk
+        self._roster = roster
+        self._records = records
+        self._prices = prices
+        self._active: dict[str, Account] = {}
+        self._feedback = Weighted((("testimonial", 0.2), ("employee_note", 0.35), ("email", 0.45)))
+        self._reasons = Weighted((("price", 0.3), ("product", 0.25), ("no_need", 0.3), ("competitor", 0.15)))
+        self._contacts = Weighted((("call", 0.4), ("email", 0.45), ("video", 0.1), ("meeting", 0.05)))
+        # At most one of these befalls an account on a day; the probabilities are those of a working day.
+        self._incidents: Weighted[Callable[[Account], None] | None] = Weighted(
+            (
+                (self._contact, 0.070),
+                (self._open_ticket, 0.022),
+                (self._give_feedback, 0.007),
+                (self._change_seats, 0.009),
+                (self._sell_more, 0.008),
+                (self._sell_another, 0.006),
+                (self._consider_leaving, 0.014),
+                (None, 0.864),
+            )
+        )
+
+    def add(self, deal: Deal, rep: Rep) -> Account:
+        """A deal was won (again): the account is a customer from now on."""
+        account = deal.account
+        if account is None:
+            health = min(max(self._desk.around(0.68, 0.3), 0.05), 1.0)
+            account = Account(deal.account_id, deal.lead, rep, deal.offer, 0, 0, health)
+        account.active = True
+        account.rep, account.offer, account.mrr = rep, deal.offer, deal.offer.mrr
+        account.subscriptions = sum(line.quantity for line in deal.offer.lines if line.product.recurring)
+        self._active[account.account_id] = account
+        self._desk.work(3, 0.8, self._provision, account)
+        return account
+
+    def suspend(self, account: Account) -> None:
+        """The deal that made the account a customer is open again."""
+        account.active = False
+        self._active.pop(account.account_id, None)
+
+    def any_id(self) -> str | None:
+        """Some customer."""
+        return self._desk.one(list(self._active)) if self._active else None
+
+    def day(self, when: Callable[[], int], *, working: bool) -> None:
+        """A day of all customers; ``when`` draws an instant of it."""
+        desk = self._desk
+        for account in list(self._active.values()):
+            account.age += 1
+            if desk.chance(0.9 if working else 0.25):
+                desk.at(when(), self._use, account)
+            if account.age % (account.offer.months * _MONTH) == 0:
+                desk.at(when(), self._renew, account)
+            elif account.age % _NPS_EVERY == _FIRST_NPS and desk.chance(0.45):
+                desk.at(when(), self._answer_nps, account)
+            elif working:
+                incident = self._incidents.pick(desk.random())
+                if incident is not None:
+                    desk.at(when(), incident, account)
+
+    # --- what may happen on a day
+
+    def _provision(self, account: Account) -> None:
+        """The subscriptions are set up; revenue stays what the deal said."""
+        if account.active:
+            self._subscription_event(account, account.mrr)
+
+    def _use(self, account: Account) -> None:
+        if account.active:
+            minutes = self._desk.around(14 * account.health * (1 + account.subscriptions) ** 0.7, 0.5)
+            tenths = Decimal(round(minutes * 10)).scaleb(-1)
+            self._desk.emit(UsageRecorded, account_id=account.account_id, minutes=tenths)
+
+    def _contact(self, account: Account) -> None:
+        """Somebody calls or writes, mostly the rep."""
+        desk = self._desk
+        if not account.active:
+            return
+        rep = self._manager(account)
+        desk.emit(
+            ActivityLogged,
+            account_id=account.account_id,
+            rep_id=rep.rep_id,
+            team=rep.team,
+            kind=self._contacts.pick(desk.random()),
+            direction="inbound" if desk.chance(0.25) else "outbound",
+        )
+
+    def _open_ticket(self, account: Account) -> None:
+        desk = self._desk
+        if not account.active:
+            return
+        desk.emit(SupportTicketOpened, account_id=account.account_id, ticket_id=desk.new_id("ticket"))
+        account.health = max(account.health - 0.02, 0.05)
+        if desk.chance(0.5):
+            desk.work(7, 0.7, self._answer_csat, account)
+
+    def _answer_csat(self, account: Account) -> None:
+        score = round(1.6 + 3.6 * account.health + self._desk.between(-1.0, 1.0))
+        self._survey_event(account, "csat", min(max(score, 1), 5))
+
+    def _answer_nps(self, account: Account) -> None:
+        if not account.active:
+            return
+        score = min(max(round(2.5 + 8 * account.health + self._desk.between(-2.0, 2.0)), 0), 10)
+        self._survey_event(account, "nps", score)
+        if score >= _PROMOTER and self._desk.chance(0.3):
+            self._desk.work(20, 0.5, self._evangelise, account)
+
+    def _evangelise(self, account: Account) -> None:
+        if account.active:
+            self._records.advance(account.lead, "evangelist")
+
+    def _give_feedback(self, account: Account) -> None:
+        if account.active:
+            kind = self._feedback.pick(self._desk.random())
+            self._desk.emit(FeedbackReceived, account_id=account.account_id, kind=kind)
+
+    def _change_seats(self, account: Account) -> None:
+        """More or fewer seats, without a deal."""
+        if not account.active or account.age <= SETTLED:
+            return
+        grows = self._desk.chance(0.25 + 0.5 * account.health)
+        seats = account.subscriptions + (1 if grows else -1)
+        if seats < 1:
+            return
+        before, account.mrr = account.mrr, account.mrr * seats // account.subscriptions
+        account.subscriptions = seats
+        self._subscription_event(account, before)
+
+    def _sell_more(self, account: Account) -> None:
+        self._expand(account, "upsell", self._prices.more_of(account.offer))
+
+    def _sell_another(self, account: Account) -> None:
+        self._expand(account, "cross_sell", self._prices.something_else(account.offer))
+
+    def _expand(self, account: Account, kind: str, offer: Offer | None) -> None:
+        """An offer to a customer, accepted by the happy ones."""
+        if not account.active or account.age <= SETTLED or offer is None:
+            return
+        if self._desk.chance(0.25 + 0.5 * account.health):
+            account.mrr += offer.mrr
+            account.subscriptions += sum(line.quantity for line in offer.lines if line.product.recurring)
+            self._won_event(account, kind, offer, mrr=offer.mrr)
+        else:
+            self._lost_event(account, offer)
+
+    def _renew(self, account: Account) -> None:
+        """The term ends: another one, or none."""
+        if not account.active:
+            return
+        if self._desk.chance(0.80 + 0.19 * account.health):
+            self._won_event(account, "renewal", account.offer, mrr=0)
+        else:
+            self._churn(account)
+
+    def _consider_leaving(self, account: Account) -> None:
+        if account.active and account.age > SETTLED and self._desk.chance(0.8 * (1 - account.health)):
+            self._churn(account)
+
+    def _churn(self, account: Account) -> None:
+        self.suspend(account)
+        self._desk.emit(
+            CustomerChurned,
+            account_id=account.account_id,
+            mrr_lost=money(account.mrr),
+            currency=self._desk.organisation.currency,
+            reason=self._reasons.pick(self._desk.random()),
+        )
+
+    # --- events
+
+    def _manager(self, account: Account) -> Rep:
+        if account.rep.left:
+            account.rep = self._roster.route()
+        return account.rep
+
+    def _survey_event(self, account: Account, kind: str, score: int) -> None:
+        self._desk.emit(
+            SurveyAnswered,
+            respondent_id=account.account_id.replace("account", "contact", 1),
+            kind=kind,
+            score=score,
+            account_id=account.account_id,
+        )
+
+    def _subscription_event(self, account: Account, before: int) -> None:
+        self._desk.emit(
+            SubscriptionChanged,
+            account_id=account.account_id,
+            mrr_before=money(before),
+            mrr_after=money(account.mrr),
+            currency=self._desk.organisation.currency,
+            subscriptions=account.subscriptions,
+        )
+
+    def _won_event(self, account: Account, kind: str, offer: Offer, *, mrr: int) -> None:
+        rep = self._manager(account)
+        self._desk.emit(
+            DealWon,
+            account_id=account.account_id,
+            deal_id=self._desk.new_id("deal"),
+            rep_id=rep.rep_id,
+            team=rep.team,
+            location=account.lead.location,
+            kind=kind,
+            lines=offer.event_lines(),
+            currency=self._desk.organisation.currency,
+            mrr=money(mrr),
+        )
+
+    def _lost_event(self, account: Account, offer: Offer) -> None:
+        rep = self._manager(account)
+        self._desk.emit(
+            DealLost,
+            account_id=account.account_id,
+            deal_id=self._desk.new_id("deal"),
+            rep_id=rep.rep_id,
+            team=rep.team,
+            product=offer.lines[0].product.name,
+            amount=money(offer.value),
+            currency=self._desk.organisation.currency,
+            reason=self._prices.why_lost(),
+        )

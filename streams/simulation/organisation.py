@@ -1,0 +1,182 @@
+"""What a simulated sales organisation is: its size, its market, its habits. Values only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, time
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import holidays
+
+LARGEST_LEADS_PER_DAY = 1_000_000
+FASTEST = 10_000.0
+"""The fastest pace of a rush."""
+
+
+class SimulationError(ValueError):
+    """A parameter that no sales organisation could have; the message names it and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where leads come from, and how good they are.
+
+    Attributes:
+        name: The lead's source, and the channel on which its campaigns' money is spent.
+        share: Weight among the sources.
+        quality: Factor on the chance of a reply, of a positive one, and of a win; 1 is average.
+        qualified: Share of its leads that the source itself calls qualified.
+        cost_per_lead: Mean marketing spend per lead, in major units of the currency.
+        campaigns: Ids; ``{quarter}`` and ``{month}`` become the date's, so that campaigns come and go.
+    """
+
+    name: str
+    share: float
+    quality: float
+    qualified: float
+    cost_per_lead: float
+    campaigns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Something that is sold. ``price`` is in minor units: per month if ``recurring``, else once."""
+
+    name: str
+    price: int
+    recurring: bool = True
+    share: float = 1.0
+
+
+SOURCES = (
+    Source("paid_search", 0.25, 1.00, 0.45, 55, ("paid_search-brand", "paid_search-{quarter}")),
+    Source("paid_social", 0.18, 0.65, 0.30, 32, ("paid_social-awareness", "paid_social-{quarter}")),
+    Source("organic", 0.20, 1.10, 0.50, 9, ("content",)),
+    Source("webinar", 0.09, 1.25, 0.60, 48, ("webinar-{month}",)),
+    Source("referral", 0.08, 1.75, 0.80, 15, ("referral-programme",)),
+    Source("partner", 0.08, 1.45, 0.70, 25, ("partner-programme",)),
+    Source("trade_fair", 0.05, 0.95, 0.55, 110, ("fair-{quarter}",)),
+    Source("outbound", 0.07, 0.55, 0.20, 0),
+)
+
+PRODUCTS = (
+    Product("Starter", 4_900, share=3.0),
+    Product("Team", 19_900, share=2.5),
+    Product("Business", 79_000, share=1.2),
+    Product("Analytics", 29_000, share=1.0),
+    Product("Support Plus", 14_500, share=0.8),
+    Product("Onboarding", 150_000, recurring=False, share=0.9),
+)
+
+LOCATIONS = (("online", 0.45), ("Berlin", 0.20), ("Hamburg", 0.13), ("Munich", 0.14), ("Vienna", 0.08))
+TEAMS = ("north", "south", "key_accounts")
+COMPETITORS = (("Acme", 0.92), ("Globex", 1.15), ("Initech", 0.81))
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """The parameters of a simulation; the same ones with the same start give the same events.
+
+    Attributes:
+        seed: Of all that is random.
+        zone: IANA name of the business time zone; nights, weekends and months follow it.
+        country: ISO code whose public holidays are quiet days; None for none.
+        leads_per_day: Mean number of leads on an average working day.
+        reps: Number of reps at the start, dealt to the teams in turn.
+        teams: Their names. The last one sells larger deals and has quarterly quotas, the others monthly ones.
+        overloaded: How many reps get three times their share of leads and drown in it.
+        opens: When the working day begins, local time.
+        closes: When it ends, local time.
+        currency: Of all amounts.
+        source_system: On all events.
+        sources: The market, see `Source`.
+        products: The price list.
+        locations: Places (or ``online``) with their weights.
+        competitors: With their price level; 1 is ours.
+    """
+
+    seed: int = 1
+    zone: str = "Europe/Berlin"
+    country: str | None = "DE"
+    leads_per_day: float = 120.0
+    reps: int = 12
+    teams: tuple[str, ...] = TEAMS
+    overloaded: int = 1
+    opens: time = time(8, 30)
+    closes: time = time(18, 0)
+    currency: str = "EUR"
+    source_system: str = "simulator"
+    sources: tuple[Source, ...] = SOURCES
+    products: tuple[Product, ...] = PRODUCTS
+    locations: tuple[tuple[str, float], ...] = LOCATIONS
+    competitors: tuple[tuple[str, float], ...] = COMPETITORS
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated.
+
+        Raises:
+            SimulationError: A parameter is out of range.
+        """
+        _require(
+            0 < self.leads_per_day <= LARGEST_LEADS_PER_DAY,
+            f"leads_per_day lies between 0 and {LARGEST_LEADS_PER_DAY}",
+        )
+        _require(len(self.teams) > 0, "teams needs at least one name")
+        _require(self.reps >= 2 * len(self.teams), "reps: at least two for each team")
+        _require(0 <= self.overloaded < self.reps, "overloaded must be fewer than the reps")
+        _require(self.opens < self.closes, "opens must come before closes")
+        _require(bool(self.sources) and bool(self.locations), "sources and locations need at least one entry")
+        _require(any(p.recurring for p in self.products), "products needs a recurring one")
+        _check_zone(self.zone)
+        _check_country(self.country)
+
+
+@dataclass(frozen=True, slots=True)
+class Rush:
+    """From ``since`` on the organisation has no nights and weekends, and its business time runs faster.
+
+    At ``pace`` 60 a minute brings what an hour of a working day brings: leads, answers, meetings, deals. What
+    was still to come is drawn nearer likewise. A demonstration begins with it at whatever hour it is started.
+
+    Attributes:
+        since: An aware instant.
+        pace: Business time per real time.
+        rate: Aim for so many events per second by raising or lowering the number of leads; None: leave it be.
+    """
+
+    since: datetime
+    pace: float = 60.0
+    rate: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated.
+
+        Raises:
+            SimulationError: A parameter is out of range.
+        """
+        _require(self.since.tzinfo is not None, "since needs a time zone")
+        _require(0 < self.pace <= FASTEST, f"pace lies between 0 and {FASTEST:.0f}")
+        if self.rate is not None:
+            _require(math.isfinite(self.rate) and self.rate > 0, "rate must be above 0")
+
+
+def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - an assertion's only argument
+    if not holds:
+        raise SimulationError(message)
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SimulationError(f"zone {name!r} is no IANA time zone such as Europe/Berlin") from error
+
+
+def _check_country(code: str | None) -> None:
+    if code is None:
+        return
+    try:
+        holidays.country_holidays(code)
+    except NotImplementedError as error:
+        raise SimulationError(f"country {code!r} is no ISO country code with known holidays") from error
