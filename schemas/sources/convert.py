@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,6 +70,8 @@ class _Plan:
     """A checked query: its SQL with normalised columns, and what makes a JSON value of each."""
 
     event: str
+    part: str
+    """The event and, from its second query on, the query's number: what derived ids are distinguished by."""
     sql: str
     names: tuple[str, ...]
     converters: tuple[Callable[[Any], Any], ...]
@@ -106,19 +109,22 @@ def convert(
         spill = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesgauge-")))
         connection = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
         stack.callback(connection.close)
-        plans = [_plan(connection, mapping, spec, zone) for spec in mapping.events]
+        parts = _parts([spec.event for spec in mapping.events])
+        plans = [
+            _plan(connection, mapping, spec, part, zone)
+            for spec, part in zip(mapping.events, parts, strict=True)
+        ]
         for plan in plans:
             yield from _run(connection, plan)
 
 
-def derived_id(
-    event: str, fields: MappingABC[str, Any], *, source_system: str | None, occurrence: int
-) -> str:
+def derived_id(part: str, fields: MappingABC[str, Any], *, source_system: str | None, occurrence: int) -> str:
     """The event id of a row that brings none: a digest of all its columns, so that it is the same for ever.
 
     Rows that are equal in all columns are as many events: the second one's id ends in ``-2``, and so on.
+    ``part`` is the event's name; a further query of the same event has its number behind it.
     """
-    content = msgspec.json.encode([source_system, event, fields], order="deterministic")
+    content = msgspec.json.encode([source_system, part, fields], order="deterministic")
     digest = hashlib.blake2b(content, digest_size=_ID_BYTES).hexdigest()
     return digest if occurrence == 1 else f"{digest}-{occurrence}"
 
@@ -126,7 +132,18 @@ def derived_id(
 # --- the plan of a query
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSpec, zone: ZoneInfo) -> _Plan:
+def _parts(events: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    parts = []
+    for event in events:
+        seen[event] += 1
+        parts.append(event if seen[event] == 1 else f"{event} {seen[event]}")
+    return parts
+
+
+def _plan(
+    connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSpec, part: str, zone: ZoneInfo
+) -> _Plan:
     where = f"event {spec.event}"
     select = single_select(connection, spec.sql, where=where)
     with explained(where):
@@ -143,6 +160,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSp
     defaults = {"event": spec.event, "source_system": mapping.source_system, "currency": mapping.currency}
     return _Plan(
         event=spec.event,
+        part=part,
         sql=sql,
         names=tuple(columns),
         converters=tuple(_converter(name, kinds.get(name, "other"), zone) for name in columns),
@@ -266,7 +284,7 @@ def _payload(plan: _Plan, row: tuple[Any, ...]) -> bytes | Rejected:
         _fold_line(fields)
     if "event_id" not in fields:
         source = fields.get("source_system", plan.defaults.get("source_system"))
-        fields["event_id"] = derived_id(plan.event, fields, source_system=source, occurrence=row[-1])
+        fields["event_id"] = derived_id(plan.part, fields, source_system=source, occurrence=row[-1])
     return msgspec.json.encode(plan.defaults | fields)
 
 

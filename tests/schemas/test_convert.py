@@ -330,6 +330,14 @@ def test_equal_rows_are_as_many_events_unless_dropped(
     assert len({event.event_id for event in events if isinstance(event, EventBase)}) == expected
 
 
+def test_equal_rows_of_two_queries_are_two_events(tmp_path: Path) -> None:
+    (tmp_path / "spend.csv").write_text(SPEND)
+    query = {"event": "spend_recorded", "sql": SPEND_SQL}
+    mapping = parse_mapping({"inputs": {"spend": "spend.csv"}, "events": [query, query]})
+    events = [event for event in convert(mapping, folders=(tmp_path,)) if isinstance(event, EventBase)]
+    assert len({event.event_id for event in events}) == len(events) == 6
+
+
 def test_columns_with_an_underscore_tell_rows_apart_and_go_no_further(tmp_path: Path) -> None:
     (tmp_path / "spend.csv").write_text(SPEND)
     events = run(
@@ -465,7 +473,7 @@ def test_views_are_shared_and_build_on_each_other(folder: Path) -> None:
         ("lead_created", f"{LEAD_SQL}; {LEAD_SQL}", "must be one SELECT"),
         ("lead_created", "", "events.0.sql"),
         ("lead_created", "SELECT source::INTEGER AS lead_id, created AS occurred_at FROM leads", "TRY_CAST"),
-        ("lead_created", "SELECT 'L' AS lead_id, content AS occurred_at FROM read_text('/etc/fstab')", "inputs"),
+        ("lead_created", "SELECT content AS lead_id, '' AS occurred_at FROM read_text('/etc/os')", "inputs"),
         ("lead_creatd", LEAD_SQL, "did you mean 'lead_created'?"),
         ("x", LEAD_SQL, "known events: lead_created"),
     ],
