@@ -52,18 +52,28 @@ class Addressed:
     hops: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Facts that an entity could not take because computing it failed; nothing of them was applied."""
+
+    items: tuple[tuple[int, Addressed], ...]
+    error: Exception
+
+
 @dataclass(slots=True)
 class Outcome:
     """What applying a batch led to.
 
     ``states`` holds the packed state of each changed entity, ``forwards`` the facts for entities whose home is another
-    partition, ``refused`` the positions of inputs whose entity is full. ``distinct`` counts the inputs that were new to
+    partition, ``refused`` the positions of inputs whose entity is full, ``failed`` what could not be computed (position
+    -1: sent on by an entity of this shard). ``distinct`` counts the inputs that were new to
     their entity, ``applied`` and ``repeated`` facts of any origin.
     """
 
     states: dict[str, bytes] = field(default_factory=dict)
     forwards: list[Addressed] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
     distinct: int = 0
     applied: int = 0
     repeated: int = 0
@@ -98,6 +108,7 @@ class Shard:
         self.panes = Panes(index, rules)
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
+        self._unbuilt: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -123,24 +134,47 @@ class Shard:
             self._route(position, item, pending, outcome)
         while pending:
             address, items = pending.popitem()
-            for forward in self._apply_to(address, items, outcome):
+            try:
+                forwards = self._apply_to(address, items, outcome)
+            except Exception as error:  # noqa: BLE001 - one poisonous entity must not stop the others
+                outcome.failed.append(Failure(tuple(items), error))
+                continue
+            for forward in forwards:
                 self._route(-1, forward, pending, outcome)
         return outcome
 
-    def restore(self, items: Iterable[tuple[str, bytes | None]]) -> None:
-        """Take packed states from the changelog, in its order; None forgets an entity."""
-        for address, state in items:
-            if state is None:
-                self._states.pop(address, None)
-            else:
-                self._states[address] = state
+    def restore(self, address: str, state: bytes) -> None:
+        """Take the packed state of an entity from the changelog, instead of what was known of it.
+
+        The panes lack restored entities until :meth:`build` has come to them.
+        """
+        self._states[address] = state
+        self._unbuilt[address] = None
+
+    def unite(self, address: str, state: bytes) -> None:
+        """Take a packed state beside what was known: the entity then has the facts of both."""
+        facts = {fact.id: fact for fact in self.facts(address)}
+        for fact in _decode(state):
+            known = facts.get(fact.id)
+            if known is None or _encode(fact) > _encode(known):
+                facts[fact.id] = fact
+        self.restore(address, _encode(sorted(facts.values(), key=_chronological)))
+
+    def build(self, limit: int | None = None) -> bool:
+        """Add up to ``limit`` restored entities to the panes; True when none is left."""
+        left = len(self._unbuilt) if limit is None else limit
+        while self._unbuilt and left > 0:
+            address, _ = self._unbuilt.popitem()
+            left -= 1
+            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
+        return not self._unbuilt
 
     def rebuild(self, now: int) -> None:
-        """Compute all panes from the entities, as after a recovery."""
+        """Compute all panes from the entities."""
         self.panes = Panes(self.panes.index, self.rules)
         self.panes.advance(now)
-        for address, state in self._states.items():
-            self.panes.add(entities.contributions(address, _decode(state), self.rules))
+        self._unbuilt = dict.fromkeys(self._states)
+        self.build()
 
     def contributions(self) -> Contributions:
         """What all entities add together: the oracle that the running panes are tested against."""
@@ -192,8 +226,10 @@ class Shard:
         return self._forwards(address, new, items)
 
     def _replace(self, address: str, old: Sequence[Fact], new: Sequence[Fact], outcome: Outcome) -> None:
-        before = entities.contributions(address, old, self.rules) if old else Contributions()
+        known = old and address not in self._unbuilt
+        before = entities.contributions(address, old, self.rules) if known else Contributions()
         self.panes.add(difference(entities.contributions(address, new, self.rules), before))
+        self._unbuilt.pop(address, None)
         state = _encode(new)
         self._states[address] = outcome.states[address] = state
 

@@ -1,0 +1,1 @@
+"""How events arrive and readings leave: Kafka, Faust, HTTP and the command line."""

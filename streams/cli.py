@@ -1,0 +1,65 @@
+"""The command line: `salesgauge --help`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from streams.version import VERSION
+
+_COMMANDS = {
+    "demo": ("streams.commands.demo:demo_command", "See it live: broker, simulated CRM, worker, exporter, board."),
+    "run": ("streams.commands.live:run_command", "Worker and exporter in one process."),
+    "worker": ("streams.commands.live:worker_command", "A worker: consumes events, keeps state."),
+    "exporter": ("streams.commands.live:exporter_command", "The exporter: /metrics, API and board."),
+    "topics": ("streams.commands.topics:topics_command", "Create or check the topics."),
+    "simulate": ("streams.commands.simulate:simulate_command", "Events of a simulated sales organisation."),
+    "convert": ("streams.commands.convert:convert_command", "Any CRM export to events."),
+    "publish": ("streams.commands.publish:publish_command", "Events from files to their topics."),
+    "replay": ("streams.commands.replay:replay_command", "The past as if it had been watched."),
+    "diff": ("streams.commands.diff:diff_command", "Two readings side by side."),
+    "kpis": ("streams.commands.kpis:kpis_command", "The catalogue."),
+    "dead-letters": ("streams.commands.dead_letters:dead_letters_command", "Records that could not be processed."),
+    "rebuild": ("streams.commands.rebuild:rebuild_command", "Recompute the state beside the running one."),
+    "generate": ("streams.commands.generate:generate_command", "Dashboards, rules, schemas, KPI reference."),
+    "doctor": ("streams.commands.doctor:doctor_command", "Is everything reachable, right and up to date?"),
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is called: `--help` must not load Faust."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="salesgauge")
+def cli() -> None:
+    """CRM events in Kafka become live sales KPIs in Prometheus and Grafana."""
+
+
+def main(args: list[str] | None = None) -> Any:
+    """The entry point."""
+    sys.exit(cli.main(args=args, prog_name="salesgauge", standalone_mode=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The composition root: settings in, the running parts out. Nothing else in the project builds them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from aiokafka.abc import AbstractTokenProvider
+from faust.types.auth import CredentialsT
+from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, Info
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from schemas.events import TOPICS
+from streams.brokers import BrokerError, admin
+from streams.delivery.app import Delivery, DeliveryApp
+from streams.exporter import Board, Exporter, milliseconds
+from streams.settings import Sasl, Settings
+from streams.topics import changelog_topic, wanted
+from streams.version import VERSION
+from streams.web import Server
+from streams.worker import Worker, WorkerMetrics
+
+
+class TopicsMissingError(BrokerError):
+    """The topics are not there yet."""
+
+
+class _Token(AbstractTokenProvider):  # type: ignore[misc]
+    def __init__(self, sasl: Sasl) -> None:
+        self._sasl = sasl
+
+    async def token(self) -> str:
+        assert self._sasl.token_file is not None
+        return await asyncio.to_thread(lambda: self._sasl.token_file.read_text().strip())  # type: ignore[union-attr]
+
+
+def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> Delivery:
+    """How the settings want records delivered."""
+    return Delivery(
+        bootstrap=settings.kafka.bootstrap,
+        application=settings.application,
+        topics=TOPICS,
+        rekey_topic=settings.rekey_topic,
+        changelog_topic=changelog_topic(settings),
+        windows_topic=settings.windows_topic,
+        partitions=settings.kafka.partitions,
+        connection=_connection(settings),
+        credentials=_credentials(settings),
+        batch=settings.batch,
+        publish_every=settings.publish_every,
+        unsafe_commit_before_ack=unsafe_commit_before_ack,
+    )
+
+
+def _connection(settings: Settings) -> dict[str, Any]:
+    """Arguments of aiokafka's clients beside the address."""
+    kafka = settings.kafka
+    arguments: dict[str, Any] = {
+        "security_protocol": ("SASL_" if kafka.sasl else "") + ("SSL" if kafka.tls else "PLAINTEXT")
+    }
+    if kafka.tls:
+        arguments["ssl_context"] = kafka.tls.client_context()
+    if kafka.sasl:
+        arguments["sasl_mechanism"] = kafka.sasl.mechanism
+        if kafka.sasl.mechanism == "OAUTHBEARER":
+            arguments["sasl_oauth_token_provider"] = _Token(kafka.sasl)
+        else:
+            assert kafka.sasl.password is not None
+            arguments["sasl_plain_username"] = kafka.sasl.username
+            arguments["sasl_plain_password"] = kafka.sasl.password.get_secret_value()
+    return arguments
+
+
+def _credentials(settings: Settings) -> CredentialsT | None:
+    kafka = settings.kafka
+    context: ssl.SSLContext | None = kafka.tls.client_context() if kafka.tls else None
+    if kafka.sasl is None:
+        return faust.SSLCredentials(context) if context else None
+    if kafka.sasl.mechanism == "OAUTHBEARER":
+        return faust.OAuthCredentials(oauth_cb=_Token(kafka.sasl), ssl_context=context)
+    assert kafka.sasl.password is not None
+    return faust.SASLCredentials(
+        username=kafka.sasl.username,
+        password=kafka.sasl.password.get_secret_value(),
+        mechanism=kafka.sasl.mechanism,
+        ssl_context=context,
+    )
+
+
+def check_topics(settings: Settings) -> None:
+    """Refuse to start without topics: Faust would ignore the missing ones for ever.
+
+    Raises:
+        TopicsMissingError: some are missing.
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+    missing = [topic.name for topic in wanted(settings) if topic.name not in existing]
+    if missing:
+        raise TopicsMissingError(f"{len(missing)} topics are missing ({missing[0]} …); run `salesgauge topics create`")
+
+
+@dataclass(slots=True)
+class Process:
+    """The parts that run in one process: a worker, an exporter, or both."""
+
+    settings: Settings
+    registry: CollectorRegistry
+    app: DeliveryApp | None
+    worker: Worker | None
+    exporter: Exporter | None
+    server: Server | None
+
+    async def run(self, started: asyncio.Event | None = None) -> None:
+        """Run until cancelled.
+
+        Raises:
+            BrokerError: Kafka cannot be reached at the start, or topics are missing.
+            ListenError: the address cannot be listened on.
+            ProduceError: a write was not acknowledged; nothing of it was committed.
+        """
+        await asyncio.to_thread(check_topics, self.settings)
+        if self.exporter is not None:
+            await asyncio.to_thread(self.exporter.start)
+        try:
+            if self.server is not None:
+                await self.server.start()
+            if started is not None:
+                started.set()
+            await self._until_stopped()
+        finally:
+            if self.server is not None:
+                await self.server.stop()
+            if self.exporter is not None:
+                await asyncio.to_thread(self.exporter.stop)
+
+    async def _until_stopped(self) -> None:
+        from streams.delivery.app import run_app  # noqa: PLC0415 - keeps Faust out of the exporter's process
+
+        if self.app is None:
+            await asyncio.Event().wait()
+        else:
+            await run_app(self.app)
+
+
+def process(settings: Settings, *, worker: bool, exporter: bool, serve: bool = True, **knobs: bool) -> Process:
+    """Build a process of these parts."""
+    registry = CollectorRegistry()
+    for collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
+        registry.register(collector)
+    Info("salesgauge_build", "Which version runs.", registry=registry).info({"version": VERSION})
+    engine = Worker(settings, milliseconds, WorkerMetrics(registry)) if worker else None
+    app = DeliveryApp(delivery(settings, **knobs), engine) if engine else None
+    if app is not None:
+        registry.register(_Delivered(app))
+    shown = Exporter(settings, Board(settings)) if exporter else None
+    web = settings.web if exporter else settings.worker_web
+    server = Server(web, [registry], shown, app) if serve else None
+    return Process(settings, registry, app, engine, shown, server)
+
+
+class _Delivered(Collector):
+    """What the delivery path says about itself."""
+
+    def __init__(self, app: DeliveryApp) -> None:
+        self._app = app
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> list[Metric]:
+        status = self._app.status
+        lag = GaugeMetricFamily("salesgauge_lag_records", "Records not processed yet.", labels=["partition"])
+        for partition, behind in status.lag.items():
+            lag.add_metric([partition], behind)
+        return [
+            lag,
+            GaugeMetricFamily("salesgauge_assigned_partitions", "Partitions owned.", len(status.owned)),
+            GaugeMetricFamily("salesgauge_recovering", "Whether state is being recovered.", float(bool(status.recovering))),
+        ]
+
+
+def quiet_logs(level: int = logging.WARNING) -> None:
+    """Only warnings of the libraries; they log much that is normal."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("faust", "aiokafka", "kafka", "mode", "asyncio"):
+        logging.getLogger(name).setLevel(max(level, logging.ERROR))

@@ -1,0 +1,225 @@
+"""The exporter: reads the windows topic, merges the partials of all partitions and shows the catalogue at now."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from metrics.catalogue import CATALOGUE
+from metrics.exposition import KpiCollector
+from metrics.kpi import Catalogue
+from metrics.readings import Reading, View
+from metrics.series import SeriesIndex
+from metrics.windows import WindowSums
+from streams.brokers import BrokerError, consumer
+from streams.publication import OWNER, Status, Subscriber
+from streams.settings import Settings
+
+_POLL_MS = 200
+_RETRY_SECONDS = 2.0
+_STALE_MS = 30_000
+"""An owner that has not said anything for so long is gone, or in trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the gauges can be trusted, and if not, why. ``freshness`` is the age in s of the oldest partition's word."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    lag: dict[int, int]
+    freshness: float | None
+    partitions: int
+    workers: int
+
+
+@dataclass
+class Board:
+    """Window sums that a subscriber feeds and readers look at, one at a time."""
+
+    settings: Settings
+    catalogue: Catalogue = CATALOGUE
+    view: View = field(init=False)
+    subscriber: Subscriber = field(init=False)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        rules = self.settings.rules
+        sums = WindowSums(SeriesIndex(self.catalogue.plan()), rules, self.catalogue.windows_before())
+        self.view = View(self.catalogue, sums)
+        self.subscriber = Subscriber(sums)
+
+    @contextmanager
+    def now(self, at: int | None = None) -> Iterator[View]:
+        """The view at an instant (ms; default: the wall clock's), held still while it is looked at."""
+        with self.lock:
+            self.view.sums.advance(milliseconds() if at is None else at)
+            yield self.view
+
+    def readings(self) -> list[Reading]:
+        """All readings at this moment."""
+        with self.now() as view:
+            return list(view.readings())
+
+    def totals(self) -> Status:
+        """The partitions' statuses summed up; times are the newest."""
+        statuses = self.subscriber.statuses.values()
+        return Status(
+            at=max((s.at for s in statuses), default=0),
+            newest_event=max((s.newest_event for s in statuses), default=0),
+            events=sum(s.events for s in statuses),
+            rejected=sum(s.rejected for s in statuses),
+            entities=sum(s.entities for s in statuses),
+        )
+
+
+class Exporter:
+    """Follows the windows topic in a thread of its own."""
+
+    def __init__(self, settings: Settings, board: Board) -> None:
+        self._settings = settings
+        self.board = board
+        self.error = ""
+        self._stop = threading.Event()
+        self._caught_up = False
+        self._positions: dict[int, int] = {}
+        self._lag: dict[int, int] = {}
+        self._thread = threading.Thread(target=self._follow, name="windows", daemon=True)
+        self.registry = CollectorRegistry()
+        self._bad_records = Counter(
+            "salesgauge_windows_bad_records", "Records of the windows topic that are no publication.", registry=self.registry
+        )
+        self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
+        self.registry.register(KpiCollector(lambda: self.board.view if self._caught_up else None))
+        self.registry.register(_Self(self))
+
+    def start(self) -> None:
+        """Begin to follow.
+
+        Raises:
+            BrokerError: Kafka cannot be reached at the start; later the exporter keeps trying.
+        """
+        with consumer(self._settings.kafka) as client:
+            if not client.partitions_for_topic(self._settings.windows_topic):
+                raise BrokerError(f"topic {self._settings.windows_topic} is missing; run `salesgauge topics create`")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following and wait for it."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def health(self) -> Health:
+        """Whether everything that should be shown is shown."""
+        with self.board.lock:
+            statuses = dict(self.board.subscriber.statuses)
+        lag = dict(self._lag)
+        ages = [milliseconds() - status.at for status in statuses.values()]
+        reasons = []
+        if self.error:
+            reasons.append(self.error)
+        if not self._caught_up:
+            reasons.append(f"reading the windows topic, {sum(lag.values())} records to go")
+        missing = self._settings.kafka.partitions - len(statuses)
+        if missing > 0:
+            reasons.append(f"{missing} of {self._settings.kafka.partitions} partitions have not been published by a worker")
+        if ages and max(ages) > _STALE_MS:
+            reasons.append(f"no word of a worker for {max(ages) // 1000} s on some partitions; it recovers or is down")
+        if self._caught_up and sum(lag.values()) > self._settings.ready_lag:
+            reasons.append(f"{sum(lag.values())} records behind on the windows topic")
+        workers = len({status.worker for status in statuses.values()})
+        freshness = max(ages) / 1000 if ages else None
+        return Health(not reasons, tuple(reasons), lag, freshness, len(statuses), workers)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with consumer(self._settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50) as client:
+                    self._read(client)
+            except (BrokerError, KafkaError) as error:
+                self.error = str(error)
+                self._stop.wait(_RETRY_SECONDS)
+
+    def _read(self, client: KafkaConsumer) -> None:
+        topic = self._settings.windows_topic
+        partitions = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())]
+        client.assign(partitions)
+        ends = client.end_offsets(partitions)
+        starts = client.beginning_offsets(partitions)
+        for partition in partitions:
+            client.seek(partition, max(self._positions.get(partition.partition, 0), starts[partition]))
+        self.error = ""
+        while not self._stop.is_set():
+            for records in client.poll(timeout_ms=_POLL_MS).values():
+                self._accept(records)
+            self._positions = {p.partition: client.position(p) for p in partitions}
+            behind = {p.partition: _end(client, p, ends) - self._positions[p.partition] for p in partitions}
+            self._lag = {p: max(0, records) for p, records in behind.items()}
+            if not self._caught_up and all(self._positions[p.partition] >= ends[p] for p in partitions):
+                with self.board.lock:
+                    self.board.subscriber.settle()
+                self._caught_up = True
+
+    def _accept(self, records: Sequence[object]) -> None:
+        with self.board.lock:
+            for record in records:
+                owner = dict(record.headers or ()).get(OWNER, b"")  # type: ignore[attr-defined]
+                try:
+                    self.board.subscriber.accept(record.key, record.value, owner.decode())  # type: ignore[attr-defined]
+                except ValueError:
+                    self._bad_records.inc()
+
+
+def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicPartition, int]) -> int:
+    return max(client.highwater(partition) or 0, ends[partition])
+
+
+def milliseconds() -> int:
+    """The wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class _Self(Collector):
+    """What the exporter says about itself."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        health = self._exporter.health()
+        board = self._exporter.board
+        yield GaugeMetricFamily("salesgauge_ready", "Whether the gauges can be trusted.", float(health.ready))
+        if health.freshness is not None:
+            yield GaugeMetricFamily(
+                "salesgauge_freshness_seconds", "Age of the oldest partition's last word.", health.freshness
+            )
+        lag = GaugeMetricFamily("salesgauge_windows_lag_records", "Records not read yet.", labels=["partition"])
+        for partition, behind in health.lag.items():
+            lag.add_metric([str(partition)], behind)
+        yield lag
+        yield GaugeMetricFamily("salesgauge_series", "Series held.", len(board.view.sums.index))
+        folded = GaugeMetricFamily(
+            "salesgauge_folded_label_values", "Label values shown as `other`.", labels=["kpi", "breakdown"]
+        )
+        for (kpi, breakdown), count in list(board.view.folded.items()):
+            folded.add_metric([kpi, "_".join(breakdown)], count)
+        yield folded
+        yield GaugeMetricFamily(
+            "salesgauge_fenced_records", "Records ignored, of workers that had lost their partition.", board.subscriber.ignored
+        )
+
+
+__all__ = ["Board", "Exporter", "Health", "milliseconds"]

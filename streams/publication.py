@@ -1,0 +1,242 @@
+"""The windows topic: how workers publish panes and exporters take them over.
+
+A publication is a series of records of one partition that ends with a *commit*; an exporter applies it as a whole or
+not at all. Values are absolute, so reading one twice does no harm, and keys name panes, so that the topic can be
+compacted. Before its first publication an owner of a partition writes a *claim*: what other owners write after it in
+the log is ignored, so a worker that lost its partition without noticing cannot disturb. The first publication of an
+owner holds all panes; what it does not hold exists no more.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
+from metrics.series import CODES, SeriesIndex
+from metrics.windows import WindowSums
+
+_RAW, _DEFLATED = b"\x00", b"\x01"
+_DEFLATE_FROM = 512
+
+
+class Mark(enum.StrEnum):
+    """Records that are no panes."""
+
+    CLAIM = "claim"
+    COMMIT = "commit"
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker says with each commit: its clock and the newest event (ms), totals, and who it is."""
+
+    at: int = 0
+    newest_event: int = 0
+    events: int = 0
+    rejected: int = 0
+    entities: int = 0
+    worker: str = ""
+
+
+class _Record(msgspec.Struct, frozen=True, array_like=True):
+    """A record's value: the series it uses, and (position among them, code, amount) triples flattened.
+
+    ``instants`` stands beside the triples in a roster pane; ``horizon`` belongs to a base.
+    """
+
+    series: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+    cells: list[int] = []
+    instants: list[int] = []
+    horizon: int = 0
+    status: Status | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Record).decode
+
+OWNER = "owner"
+"""The header with the owner's token."""
+
+
+class Message(NamedTuple):
+    """A record of the windows topic; no value removes a pane."""
+
+    key: bytes
+    value: bytes | None
+
+
+def claim(partition: int) -> Message:
+    """The record that fences earlier owners."""
+    return Message(_key(partition, Mark.CLAIM), _pack(_Record()))
+
+
+def publication(partition: int, panes: Panes, status: Status, *, full: bool = False) -> Iterator[Message]:
+    """The records of the changed panes, or of all, with the commit at the end."""
+    changed = panes.take_changed()
+    for key in panes.keys() if full else changed:
+        yield Message(_key(partition, key), _pane(key, panes))
+    yield Message(_key(partition, Mark.COMMIT), _pack(_Record(status=status)))
+
+
+def _pane(key: PaneKey, panes: Panes) -> bytes | None:
+    index = panes.index
+    if key.resolution is Resolution.ROSTER:
+        roster = panes.roster.get(key.index)
+        return _pack(_roster_record(roster, index)) if roster else None
+    cells = panes.cells(key)
+    if key != BASE and not cells:
+        return None
+    table: dict[int, int] = {}
+    flat: list[int] = []
+    for cell, amount in cells.items():
+        number, code = divmod(cell, CODES)
+        flat += (table.setdefault(number, len(table)), code, amount)
+    horizon = panes.horizon if key == BASE else 0
+    return _pack(_Record([index.series[n] for n in table], flat, horizon=horizon))
+
+
+def _roster_record(roster: Roster, index: SeriesIndex) -> _Record:
+    table: dict[int, int] = {}
+    flat: list[int] = []
+    instants: list[int] = []
+    for at, cells in roster.items():
+        for cell, amount in cells.items():
+            flat += (table.setdefault(cell // CODES, len(table)), 0, amount)
+            instants.append(at)
+    return _Record([index.series[n] for n in table], flat, instants)
+
+
+def _key(partition: int, what: PaneKey | Mark) -> bytes:
+    if isinstance(what, Mark):
+        return f"{partition}/{what.value}".encode()
+    return f"{partition}/{what.resolution.value}/{what.index}".encode()
+
+
+def _pack(record: _Record) -> bytes:
+    packed = _encode(record)
+    return _RAW + packed if len(packed) < _DEFLATE_FROM else _DEFLATED + zlib.compress(packed, 1)
+
+
+def _unpack(value: bytes) -> _Record:
+    kind, packed = value[:1], value[1:]
+    try:
+        return _decode(zlib.decompress(packed) if kind == _DEFLATED else packed)
+    except (msgspec.MsgspecError, zlib.error) as error:
+        raise ValueError(f"a record of the windows topic is no publication: {error}") from error
+
+
+@dataclass(slots=True)
+class _Incoming:
+    """What is known of one partition.
+
+    ``waiting`` are the owner's records without a commit yet, ``committed`` those to be applied next; ``full`` says that
+    these are all panes there are, ``begun`` that the owner has committed before.
+    """
+
+    owner: str = ""
+    begun: bool = False
+    full: bool = False
+    waiting: dict[PaneKey, _Record | None] = field(default_factory=dict)
+    committed: dict[PaneKey, _Record | None] = field(default_factory=dict)
+    status: Status | None = None
+
+
+class Subscriber:
+    """Applies publications to window sums, whole ones only.
+
+    While ``catching_up``, superseded publications are passed over: only the last state is applied, by :meth:`settle`.
+    """
+
+    def __init__(self, sums: WindowSums) -> None:
+        self._sums = sums
+        self._partitions: dict[int, _Incoming] = {}
+        self.catching_up = True
+        self.ignored = 0
+        """Records of owners that had lost their partition."""
+
+    @property
+    def statuses(self) -> Mapping[int, Status]:
+        """The latest status by partition."""
+        return {p: i.status for p, i in self._partitions.items() if i.status is not None}
+
+    def accept(self, key: bytes, value: bytes | None, owner: str) -> bool:
+        """Take the next record of the log; True where it completed a publication.
+
+        Raises:
+            ValueError: the record was not written by a worker.
+        """
+        partition, what = _parse(key)
+        incoming = self._partitions.setdefault(partition, _Incoming(owner))
+        if what is Mark.CLAIM:
+            # Until the new owner's first publication is whole, the last one of the old owner holds.
+            self._partitions[partition] = _Incoming(
+                owner, full=incoming.full, committed=incoming.committed, status=incoming.status
+            )
+            return False
+        if owner != incoming.owner:
+            self.ignored += 1
+            return False
+        record = _unpack(value) if value is not None else None
+        if isinstance(what, PaneKey):
+            incoming.waiting[what] = record
+            return False
+        if incoming.begun:
+            incoming.committed |= incoming.waiting
+        else:
+            incoming.begun = incoming.full = True
+            incoming.committed = dict(incoming.waiting)
+        incoming.waiting.clear()
+        incoming.status = record.status if record else None
+        if not self.catching_up:
+            self._settle(partition, incoming)
+        return True
+
+    def settle(self) -> None:
+        """The log was read to its end: apply what was committed, and from now on each publication as it comes."""
+        self.catching_up = False
+        for partition, incoming in self._partitions.items():
+            if incoming.status is not None:
+                self._settle(partition, incoming)
+
+    def _settle(self, partition: int, incoming: _Incoming) -> None:
+        """Apply what is committed; the first publication of an owner is a full one: panes it lacks exist no more."""
+        gone = set(self._sums.keys(partition)) - incoming.committed.keys() if incoming.full else set()
+        for key, record in sorted(incoming.committed.items(), key=lambda item: item[0] != BASE):
+            self._apply(partition, key, record)
+        for key in gone:
+            self._sums.drop(partition, key)
+        incoming.committed.clear()
+        incoming.full = False
+
+    def _apply(self, partition: int, key: PaneKey, record: _Record | None) -> None:
+        if record is None:
+            self._sums.drop(partition, key)
+            return
+        numbers = [self._sums.index.id_of(series) for series in record.series]
+        triples = zip(record.cells[::3], record.cells[1::3], record.cells[2::3], strict=True)
+        if key.resolution is Resolution.ROSTER:
+            roster: Roster = {}
+            for at, (position, _, amount) in zip(record.instants, triples, strict=True):
+                roster.setdefault(at, {})[numbers[position] * CODES] = amount
+            self._sums.replace_roster(partition, key.index, roster)
+            return
+        cells = {numbers[position] * CODES + code: amount for position, code, amount in triples}
+        if key == BASE:
+            self._sums.replace_base(partition, record.horizon, cells)
+        else:
+            self._sums.replace(partition, key, cells)
+
+
+def _parse(key: bytes) -> tuple[int, PaneKey | Mark]:
+    try:
+        partition, kind, *index = key.decode().split("/")
+        if index:
+            return int(partition), PaneKey(Resolution(kind), int(index[0]))
+        return int(partition), Mark(kind)
+    except ValueError as error:
+        raise ValueError(f"{key!r} is no key of the windows topic") from error

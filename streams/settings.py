@@ -1,0 +1,241 @@
+"""Settings: one model, filled from flags, ``SALESGAUGE_*`` variables and a YAML file, in this order of precedence.
+
+Nested fields are written with two underscores in variables: ``SALESGAUGE_RULES__ZONE=Europe/Berlin``. Secrets are
+never printed; `doctor` shows everything else.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from metrics.rules import Rules
+
+ENV_PREFIX = "SALESGAUGE_"
+
+
+class SettingsError(Exception):
+    """The settings are not usable; the message says which and why."""
+
+
+class Tls(BaseModel):
+    """Certificates as PEM files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context for connecting: the broker's certificate is verified, one's own is shown if given.
+
+        Raises:
+            SettingsError: a file cannot be read.
+        """
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file, self._password())
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"kafka.tls: {error}; check the paths of the certificates") from error
+        return context
+
+    def server_context(self) -> ssl.SSLContext:
+        """A context for serving.
+
+        Raises:
+            SettingsError: a file is missing or cannot be read.
+        """
+        if self.cert_file is None:
+            raise SettingsError("tls.cert_file is required to serve with TLS")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.cert_file, self.key_file, self._password())
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"tls: {error}; check the paths of the certificates") from error
+        return context
+
+    def _password(self) -> str | None:
+        return self.key_password.get_secret_value() if self.key_password else None
+
+
+class Sasl(BaseModel):
+    """How to log in to Kafka. ``OAUTHBEARER`` reads the token from ``token_file`` whenever it connects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+    username: str | None = None
+    password: SecretStr | None = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Sasl:
+        if self.mechanism == "OAUTHBEARER":
+            if self.token_file is None:
+                raise ValueError("token_file is required with OAUTHBEARER")
+        elif not self.username or self.password is None:
+            raise ValueError(f"username and password are required with {self.mechanism}")
+        return self
+
+
+class Kafka(BaseModel):
+    """Where Kafka is and how its topics are laid out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    bootstrap: str = "127.0.0.1:9092"
+    tls: Tls | None = None
+    sasl: Sasl | None = None
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Partitions of each event topic: the greatest number of workers. Changing it needs a rebuild."""
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    retention_days: Annotated[int, Field(ge=-1)] = -1
+    """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
+
+
+class Web(BaseModel):
+    """Where a process listens, and who may read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    tls: Tls | None = None
+    token: SecretStr | None = None
+    """A bearer token that readers must send."""
+    username: str | None = None
+    password: SecretStr | None = None
+    """Basic authentication, beside or instead of the token."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Web:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        return self
+
+
+class Settings(BaseSettings):
+    """All settings, with defaults for a broker on this machine."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+    )
+
+    app_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")] = "salesgauge"
+    """The consumer group, and the prefix of the engine's own topics."""
+    version: Annotated[int, Field(ge=1)] = 1
+    """Version of the state: another one is another consumer group with its own tables, as `rebuild` uses."""
+    kafka: Kafka = Kafka()
+    web: Web = Web()
+    worker_web: Web = Web(port=9109)
+    batch: bool = True
+    """Whole batches of a partition per step; off for Faust's own delivery of single messages."""
+    publish_every: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Seconds between publications of changed panes, at least."""
+    ready_lag: Annotated[int, Field(ge=0)] = 10_000
+    """Records that an exporter may lie behind and still be ready."""
+    rules: Rules = Rules()
+
+    @property
+    def application(self) -> str:
+        """The consumer group of the workers."""
+        return f"{self.app_id}-v{self.version}"
+
+    @property
+    def windows_topic(self) -> str:
+        """The topic of published panes."""
+        return f"{self.app_id}.windows.v{self.version}"
+
+    @property
+    def rekey_topic(self) -> str:
+        """The topic of facts on their way to another partition."""
+        return f"{self.app_id}.rekeyed.v{self.version}"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of records that could not be processed."""
+        return f"{self.app_id}.dead-letters"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before variables before the file, which arrives as init values of its own class."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _FileSource(cls)
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Values of the YAML file named by the caller of :func:`load`."""
+
+    path: Path | None = None
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return _read_file(self.path) if self.path else {}
+
+
+def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        config: a YAML file with the fields of :class:`Settings`.
+        flags: values given on the command line, by dotted path; None is "not given".
+
+    Raises:
+        SettingsError: a value is missing, unknown or not valid.
+    """
+    given: dict[str, Any] = {}
+    for path, value in (flags or {}).items():
+        if value is not None:
+            _set(given, path.split("."), value)
+    _FileSource.path = config
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+    except Exception as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(f"settings: {error}") from error
+    finally:
+        _FileSource.path = None
+
+
+def _set(target: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, last = path
+    inner = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, target)
+    inner[last] = value
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path} must hold fields and values, such as `kafka: {{bootstrap: ...}}`")
+    return content
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        path = ".".join(str(part) for part in detail["loc"])
+        lines.append(f"{path or 'settings'}: {detail['msg']}")
+    return "; ".join(lines)
