@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from schemas.events import TOPICS
 from streams.brokers import BrokerError, admin
-from streams.delivery.app import Delivery, DeliveryApp
+from streams.pipeline.app import Delivery, DeliveryApp
 from streams.exporter import Board, Exporter, milliseconds
 from streams.settings import Sasl, Settings
 from streams.topics import changelog_topic, wanted
@@ -141,7 +141,7 @@ class Process:
                 await asyncio.to_thread(self.exporter.stop)
 
     async def _until_stopped(self) -> None:
-        from streams.delivery.app import run_app  # noqa: PLC0415 - keeps Faust out of the exporter's process
+        from streams.pipeline.app import run_app  # noqa: PLC0415 - keeps Faust out of the exporter's process
 
         if self.app is None:
             await asyncio.Event().wait()

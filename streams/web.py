@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from metrics.readings import Reading
 
 if TYPE_CHECKING:
-    from streams.delivery.app import DeliveryApp
+    from streams.pipeline.app import DeliveryApp
     from streams.exporter import Exporter, Health
     from streams.settings import Web
 

@@ -20,7 +20,7 @@ from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection, decode_batch
 from schemas.events import EventBase
 from streams.brokers import partition_of
-from streams.delivery import Output, Publication, Record, Send
+from streams.pipeline import Output, Publication, Record, Send
 from streams.publication import Status, claim, publication
 from streams.settings import Settings
 

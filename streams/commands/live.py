@@ -100,8 +100,8 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     Raises:
         Failed: with the message of an error that a person can do something about.
     """
-    from streams.delivery.app import UntestedFaustError  # noqa: PLC0415
-    from streams.delivery.changelog import ProduceError  # noqa: PLC0415
+    from streams.pipeline.app import UntestedFaustError  # noqa: PLC0415
+    from streams.pipeline.changelog import ProduceError  # noqa: PLC0415
     from streams.web import ListenError  # noqa: PLC0415
 
     with contextlib.suppress(ImportError):

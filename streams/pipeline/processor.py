@@ -1,0 +1,65 @@
+"""What the delivery path and the engine say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Record(NamedTuple):
+    """A consumed record; ``timestamp_ms`` is the broker's or the producer's, ms since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Send(NamedTuple):
+    """A record to produce; without a partition the topic's first one is used."""
+
+    topic: str
+    partition: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a batch led to: changelog records of its partition (None removes one), and records for other topics."""
+
+    state: Mapping[bytes, bytes | None] = field(default_factory=dict)
+    sends: Sequence[Send] = ()
+
+
+class Publication(NamedTuple):
+    """Records for one partition of the windows topic, all under the owner's token."""
+
+    partition: int
+    owner: str
+    records: Sequence[tuple[bytes, bytes | None]]
+
+
+class Processor(Protocol):
+    """The engine as the delivery path drives it. All methods are synchronous and are called in one event loop."""
+
+    def apply(self, partition: int, records: Sequence[Record]) -> Output:
+        """Apply records; called again with the same ones after a crash or a rebalance."""
+
+    def restore(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Take a chunk of the changelog, in its order."""
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """These partitions are owned from now on, with their state restored (all of them, not only new ones)."""
+
+    def revoked(self, partitions: frozenset[int]) -> None:
+        """These partitions are owned no more; their state is to be dropped."""
+
+    def due(self, partition: int) -> list[Publication]:
+        """What is to be published of an owned partition now."""
