@@ -1,0 +1,143 @@
+"""The board without Kafka: its page and `/api/board` over one machine, on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from metrics.machine import Machine
+from metrics.rules import Rules
+from streams import board
+from streams.simulate import Organisation, history
+from tests.support.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from schemas.events import EventBase
+
+NOON = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
+"""A Thursday afternoon, when a sales team is at work."""
+_OPEN_SEED = 7
+
+
+def filled_machine(
+    end: datetime = NOON, days: float = 40, organisation: Organisation | None = None
+) -> Machine:
+    """A machine with the simulator's history up to ``end``."""
+    org = organisation or Organisation(leads_per_day=40, reps=9, seed=_OPEN_SEED)
+    machine = Machine(rules=Rules(zone=org.zone))
+    machine.advance(milliseconds(end))
+    machine.apply(list(history(org, end - timedelta(days=days), end)))
+    return machine
+
+
+def milliseconds(instant: datetime) -> int:
+    """Milliseconds since the epoch."""
+    return int(instant.timestamp() * 1000)
+
+
+@dataclass
+class BoardServer:
+    """Serves a machine's board. Its clock stands still unless `pass_time` moves it."""
+
+    machine: Machine
+    now: int
+    port: int = field(default_factory=free_port)
+    thresholds: tuple[board.Threshold, ...] = board.DEFAULTS
+    broken: bool = False
+    requests: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        list(self.machine.readings([], frozenset()))
+        self.board = board.Board.for_view(self.machine.view, self.thresholds)
+        self.board.observe(self.machine.view)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def apply(self, events: Sequence[EventBase]) -> None:
+        """Let events happen."""
+        with self._lock:
+            refused = [r for r in self.machine.apply(events) if r is not None]
+            assert not refused, refused
+
+    def pass_time(self, seconds: float) -> None:
+        """Move the clock."""
+        with self._lock:
+            self.now += int(seconds * 1000)
+            self.machine.advance(self.now)
+
+    def answer(self, query: dict[str, str]) -> board.Answer:
+        """What `/api/board` says."""
+        with self._lock:
+            self.now += 1000  # each request sees a new second, as it does in life
+            self.machine.advance(self.now)
+            list(self.machine.readings([], frozenset()))
+            self.board.observe(self.machine.view)
+            engine = {
+                "ready": True,
+                "lag": 0,
+                "freshness": 1.2,
+                "partitions": 6,
+                "workers": 2,
+                "events": self.machine.events,
+            }
+            return self.board.answer(self.machine.view, query, engine)
+
+    async def _page(self, request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=board.page(), headers=dict(board.headers()))
+
+    async def _api(self, request: web.Request) -> web.Response:
+        self.requests.append(request.path_qs)
+        if self.broken:
+            return web.Response(status=503)
+        answer = self.answer(dict(request.query))
+        return web.Response(body=answer.body, status=answer.status, content_type=answer.content_type)
+
+    def app(self) -> web.Application:
+        """The application."""
+        app = web.Application()
+        app.add_routes([web.get("/", self._page), web.get("/api/board", self._api)])
+        return app
+
+
+@contextmanager
+def serving(server: BoardServer) -> Iterator[BoardServer]:
+    """The server runs within the `with` block."""
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    runner: Any = None
+
+    async def start() -> None:
+        nonlocal runner
+        runner = web.AppRunner(server.app(), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", server.port).start()
+        started.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(start())
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
