@@ -228,9 +228,10 @@ class Shard:
     def _replace(self, address: str, old: Sequence[Fact], new: Sequence[Fact], outcome: Outcome) -> None:
         known = old and address not in self._unbuilt
         before = entities.contributions(address, old, self.rules) if known else Contributions()
-        self.panes.add(difference(entities.contributions(address, new, self.rules), before))
+        change = difference(entities.contributions(address, new, self.rules), before)
+        state = _encode(new)  # what may fail comes first: an entity is applied as a whole or not at all
+        self.panes.add(change)
         self._unbuilt.pop(address, None)
-        state = _encode(new)
         self._states[address] = outcome.states[address] = state
 
     def _forwards(

@@ -137,11 +137,13 @@ class Lost(Fact, tag=12, frozen=True, array_like=True, omit_defaults=True, gc=Fa
     currency: str = ""
     reason: str = ""
     lead: str = ""
+    account: str = ""
 
 
 class Reopened(Fact, tag=13, frozen=True, array_like=True, omit_defaults=True, gc=False):
     deal: str = ""
     lead: str = ""
+    account: str = ""
 
 
 class Churned(Fact, tag=14, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -291,9 +293,9 @@ _MAKERS: dict[str, _Maker] = {
     ),
     "deal_lost": lambda e, i, t, r: Lost(
         i, t, r, e.deal_id, e.rep_id or "", e.team or "", e.product or "", micros(e.amount), e.currency or "",
-        e.reason or "", e.lead_id or "",
+        e.reason or "", e.lead_id or "", e.account_id or "",
     ),
-    "deal_reopened": lambda e, i, t, r: Reopened(i, t, r, e.deal_id, e.lead_id or ""),
+    "deal_reopened": lambda e, i, t, r: Reopened(i, t, r, e.deal_id, e.lead_id or "", e.account_id or ""),
     "customer_churned": lambda e, i, t, r: Churned(
         i, t, r, _optional_micros(e.mrr_lost), e.currency or "", e.reason or ""
     ),

@@ -22,7 +22,9 @@ DAYS_PER_MONTH = 365.2425 / 12
 class Reader(Protocol):
     """What an expression can ask of the windows, for the labels at hand."""
 
-    rules: Rules
+    @property
+    def rules(self) -> Rules:
+        """The rules of the business."""
 
     @property
     def now(self) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import NamedTuple
 
 from metrics.contributions import Contributions
@@ -35,7 +36,7 @@ class PaneKey(NamedTuple):
     """A pane: ``[index * size, (index + 1) * size)`` in ms. A base has index 0; a roster pane is an hour of instants."""
 
     resolution: Resolution
-    index: int
+    index: int  # type: ignore[assignment]  # a field may hide tuple.index
 
 
 Roster = dict[int, Cells]
@@ -59,18 +60,28 @@ class Panes:
     changed: set[PaneKey] = field(default_factory=set)
     _ahead: dict[int, Cells] = field(default_factory=dict)
     _instants: list[int] = field(default_factory=list)
+    _first_fine: int = field(init=False)
+    _fine_retention_ms: int = field(init=False)
+    _coarse_retention_ms: int = field(init=False)
+    _coarse_ms: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._fine_retention_ms = _milliseconds(self.rules.fine_retention)
+        self._coarse_retention_ms = _milliseconds(self.rules.coarse_retention)
+        self._coarse_ms = self.rules.coarse_ms
+        self._first_fine = (self.now - self._fine_retention_ms) // MINUTE
 
     def add(self, changes: Contributions) -> None:
         """Add the contributions of an entity, or the difference of its old and new ones."""
+        now = self.now
         for (measure, labels, at, value), amount in changes.items():
-            is_roster = measure.kind is Kind.ROSTER
-            for cell, delta in self.index.cells(measure, labels, value, amount):
-                if is_roster:
-                    self._add_to_roster(cell, at, delta)
-                elif at > self.now:
-                    self._put_aside(cell, at, delta)
-                else:
-                    self._add_to_panes(cell, at, delta)
+            cells = self.index.cells(measure, labels, value, amount)
+            if measure.kind is Kind.ROSTER:
+                self._add_to_roster(at, cells)
+            elif at > now:
+                self._put_aside(at, cells)
+            else:
+                self._add_to_panes(at, cells)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""
@@ -79,8 +90,7 @@ class Panes:
         self.now = now
         while self._instants and self._instants[0] <= now:
             at = heapq.heappop(self._instants)
-            for cell, amount in self._ahead.pop(at, {}).items():
-                self._add_to_panes(cell, at, amount)
+            self._add_to_panes(at, self._ahead.pop(at, {}).items())
         self._drop_fine()
         self._fold_coarse()
 
@@ -104,55 +114,57 @@ class Panes:
         self.changed.clear()
         return keys
 
-    def _add_to_panes(self, cell: int, at: int, amount: int) -> None:
+    def _add_to_panes(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
         fine = at // MINUTE
-        if fine >= self._first_fine():
-            self._increment(self.fine, PaneKey(Resolution.FINE, fine), cell, amount)
-        coarse = at // self.rules.coarse_ms
+        if fine >= self._first_fine:
+            self._increase(self.fine, Resolution.FINE, fine, cells)
+        coarse = at // self._coarse_ms
         if coarse >= self.horizon:
-            self._increment(self.coarse, PaneKey(Resolution.COARSE, coarse), cell, amount)
+            self._increase(self.coarse, Resolution.COARSE, coarse, cells)
         else:
-            _increase(self.base, cell, amount)
+            _increase(self.base, cells)
             self.changed.add(BASE)
 
-    def _increment(self, store: dict[int, Cells], key: PaneKey, cell: int, amount: int) -> None:
-        cells = store.get(key.index)
-        if cells is None:
-            cells = store[key.index] = {}
-        _increase(cells, cell, amount)
-        if not cells:
-            del store[key.index]
-        self.changed.add(key)
+    def _increase(
+        self, store: dict[int, Cells], resolution: Resolution, index: int, cells: Iterable[tuple[int, int]]
+    ) -> None:
+        pane = store.get(index)
+        if pane is None:
+            pane = store[index] = {}
+        _increase(pane, cells)
+        if not pane:
+            del store[index]
+        self.changed.add(PaneKey(resolution, index))
 
-    def _add_to_roster(self, cell: int, at: int, amount: int) -> None:
+    def _add_to_roster(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
         key = PaneKey(Resolution.ROSTER, at // HOUR)
         hour = self.roster.setdefault(key.index, {})
-        cells = hour.setdefault(at, {})
-        _increase(cells, cell, amount)
-        if not cells:
+        instant = hour.setdefault(at, {})
+        _increase(instant, cells)
+        if not instant:
             del hour[at]
         if not hour:
             del self.roster[key.index]
         self.changed.add(key)
 
-    def _put_aside(self, cell: int, at: int, amount: int) -> None:
-        cells = self._ahead.get(at)
-        if cells is None:
-            cells = self._ahead[at] = {}
+    def _put_aside(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
+        waiting = self._ahead.get(at)
+        if waiting is None:
+            waiting = self._ahead[at] = {}
             heapq.heappush(self._instants, at)
-        _increase(cells, cell, amount)
-
-    def _first_fine(self) -> int:
-        return (self.now - int(self.rules.fine_retention.total_seconds() * 1000)) // MINUTE
+        _increase(waiting, cells)
 
     def _drop_fine(self) -> None:
-        first = self._first_fine()
+        first = (self.now - self._fine_retention_ms) // MINUTE
+        if first == self._first_fine:
+            return
+        self._first_fine = first
         for index in [index for index in self.fine if index < first]:
             del self.fine[index]
             self.changed.add(PaneKey(Resolution.FINE, index))
 
     def _fold_coarse(self) -> None:
-        horizon = (self.now - int(self.rules.coarse_retention.total_seconds() * 1000)) // self.rules.coarse_ms
+        horizon = (self.now - self._coarse_retention_ms) // self._coarse_ms
         if horizon <= self.horizon:
             return
         self.horizon = horizon
@@ -163,9 +175,15 @@ class Panes:
             self.changed.add(PaneKey(Resolution.COARSE, index))
 
 
-def _increase(cells: Cells, cell: int, amount: int) -> None:
-    value = cells.get(cell, 0) + amount
-    if value:
-        cells[cell] = value
-    else:
-        cells.pop(cell, None)
+def _milliseconds(span: timedelta) -> int:
+    return span // timedelta(milliseconds=1)
+
+
+def _increase(pane: Cells, cells: Iterable[tuple[int, int]]) -> None:
+    get = pane.get
+    for cell, amount in cells:
+        value = get(cell, 0) + amount
+        if value:
+            pane[cell] = value
+        else:
+            pane.pop(cell, None)

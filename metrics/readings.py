@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sortedcontainers import SortedList
 
+from metrics.formula import Reader
 from metrics.kpi import Catalogue, Kpi, Stat, applicable
 from metrics.measures import Kind, Measure, Unit
 from metrics.rules import Rules
@@ -95,7 +96,7 @@ class _Reader:
             return self.view.sums.roster(numbers[0])
         return SortedList(i for n in numbers for i in self.view.sums.roster(n)) if numbers else _EMPTY
 
-    def whole(self) -> _Reader:
+    def whole(self) -> Reader:
         return _Reader(self.view, self.window, (), ((),))
 
     def _sum(self, measure: Measure, sums: Mapping[int, int]) -> float:

@@ -231,7 +231,7 @@ def _calendar(rule: CalendarRule) -> BusinessCalendar:
 
 
 def _scale(micros: int, minor_units: int) -> int:
-    divisor = 10 ** (6 - minor_units)
+    divisor: int = 10 ** (6 - minor_units)
     quotient, rest = divmod(micros, divisor)
     if 2 * rest > divisor or (2 * rest == divisor and quotient % 2):
         return quotient + 1

@@ -20,7 +20,7 @@ MAX_EVENT_BYTES = 262_144
 """Larger messages are refused unread: an event is a few hundred bytes."""
 
 _ONE: TypeAdapter[EventBase] = TypeAdapter(Event)
-_MANY: TypeAdapter[list[EventBase]] = TypeAdapter(list[Event])
+_MANY: TypeAdapter[list[Any]] = TypeAdapter(list[Event])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DETAIL_CHARACTERS = 500
 

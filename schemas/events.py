@@ -37,7 +37,9 @@ Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_ID
 Time = Annotated[AwareDatetime, Strict()]
 """An instant with a zone, ISO 8601 in JSON. Numbers are refused: seconds and milliseconds look alike."""
 
-_LARGEST = 10**15
+_LARGEST = 9 * 10**12
+"""Amounts are kept as 64-bit integers of millionths."""
+_LONGEST = 10**9
 
 Amount = Annotated[Decimal, Field(gt=-_LARGEST, lt=_LARGEST, allow_inf_nan=False)]
 """An amount in major units of ``currency`` (12.50 is twelve and a half); below zero for credits and discounts."""
@@ -235,6 +237,12 @@ class DealLine(BaseModel):
     quantity: Annotated[Decimal, Field(ge=0, lt=_LARGEST, allow_inf_nan=False)] = Decimal(1)
     unit_price: Amount
 
+    @model_validator(mode="after")
+    def _amount_in_range(self) -> Self:
+        if abs(self.quantity * self.unit_price) >= _LARGEST:
+            raise ValueError(f"quantity * unit_price must lie within {_LARGEST}")
+        return self
+
 
 class DealWon(_LeadOrAccountEvent):
     """A deal was won. The same ``deal_id`` again, without a re-opening between, corrects what was won.
@@ -327,7 +335,7 @@ class UsageRecorded(_AccountEvent):
     """A customer spent time in the platform."""
 
     event: Literal["usage_recorded"] = "usage_recorded"
-    minutes: Annotated[Decimal, Field(ge=0, lt=_LARGEST, allow_inf_nan=False)]
+    minutes: Annotated[Decimal, Field(ge=0, lt=_LONGEST, allow_inf_nan=False)]
 
 
 class FeedbackReceived(_AccountEvent):

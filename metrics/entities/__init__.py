@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
+from datetime import date
 
 from metrics.contributions import Contributions
 from metrics.entities import account, lead, ledger, rep
-from metrics.entities.deals import Deal, fold_deals
-from metrics.facts import Created, Fact, Lost, Merged, Opportunity, Reopened, Won
-from metrics.rules import Rules
+from metrics.entities.deals import fold_deals
+from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
+from metrics.rules import DAY, Rules
 from schemas.events import EventBase
 
 _DAY_SEPARATOR = "\x1f"
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
 class EntityKind(enum.StrEnum):
@@ -51,7 +53,8 @@ def address_of(event: EventBase) -> str:
     else:
         key = event.key
     if kind is EntityKind.PAGE:
-        return address(kind, f"{key}{_DAY_SEPARATOR}{event.occurred_at.date().toordinal()}")
+        # The day in UTC, whatever zone the event was written in: a repetition may come in another one.
+        return address(kind, f"{key}{_DAY_SEPARATOR}{_EPOCH_DAY + millis(event.occurred_at) // DAY}")
     return address(kind, key)
 
 
@@ -81,7 +84,7 @@ def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contribut
     """What an entity with these facts (sorted by time, then id) adds to the measures."""
     kind, _, key = entity.partition("/")
     if kind == EntityKind.LEAD:
-        return lead.contributions(facts, rules)
+        return lead.contributions(facts, key, rules)
     if kind == EntityKind.ACCOUNT:
         return account.contributions(facts, key, rules)
     if kind == EntityKind.REP:
@@ -89,8 +92,7 @@ def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contribut
     return ledger.contributions(facts, rules)
 
 
-_DEAL_FACTS = (Opportunity, Won, Lost, Reopened)
-_TOLD_FACTS = (*_DEAL_FACTS, Created, Merged)
+_TOLD_FACTS = (Opportunity, Won, Lost, Reopened, Created, Merged)
 
 
 def outbound(entity: str, facts: Sequence[Fact], touched: Iterable[Fact]) -> dict[str, list[Fact]]:
@@ -103,37 +105,69 @@ def outbound(entity: str, facts: Sequence[Fact], touched: Iterable[Fact]) -> dic
         return {}
     out: dict[str, list[Fact]] = {}
     if kind == EntityKind.LEAD:
-        _tell_survivor(facts, out)
-    if any(isinstance(fact, _TOLD_FACTS) for fact in touched):
-        _tell_deals(kind, key, facts, out)
+        _tell_survivors(facts, key, out)
+    told = [fact for fact in touched if isinstance(fact, _TOLD_FACTS)]
+    if told and kind == EntityKind.LEAD:
+        _tell_deals_of_lead(facts, told, out)
+    elif told:
+        _tell_deals_of_account(facts, out)
     return out
 
 
-def _tell_survivor(facts: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
+def _tell_survivors(facts: Sequence[Fact], key: str, out: dict[str, list[Fact]]) -> None:
+    """The survivor is told everything; all that were ever named as one are told of the latest merge."""
     merges = [fact for fact in facts if isinstance(fact, Merged)]
-    if merges:
-        survivor = max(merges, key=lambda fact: fact.version).survivor
-        out[address(EntityKind.LEAD, survivor)] = [fact for fact in facts if not isinstance(fact, Merged)]
+    if not merges:
+        return
+    latest = max(merges, key=lambda fact: fact.version)
+    for survivor in {fact.survivor for fact in merges} - {key}:
+        out[address(EntityKind.LEAD, survivor)] = [latest]
+    if latest.survivor != key:
+        out[address(EntityKind.LEAD, latest.survivor)] += [fact for fact in facts if not isinstance(fact, Merged)]
 
 
-def _tell_deals(kind: str, key: str, facts: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
+def _tell_deals_of_lead(facts: Sequence[Fact], touched: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
+    """A lead's deals matter to their accounts and reps. What came from an account itself is not sent back to it."""
     created = [fact for fact in facts if isinstance(fact, Created)]
-    by_deal: dict[str, list[Fact]] = {}
-    for fact in facts:
-        if isinstance(fact, _DEAL_FACTS):
-            by_deal.setdefault(fact.deal, []).append(fact)
+    tell_accounts = not all(_is_close_without_lead(fact) for fact in touched)
+    by_deal = _deal_facts(facts)
     for deal in fold_deals(facts):
         told = by_deal[deal.id]
-        if kind == EntityKind.LEAD:
+        if tell_accounts:
+            own = [fact for fact in told if not _is_close_without_lead(fact)]
             for account_id in deal.accounts:
-                _tell(out, address(EntityKind.ACCOUNT, account_id), [*created, *told])
-        if kind == EntityKind.LEAD or not _came_from_lead(deal, told):
-            for rep_id in {fact.rep for fact in told if isinstance(fact, Won) and fact.rep}:
-                _tell(out, address(EntityKind.REP, rep_id), told)
+                _tell(out, address(EntityKind.ACCOUNT, account_id), [*created, *own])
+        _tell_reps(told, out)
 
 
-def _came_from_lead(deal: Deal, facts: Sequence[Fact]) -> bool:
-    return deal.opened is not None or any(isinstance(f, Won | Lost | Reopened) and f.lead for f in facts)
+def _tell_deals_of_account(facts: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
+    """A close that names its account alone belongs to the lead that has the deal, if one does."""
+    by_deal = _deal_facts(facts)
+    for deal in fold_deals(facts):
+        told = by_deal[deal.id]
+        own = [fact for fact in told if _is_close_without_lead(fact)]
+        if len(own) == len(told):
+            _tell_reps(told, out)
+        elif own:
+            for lead_id in {fact.lead for fact in told if fact.lead}:
+                _tell(out, address(EntityKind.LEAD, lead_id), own)
+
+
+def _deal_facts(facts: Sequence[Fact]) -> dict[str, list[DealFact]]:
+    by_deal: dict[str, list[DealFact]] = {}
+    for fact in facts:
+        if isinstance(fact, Opportunity | Won | Lost | Reopened):
+            by_deal.setdefault(fact.deal, []).append(fact)
+    return by_deal
+
+
+def _is_close_without_lead(fact: Fact) -> bool:
+    return isinstance(fact, Won | Lost | Reopened) and not fact.lead
+
+
+def _tell_reps(facts: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
+    for rep_id in {fact.rep for fact in facts if isinstance(fact, Won) and fact.rep}:
+        _tell(out, address(EntityKind.REP, rep_id), facts)
 
 
 def _tell(out: dict[str, list[Fact]], to: str, facts: Sequence[Fact]) -> None:

@@ -9,7 +9,7 @@ from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import add_period_measures, minor_lines, minor_total
-from metrics.facts import Activity, Churned, Created, Fact, Lost, Reopened, Subscription, Won
+from metrics.facts import Activity, Churned, Created, Fact, Lost, Opportunity, Reopened, Subscription, Won
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
 
@@ -112,7 +112,7 @@ def _add_customer(account: Account, rules: Rules, out: Contributions) -> None:
 def _add_entry(account: Account, deal: Deal | None, at: int, rules: Rules, out: Contributions) -> None:
     campaign = ""
     if deal is not None and deal.won is not None:
-        campaign = account.campaigns.get(deal.won.lead, "")
+        campaign = account.campaigns.get(deal.won.lead or (deal.opened.lead if deal.opened else ""), "")
         if deal.won.referrer:
             out.add(m.REFERRED, at, 1, deal.won.referrer)
             out.add(m.REFERRED_REVENUE, at, minor_total(deal, rules), deal.won.referrer)
@@ -160,6 +160,7 @@ def _add_recurring(account: Account, rules: Rules, out: Contributions) -> None:
     steps += [(churn.at, 2, churn) for churn in account.churns]
     steps.sort(key=lambda step: step[:2])
     start = account.spans[0][0] if account.spans else _BEGINNING
+    ends = {until for _, until in account.spans}
     for at, _, step in steps:
         if isinstance(step, Deal):
             level += _add_deal_mrr(step, account, rules, out)
@@ -171,7 +172,9 @@ def _add_recurring(account: Account, rules: Rules, out: Contributions) -> None:
             level = _set_level(level, rules.minor(step.after, step.currency, at), at, out)
         else:
             lost = level if step.mrr_lost is None else rules.minor(step.mrr_lost, step.currency, at)
-            if not level and not account.subscriptions and lost:
+            if not level and (account.subscriptions or at not in ends):
+                lost = 0  # it was lost already: by a subscription change, or an earlier report of the churn
+            elif not level and lost:
                 out.add(m.MRR, min(start, at), lost)
                 level = lost
             out.add(m.MRR, at, -level)
@@ -221,10 +224,10 @@ def _add_activity(account: Account, rules: Rules, out: Contributions) -> None:
 def _add_own_closes(facts: Sequence[Fact], key: str, rules: Rules, out: Contributions) -> None:
     """Count the closes that no lead counts: those of deals whose facts name no lead."""
     del key
-    led = {fact.deal for fact in facts if isinstance(fact, Won | Lost | Reopened) and fact.lead}
+    led = {fact.deal for fact in facts if isinstance(fact, Opportunity | Won | Lost | Reopened) and fact.lead}
     for deal in fold_deals(facts):
         close = deal.won or deal.lost
-        if close is None or deal.id in led or deal.opened is not None:
+        if close is None or deal.id in led:
             continue
         rep = close.rep or UNKNOWN
         team = close.team or rules.team_of(close.rep) or UNKNOWN

@@ -59,8 +59,10 @@ def _fold(deal_id: str, facts: list[Fact]) -> Deal:
             _win(deal, fact)
         elif isinstance(fact, Lost):
             _lose(deal, fact)
-        else:
+        elif isinstance(fact, Reopened):
             deal.won = deal.lost = None
+        if isinstance(fact, Lost | Reopened) and fact.account:
+            deal.accounts.add(fact.account)
     return deal
 
 

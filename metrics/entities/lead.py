@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from metrics import measures as m
 from metrics.contributions import Contributions
@@ -134,22 +135,34 @@ class Lead:
         return min(times, default=None)
 
 
-def view(facts: Sequence[Fact]) -> Lead | None:
-    """The lead that ``facts`` (sorted by time) tell of; None where it was merged into another."""
+def merged_into(facts: Sequence[Fact], key: str) -> Merged | None:
+    """The merge that says where the lead ``key`` lives on: of several, the one recorded last. None where it stands.
+
+    Leads that were merged in several directions, or in a circle, are one identity all the same: each lead tells the
+    latest merge it knows of to all that were named as survivors, so exactly one of them stands.
+    """
+    merges = [fact for fact in facts if isinstance(fact, Merged)]
+    latest = max(merges, key=lambda fact: fact.version, default=None)
+    return None if latest is None or latest.survivor == key else latest
+
+
+def view(facts: Sequence[Fact], key: str) -> Lead | None:
+    """The lead ``key`` that ``facts`` (sorted by time) tell of; None where it was merged into another."""
+    if merged_into(facts, key) is not None:
+        return None
     lead = Lead()
-    for fact in facts:
-        if isinstance(fact, Merged):
-            return None
+    known = [fact for fact in facts if not isinstance(fact, Merged)]
+    for fact in known:
         _HANDLERS.get(type(fact), _ignore)(lead, fact)
-    lead.first_at = facts[0].at if facts else 0
+    lead.first_at = known[0].at if known else 0
     lead.deals = fold_deals(facts)
     return lead
 
 
-def contributions(facts: Sequence[Fact], rules: Rules) -> Contributions:
-    """What a lead adds to the measures."""
+def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contributions:
+    """What the lead ``key`` adds to the measures."""
     out = Contributions()
-    lead = view(facts)
+    lead = view(facts, key)
     if lead is None:
         return out
     _add_activity(lead, rules, out)
@@ -210,7 +223,7 @@ def _ignore(lead: Lead, fact: Fact) -> None:
     del lead, fact
 
 
-_HANDLERS = {
+_HANDLERS: dict[type[Fact], Callable[[Lead, Any], None]] = {
     Created: _on_created,
     Assigned: _on_assigned,
     Activity: _on_activity,

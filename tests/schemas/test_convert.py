@@ -144,7 +144,7 @@ def test_a_time_that_cannot_be_read_rejects_its_row(tmp_path: Path, value: str) 
         ("CAST(0.1 AS DOUBLE) + CAST(0.2 AS DOUBLE)", "0.3"),
         ("CAST(0.1 AS FLOAT)", "0.1"),
         ("CAST('1234.50' AS DECIMAL(18, 2))", "1234.5"),
-        ("CAST(1e14 AS DOUBLE)", "100000000000000"),
+        ("CAST(1e12 AS DOUBLE)", "1000000000000"),
         ("-0.0::DOUBLE", "0"),
         ("17", "17"),
         ("'12.50'", "12.50"),
