@@ -37,6 +37,11 @@ from schemas.events import EventBase
 _MAX_HOPS = 32
 """Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
 
+_RECENT = 8192
+"""Entities whose facts and contributions are kept unpacked: what was touched is often touched again soon."""
+
+_NOTHING = Contributions()
+
 _CURRENCY_FACTS = (Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,6 +114,7 @@ class Shard:
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
+        self._recent: dict[str, tuple[Sequence[Fact], Contributions]] = {}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -150,6 +156,7 @@ class Shard:
         """
         self._states[address] = state
         self._unbuilt[address] = None
+        self._recent.pop(address, None)
 
     def unite(self, address: str, state: bytes) -> None:
         """Take a packed state beside what was known: the entity then has the facts of both."""
@@ -202,7 +209,8 @@ class Shard:
     def _apply_to(
         self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome
     ) -> list[Addressed]:
-        old = self.facts(address)
+        recent = self._recent.pop(address, None)
+        old = self.facts(address) if recent is None else recent[0]
         facts = {fact.id: fact for fact in old}
         changed = False
         for position, item in items:
@@ -222,17 +230,21 @@ class Shard:
                     outcome.repeated += 1
         new = sorted(facts.values(), key=_chronological) if changed else old
         if changed:
-            self._replace(address, old, new, outcome)
+            before = recent[1] if recent else entities.contributions(address, old, self.rules) if old else _NOTHING
+            self._replace(address, before, new, outcome)
+        elif recent is not None:
+            self._recent[address] = recent
         return self._forwards(address, new, items)
 
-    def _replace(self, address: str, old: Sequence[Fact], new: Sequence[Fact], outcome: Outcome) -> None:
-        known = old and address not in self._unbuilt
-        before = entities.contributions(address, old, self.rules) if known else Contributions()
-        change = difference(entities.contributions(address, new, self.rules), before)
+    def _replace(self, address: str, before: Contributions, new: Sequence[Fact], outcome: Outcome) -> None:
+        after = entities.contributions(address, new, self.rules)
         state = _encode(new)  # what may fail comes first: an entity is applied as a whole or not at all
-        self.panes.add(change)
+        self.panes.add(difference(after, _NOTHING if address in self._unbuilt else before))
         self._unbuilt.pop(address, None)
         self._states[address] = outcome.states[address] = state
+        self._recent[address] = (new, after)
+        if len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
 
     def _forwards(
         self, address: str, facts: Sequence[Fact], items: Sequence[tuple[int, Addressed]]
