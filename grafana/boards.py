@@ -1,0 +1,388 @@
+"""The boards: which KPIs stand where, for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders.dashboard import FieldColor
+from grafana_foundation_sdk.models.common import BigValueColorMode
+from grafana_foundation_sdk.models.dashboard import FieldColorModeId
+
+from grafana import engine
+from grafana.panels import DATASOURCE, Numbers, big, instant, lines, ranged, stacked
+from grafana.promql import gauge
+from grafana.rules import BUDGET_LEFT, BURN
+from grafana.thresholds import Target, Thresholds
+from grafana.units import colours
+from metrics.kpi import NOW, Catalogue, Kpi, Role
+from metrics.series import Breakdown
+
+Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
+
+ROLES = {
+    "salesgauge-sales-manager": (Role.SALES_MANAGER,),
+    "salesgauge-business-development": (Role.BUSINESS_DEVELOPMENT,),
+    "salesgauge-account-management": (Role.ACCOUNT_MANAGER,),
+    "salesgauge-marketing": (Role.MARKETING,),
+}
+MOVED = {
+    "average_deal_size": "salesgauge-sales-manager",
+    "clv_to_cac_ratio": "salesgauge-marketing",
+    "commission": "salesgauge-business-development",
+    "customer_acquisition_cost": "salesgauge-marketing",
+    "customer_retention_ratio": "salesgauge-account-management",
+    "demo_close_ratio": "salesgauge-business-development",
+    "employee_turnover_ratio": "salesgauge-sales-manager",
+    "nps_score": "salesgauge-account-management",
+    "quota_suggestion": "salesgauge-business-development",
+    "revenue_by_product": "salesgauge-sales-manager",
+    "revenue_churn_ratio": "salesgauge-account-management",
+    "revenue_per_account": "salesgauge-account-management",
+    "win_ratio": "salesgauge-sales-manager",
+}
+"""KPIs that are read elsewhere than their role says; those of the sales development role are in `_SPEED` or BD."""
+
+_SPEED = frozenset(
+    {
+        "lead_assignment_response_business_seconds", "lead_assignment_response_seconds", "lead_contact_seconds",
+        "lead_follow_up_ratio", "lead_oldest_wait_seconds", "lead_qualification_seconds", "lead_response_band_ratio",
+        "lead_response_business_seconds", "lead_response_seconds", "lead_response_sla_ratio", "leads_waiting",
+    }
+)  # fmt: skip
+_NO_TREND = frozenset({"commission", "quota_suggestion"})
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Panels under one heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board before Grafana's frame is put around it."""
+
+    uid: str
+    title: str
+    description: str
+    sections: tuple[Section, ...]
+    window: str = "30d"
+    time_from: str = "now-7d"
+    rep: str = "many"
+    tags: tuple[str, ...] = field(default=("salesgauge", "sales"))
+
+
+def home_of(kpi: Kpi) -> str:
+    """The board on which a KPI is drawn, at the least."""
+    if kpi.id in _SPEED:
+        return "salesgauge-speed-to-lead"
+    if kpi.id in MOVED:
+        return MOVED[kpi.id]
+    for uid, roles in ROLES.items():
+        if kpi.role in roles:
+            return uid
+    return "salesgauge-business-development" if kpi.role is Role.SALES_DEVELOPMENT else "salesgauge-sales-manager"
+
+
+def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Board]:
+    """All boards, in the order of the menu."""
+    numbers = Numbers(thresholds)
+    return [
+        _speed(numbers, catalogue),
+        _role(
+            numbers, catalogue, "salesgauge-sales-manager", "Sales manager",
+            "Revenue, growth, close and win rates, by rep, team, product, location and source.",
+            ("sales_revenue", "sales_growth_ratio", "new_leads", "close_ratio", "win_ratio", "average_deal_size"),
+        ),
+        _role(
+            numbers, catalogue, "salesgauge-business-development", "Business development",
+            "Activities, opportunities, proposals, replies and conversions of the people who open doors.",
+            ("activities", "opportunities_created", "deals_won", "quota_attainment_ratio", "positive_reply_ratio",
+             "sql_to_customer_ratio"),
+        ),
+        _role(
+            numbers, catalogue, "salesgauge-account-management", "Account management",
+            "Customers: satisfaction, churn, retention, organic growth and what they get out of the product.",
+            ("customer_retention_ratio", "customer_churn_ratio", "nps_score", "csat_score", "revenue_per_account",
+             "referral_customers"),
+        ),
+        _marketing(numbers, catalogue),
+        _scorecard(numbers, catalogue),
+        engine.board(),
+    ]  # fmt: skip
+
+
+# --- by role ----------------------------------------------------------------------------------------------------------
+
+
+def _role(
+    numbers: Numbers, catalogue: Catalogue, uid: str, title: str, description: str, first: tuple[str, ...]
+) -> Board:
+    kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
+    return Board(uid, title, description, tuple(_role_sections(numbers, catalogue, kpis, first)))
+
+
+def _role_sections(
+    numbers: Numbers, catalogue: Catalogue, kpis: list[Kpi], first: tuple[str, ...]
+) -> Iterator[Section]:
+    heads = catalogue.select(first)
+    yield Section("At a glance", tuple(numbers.tile(kpi) for kpi in heads))
+    yield Section("Over time", tuple(_trends(numbers, [k for k in heads if k.windows != NOW])))
+    yield Section("All numbers", tuple(_tiles(numbers, kpis, skip=set(first))))
+    rest = [k for k in kpis if k.id not in first and k.whole and k.id not in _NO_TREND]
+    yield Section("More over time", tuple(_trends(numbers, rest, width=8)))
+    yield Section("Parts", tuple(_parts(numbers, kpis)))
+
+
+def _tiles(numbers: Numbers, kpis: Iterable[Kpi], skip: set[str]) -> Iterator[stat.Panel]:
+    for kpi in kpis:
+        if not kpi.whole:
+            continue
+        names = _tile_stats(kpi)
+        for name in names[1:] if kpi.id in skip else names:
+            yield numbers.tile(kpi, name)
+
+
+def _tile_stats(kpi: Kpi) -> list[str]:
+    """The numbers worth a tile: of a distribution median and 90th percentile, and what stands beside."""
+    main = ["value"] if kpi.samples is None else ["p50", "p90"]
+    return main + [s.name for s in kpi.beside]
+
+
+def _trends(numbers: Numbers, kpis: Iterable[Kpi], width: int = 8) -> Iterator[timeseries.Panel]:
+    for kpi in kpis:
+        yield numbers.trend(kpi, ("value",) if kpi.samples is None else ("p50", "p90"), width=width)
+
+
+def _parts(numbers: Numbers, kpis: Iterable[Kpi]) -> Iterator[Panel]:
+    for kpi in kpis:
+        name = "value" if kpi.samples is None else "p50"
+        for by in kpi.breakdowns:
+            yield numbers.bars(kpi, by, name)
+
+
+# --- speed to lead ----------------------------------------------------------------------------------------------------
+
+
+def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
+    k = catalogue.by_id
+    waiting, oldest, response = k["leads_waiting"], k["lead_oldest_wait_seconds"], k["lead_response_seconds"]
+    sla, bands, follow_up = k["lead_response_sla_ratio"], k["lead_response_band_ratio"], k["lead_follow_up_ratio"]
+    clocks = [
+        kpi for kpi in catalogue.kpis if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.samples and kpi is not response
+    ]
+    handled = {waiting.id, oldest.id, response.id, sla.id, bands.id, follow_up.id, *(c.id for c in clocks)}
+    rest = [kpi for kpi in catalogue.kpis if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.id not in handled]
+    sections = (
+        Section(
+            "Now",
+            (
+                numbers.tile(waiting),
+                numbers.tile(waiting, "late"),
+                numbers.tile(oldest),
+                numbers.tile(sla),
+                numbers.tile(response, "p50"),
+                _budget(numbers.thresholds),
+            ),
+        ),
+        Section(
+            "Who waits",
+            (
+                numbers.bars(waiting, ("team",), "late", width=6),
+                numbers.bars(waiting, ("team",), width=6),
+                numbers.bars(waiting, ("rep",), width=6),
+                numbers.bars(waiting, ("source",), width=6),
+                numbers.trend(waiting, ("value", "late"), title="Leads waiting, over time"),
+                numbers.trend(oldest, title="Oldest wait, over time"),
+                numbers.bars(oldest, ("rep",)),
+                numbers.bars(oldest, ("team",)),
+                numbers.bars(oldest, ("source",)),
+            ),
+        ),
+        Section(
+            "Response time",
+            (
+                *(numbers.tile(response, name) for name in ("mean", "p90", "p99", "survival_p50", "count")),
+                numbers.tile(follow_up),
+                numbers.trend(response, ("p50", "p90", "survival_p50"), title="Lead response time, over time"),
+                _bands(numbers, bands),
+                numbers.bars(response, ("rep",), "p50"),
+                numbers.bars(response, ("team",), "p50"),
+                numbers.bars(response, ("source",), "p50"),
+            ),
+        ),
+        Section("Within the SLA", tuple(_sla_panels(numbers, sla))),
+        Section(
+            "Follow-up",
+            (
+                numbers.trend(follow_up, width=8),
+                numbers.bars(follow_up, ("rep",)),
+                numbers.bars(follow_up, ("source",)),
+                *_tiles(numbers, rest, set()),
+            ),
+        ),
+        Section(
+            "Other clocks",
+            (
+                *(numbers.tile(kpi, name) for kpi in clocks for name in ("p50", "p90")),
+                *(numbers.trend(kpi, ("p50", "p90"), width=8) for kpi in clocks),
+                *(numbers.bars(kpi, ("rep",), "p50") for kpi in clocks),
+                *(numbers.bars(kpi, ("team",), "p50") for kpi in clocks),
+                *(numbers.bars(kpi, ("source",), "p50") for kpi in clocks),
+            ),
+        ),
+    )
+    return Board(
+        "salesgauge-speed-to-lead",
+        "Speed to lead",
+        "Who waits for an answer now, how fast answers come, and whether the SLA holds.",
+        sections,
+        window="24h",
+        time_from="now-24h",
+    )
+
+
+def _budget(thresholds: Thresholds) -> stat.Panel:
+    slo = thresholds.slo
+    left = Target(kpi="lead_response_sla_ratio", window=slo.period, op="<", value=0.25, summary="Error budget")
+    return (
+        big(
+            f"Error budget left ({slo.period})",
+            f"{100 * slo.objective:g} % of the leads due in {slo.period} are to be answered within the SLA; the rest is the "
+            "error budget. 100 %: nothing was missed; 0 %: all of it is used up; below: the objective is missed.",
+            4,
+        )
+        .unit("percentunit")
+        .decimals(0)
+        .thresholds(colours(left))
+        .color_mode(BigValueColorMode.BACKGROUND)
+        .no_value(f"no lead was due in {slo.period}")
+        .with_target(instant(BUDGET_LEFT, "left"))
+    )
+
+
+def _bands(numbers: Numbers, bands: Kpi) -> timeseries.Panel:
+    panel = numbers.trend(bands, by=("band",), title="Lead response bands, over time")
+    return stacked(panel).min(0).max(1)
+
+
+def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
+    slo = numbers.thresholds.slo
+    yield numbers.trend(sla, title="Within the SLA, over time").min(0).max(1)
+    yield (
+        lines(
+            "Burn rate of the error budget",
+            "How many times as fast as it may the error budget burns: 1 uses it up exactly at the end of the period "
+            f"({slo.period}). Alerts ask two windows and enough leads; see docs/alerts.md.",
+            12,
+        )
+        .unit("none")
+        .decimals(1)
+        .no_value("no lead was due yet")
+        .with_target(ranged(BURN, "{{window}}"))
+    )
+    for by in (("rep",), ("team",), ("source",)):
+        yield numbers.bars(sla, by).min(0).max(1)
+    yield (
+        lines("Leads due and answered in time", "Numerator and denominator of the SLA ratio in the window.", 24)
+        .unit("none")
+        .decimals(0)
+        .no_value("no lead was due in this window")
+        .with_target(ranged(gauge(sla, "denominator", window="$window"), "due"))
+        .with_target(ranged(gauge(sla, "numerator", window="$window"), "answered in time"))
+    )
+
+
+# --- marketing --------------------------------------------------------------------------------------------------------
+
+
+def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
+    uid = "salesgauge-marketing"
+    k = catalogue.by_id
+    kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
+    first = ("new_leads", "cost_per_lead", "cost_per_acquisition", "customer_acquisition_cost", "customer_lifetime_value",
+             "clv_to_cac_ratio")  # fmt: skip
+    base = list(_role_sections(numbers, catalogue, kpis, first))
+    steps = (("new_leads", "leads"), ("new_opportunities", "opportunities"), ("proposals_sent", "proposals"),
+             ("deals_won", "deals won"))  # fmt: skip
+    funnel = (
+        bargauge.Panel()
+        .title("Funnel of the window")
+        .description(
+            "What happened in the window: leads created, opportunities created, proposals sent, deals won. These are not the "
+            "same leads: for what became of a cohort read the conversion rates."
+        )
+        .datasource(DATASOURCE)
+        .span(12)
+        .height(8)
+        .unit("none")
+        .decimals(0)
+        .no_value("none in this window")
+        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+    )
+    for kpi, text in steps:
+        funnel.with_target(instant(gauge(k[kpi], window="$window"), text))
+    stages = k["lifecycle_stage_ratio"]
+    life = Section(
+        "Funnel and lifecycle",
+        (
+            funnel,
+            stacked(numbers.trend(stages, by=("stage",), title="Leads by lifecycle stage, over time")).min(0).max(1),
+            numbers.bars(stages, ("stage",), "leads", width=12, title="Leads in each stage, now"),
+            numbers.bars(k["new_leads"], ("source",), width=12),
+        ),
+    )
+    return Board(
+        uid,
+        "Sales and marketing",
+        "The funnel from lead to customer, what it costs, and how long it takes.",
+        (base[0], life, *base[1:]),
+    )
+
+
+# --- rep scorecard ----------------------------------------------------------------------------------------------------
+
+_SCORES = (
+    ("leads_waiting", "value"), ("leads_waiting", "late"), ("lead_oldest_wait_seconds", "value"),
+    ("lead_response_seconds", "p50"), ("lead_response_sla_ratio", "value"), ("lead_follow_up_ratio", "value"),
+    ("activities", "value"), ("product_demos", "value"), ("opportunities_created", "value"), ("proposals_sent", "value"),
+    ("deals_won", "value"), ("sales_revenue", "value"), ("average_deal_size", "value"), ("win_ratio", "value"),
+    ("close_ratio", "value"), ("positive_reply_ratio", "value"), ("meeting_acceptance_ratio", "value"),
+    ("touches_per_deal", "value"), ("quota_attainment_ratio", "value"), ("commission", "value"),
+)  # fmt: skip
+_LEAGUE = (
+    ("leads_waiting", "value"), ("lead_response_seconds", "p50"), ("lead_response_sla_ratio", "value"),
+    ("activities", "value"), ("opportunities_created", "value"), ("deals_won", "value"), ("sales_revenue", "value"),
+    ("win_ratio", "value"), ("quota_attainment_ratio", "value"),
+)  # fmt: skip
+_COURSE = ("lead_response_seconds", "activities", "sales_revenue", "lead_response_sla_ratio")
+_REP: Breakdown = ("rep",)
+
+
+def _scorecard(numbers: Numbers, catalogue: Catalogue) -> Board:
+    k = catalogue.by_id
+    scores = [numbers.score(k[id_], name) for id_, name in _SCORES if _REP in k[id_].breakdowns]
+    course = [
+        numbers.trend(k[id_], ("value",) if k[id_].samples is None else ("p50",), by=_REP)
+        for id_ in _COURSE
+        if _REP in k[id_].breakdowns
+    ]
+    league = numbers.table(
+        "All reps", "rep", [(k[id_], name) for id_, name in _LEAGUE if _REP in k[id_].breakdowns], every=True
+    )
+    kinds = numbers.bars(k["activities"], ("rep", "kind"), width=12)
+    return Board(
+        "salesgauge-rep-scorecard",
+        "Rep scorecard",
+        "One rep's numbers beside the median of all. For the talk between rep and manager; small numbers say little.",
+        (
+            Section("The rep, and the median of all reps", tuple(scores)),
+            Section("Over time", (*course, kinds)),
+            Section("Everybody", (league,)),
+        ),
+        rep="one",
+    )

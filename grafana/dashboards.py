@@ -1,0 +1,213 @@
+"""Grafana's dashboards as JSON, made from the boards with the Grafana Foundation SDK."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from string import ascii_uppercase
+from typing import Any
+
+from grafana_foundation_sdk.builders.dashboard import (
+    CustomVariable,
+    Dashboard,
+    DashboardLink,
+    DatasourceVariable,
+    QueryVariable,
+    Row,
+)
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    VariableHide,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from grafana.boards import Board, boards
+from grafana.panels import DATASOURCE
+from grafana.thresholds import Thresholds
+from metrics.families import family_name
+from metrics.kpi import Catalogue
+from metrics.windows import WINDOWS
+
+LONG_WINDOWS = ("7d", "30d", "90d", "365d")
+SOURCES = {"rep": "activities", "team": "activities", "source": "new_leads"}
+"""Where the values of a variable come from: the KPI whose breakdown has the most of them."""
+
+_WIDTH = 24
+_SCHEMA = 39
+
+
+def files(thresholds: Thresholds, catalogue: Catalogue) -> dict[str, str]:
+    """Folder and name of a board -> its JSON."""
+    return {
+        f"{folder_of(board)}/{board.uid.removeprefix('salesgauge-')}": render(board, catalogue)
+        for board in boards(thresholds, catalogue)
+    }
+
+
+def folder_of(board: Board) -> str:
+    """Where the board's file lies; Grafana's folders are made of these (provisioning/dashboards/salesgauge.yml)."""
+    return "engine" if "engine" in board.tags else "sales"
+
+
+def render(board: Board, catalogue: Catalogue) -> str:
+    """The JSON of a board: the same board gives the same text."""
+    dashboard = (
+        Dashboard(board.title)
+        .uid(board.uid)
+        .description(board.description)
+        .tags(list(board.tags))
+        .readonly()
+        .refresh("30s")
+        .time(board.time_from, "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .link(_menu())
+    )
+    for section in board.sections:
+        dashboard.with_row(Row(section.title))
+        for panel in section.panels:
+            dashboard.with_panel(panel)
+    document = json.loads(JSONEncoder(sort_keys=True).encode(dashboard.build()))
+    _number_and_place(document["panels"])
+    used = set(re.findall(r"\$(?:\{)?([a-z_]+)", json.dumps([p.get("targets", []) for p in document["panels"]])))
+    variables = [v.build() for v in _variables(board, catalogue, used)]
+    document["templating"] = {"list": json.loads(JSONEncoder(sort_keys=True).encode(variables))}
+    document["annotations"] = {"list": _annotations(board)}
+    document["schemaVersion"] = _SCHEMA
+    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _menu() -> DashboardLink:
+    return (
+        DashboardLink("Boards")
+        .type(DashboardLinkType.DASHBOARDS)
+        .tags(["salesgauge"])
+        .as_dropdown(True)  # noqa: FBT003 - the builder's own signature
+        .include_vars(True)  # noqa: FBT003
+        .keep_time(True)  # noqa: FBT003
+    )
+
+
+def _number_and_place(panels: list[dict[str, Any]]) -> None:
+    """Give panels and queries ids that links can name, and lines of panels of one height, so that nothing hangs in a gap."""
+    x = y = height = 0
+    for number, panel in enumerate(panels, 1):
+        panel["id"] = number
+        place = panel["gridPos"]
+        for ref, target in zip(ascii_uppercase, panel.get("targets", []), strict=False):
+            target["refId"] = ref
+        if panel["type"] == "row":
+            y, x, height = y + height, 0, 0
+            panel["gridPos"] = {"h": 1, "w": _WIDTH, "x": 0, "y": y}
+            y += 1
+            continue
+        if x + place["w"] > _WIDTH or (x and place["h"] != height):
+            y, x, height = y + height, 0, 0
+        panel["gridPos"] = {"h": place["h"], "w": place["w"], "x": x, "y": y}
+        x, height = x + place["w"], max(height, place["h"])
+
+
+# --- variables --------------------------------------------------------------------------------------------------------
+
+_Variable = DatasourceVariable | CustomVariable | QueryVariable
+
+
+def _variables(board: Board, catalogue: Catalogue, used: set[str]) -> Iterable[_Variable]:
+    yield (
+        DatasourceVariable("datasource")
+        .label("Data source")
+        .type("prometheus")
+        .current(VariableOption(text="Prometheus", value="salesgauge-prometheus"))
+    )
+    if "window" in used:
+        yield _windows("window", "Window", tuple(WINDOWS), board.window, "The time span that each number speaks of.")
+    if "long_window" in used:
+        about = "For KPIs that need a longer span, such as churn and retention."
+        yield _windows("long_window", "Long window", LONG_WINDOWS, "30d", about)
+    for name in ("team", "rep", "source"):
+        if name in used:
+            yield _values(name, board, catalogue)
+
+
+def _windows(name: str, label: str, windows: tuple[str, ...], current: str, about: str) -> CustomVariable:
+    options = [VariableOption(selected=w == current, text=w, value=w) for w in windows]
+    return (
+        CustomVariable(name)
+        .label(label)
+        .description(about)
+        .values(",".join(windows))
+        .options(options)
+        .current(VariableOption(selected=True, text=current, value=current))
+        .multi(False)  # noqa: FBT003
+        .include_all(False)  # noqa: FBT003
+    )
+
+
+def _values(name: str, board: Board, catalogue: Catalogue) -> QueryVariable:
+    family = family_name(catalogue.by_id[SOURCES[name]], breakdown=(name,))
+    variable = (
+        QueryVariable(name)
+        .label(name.capitalize())
+        .description(f"Filters the panels by {name}; numbers of the whole stay whole.")
+        .datasource(DATASOURCE)
+        .query(f'label_values({family}{{window="all"}}, {name})')
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.ALPHABETICAL_ASC)
+        .hide(VariableHide.DONT_HIDE)
+    )
+    if name == "rep" and board.rep == "one":
+        return variable.multi(False).include_all(False)  # noqa: FBT003
+    everything = VariableOption(selected=True, text=["All"], value=["$__all"])
+    return variable.multi(True).include_all(True).all_value(".+").current(everything)  # noqa: FBT003
+
+
+
+
+# --- annotations ------------------------------------------------------------------------------------------------------
+
+
+def _annotations(board: Board) -> list[dict[str, Any]]:
+    """Firing alerts, recoveries and replays.
+
+    The SDK's builder has no title and text formats of Prometheus annotations, so they are written out.
+    """
+    grafana = {"type": "grafana", "uid": "-- Grafana --"}
+    layer = "engine" if "engine" in board.tags else "business|engine"
+    return [
+        {
+            "builtIn": 1, "datasource": grafana, "enable": True, "hide": True, "iconColor": "rgba(0, 211, 255, 1)",
+            "name": "Annotations and alerts", "type": "dashboard",
+        },
+        _from_prometheus(
+            "Alerts", "red", f'max by (alertname, severity, team) (ALERTS{{alertstate="firing", layer=~"{layer}"}})',
+            "{{alertname}}", "{{severity}} {{team}}", "severity,team",
+        ),
+        _from_prometheus(
+            "Recoveries", "orange", "max(salesgauge_recovering) == 1", "A worker recovers", "Numbers may stand still.", "",
+        ),
+        {
+            "datasource": grafana, "enable": True, "hide": False, "iconColor": "purple", "name": "Replays",
+            "target": {"limit": 100, "matchAny": False, "tags": ["salesgauge", "replay"], "type": "tags"},
+        },
+    ]  # fmt: skip
+
+
+def _from_prometheus(name: str, color: str, expr: str, title: str, text: str, tags: str) -> dict[str, Any]:
+    return {
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "enable": True,
+        "expr": expr,
+        "hide": False,
+        "iconColor": color,
+        "name": name,
+        "step": "60s",
+        "tagKeys": tags,
+        "textFormat": text,
+        "titleFormat": title,
+        "useValueForTime": False,
+    }

@@ -1,0 +1,319 @@
+"""Panels of KPIs: tiles, trends and breakdowns, each with its unit, colours, description and reason to be empty."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders.common import (
+    ReduceDataOptions,
+    StackingConfig,
+    VizLegendOptions,
+    VizTextDisplayOptions,
+    VizTooltipOptions,
+)
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.models.common import (
+    BarGaugeDisplayMode,
+    BigValueColorMode,
+    BigValueGraphMode,
+    BigValueTextMode,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardLinkType,
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColorModeId,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from grafana.promql import count_behind, gauge
+from grafana.thresholds import Thresholds
+from grafana.units import colours, decimals, unit, why_empty
+from metrics.kpi import NOW, Kpi
+from metrics.series import Breakdown
+
+DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+SCORECARD = "salesgauge-rep-scorecard"
+FILTERS = ("rep", "team", "source")
+SHORT = ("1h", "24h", "today")
+
+_TOP = 12
+_Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """What panels of KPIs are made from."""
+
+    thresholds: Thresholds
+
+    # --- panels of KPIs
+
+    def tile(self, kpi: Kpi, name: str = "value", *, width: int = 4, title: str = "") -> stat.Panel:
+        """The number as it is now."""
+        behind = count_behind(kpi)
+        panel = (
+            big(title or title_of(kpi, name), describe(kpi, name), width)
+            .unit(unit(kpi, name, self.thresholds.currency))
+            .thresholds(colours(self.thresholds.target(kpi.id, name)))
+            .color_mode(self._mode(kpi, name))
+            .no_value(why_empty(kpi))
+            .with_target(instant(gauge(kpi, name, window=window_of(kpi)), label_of(name)))
+        )
+        places = decimals(kpi, name)
+        if places is not None:
+            panel.decimals(places)
+        if name == "value" and behind is not None and kpi.fraction is not None:
+            panel.description(describe(kpi, name) + f"\n\nIts denominator: `{kpi.metric}_{behind}`.")
+        return panel
+
+    def trend(
+        self, kpi: Kpi, names: Iterable[str] = ("value",), *, by: Breakdown = (), width: int = 12, title: str = ""
+    ) -> timeseries.Panel:
+        """The number over time, of the window that ends at each moment."""
+        names = tuple(names)
+        first = names[0]
+        of = f" by {' and '.join(by)}" if by else ""
+        panel = (
+            lines(title or f"{title_of(kpi, first)}{of}, over time", describe(kpi, first), width)
+            .unit(unit(kpi, first, self.thresholds.currency))
+            .thresholds(colours(self.thresholds.target(kpi.id, first, by)))
+            .no_value(why_empty(kpi))
+        )
+        legend = " ".join(f"{{{{{label}}}}}" for label in by)
+        for name in names:
+            text = legend if by and len(names) == 1 else " ".join(filter(None, (legend, label_of(name))))
+            panel.with_target(ranged(gauge(kpi, name, by, window=window_of(kpi), where=filters(by)), text))
+        return panel
+
+    def bars(self, kpi: Kpi, by: Breakdown, name: str = "value", *, width: int = 8, title: str = "") -> bargauge.Panel:
+        """The parts as they are now, the largest first."""
+        query = gauge(kpi, name, by, window=window_of(kpi), where=filters(by))
+        panel = (
+            bargauge.Panel()
+            .title(title or f"{title_of(kpi, name)} by {' and '.join(by)}")
+            .description(f"{describe(kpi, name)}\n\nThe largest {_TOP}.")
+            .datasource(DATASOURCE)
+            .span(width)
+            .height(8)
+            .unit(unit(kpi, name, self.thresholds.currency))
+            .thresholds(colours(self.thresholds.target(kpi.id, name, by)))
+            .no_value(why_empty(kpi))
+            .display_mode(BarGaugeDisplayMode.BASIC)
+            .orientation(VizOrientation.HORIZONTAL)
+            .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+            .with_target(instant(f"sort_desc(topk({_TOP}, {query}))", " ".join(f"{{{{{label}}}}}" for label in by)))
+        )
+        places = decimals(kpi, name)
+        if places is not None:
+            panel.decimals(places)
+        if "rep" in by:
+            panel.data_links([_to_scorecard()])
+        return panel
+
+    def table(
+        self, title: str, by: str, columns: Iterable[tuple[Kpi, str]], *, width: int = 24, every: bool = False
+    ) -> table.Panel:
+        """Several numbers side by side for each part of a breakdown; ``every`` shows those not chosen above too."""
+        columns = list(columns)
+        refs = [chr(ord("A") + index) for index in range(len(columns))]
+        names = {f"Value #{ref}": title_of(kpi, name) for ref, (kpi, name) in zip(refs, columns, strict=True)}
+        about = "\n".join(f"- **{title_of(kpi, name)}** ({window_words(kpi)}): {kpi.help}" for kpi, name in columns)
+        panel = (
+            table.Panel()
+            .title(title)
+            .description(f"By {by}, as it is now.\n\n{about}")
+            .datasource(DATASOURCE)
+            .span(width)
+            .height(10)
+            .unit("none")
+            .no_value("none in this window")
+            .show_header(True)
+            .with_transformation(DataTransformerConfig(id_val="merge", options={}))
+            .with_transformation(
+                DataTransformerConfig(
+                    id_val="organize",
+                    options={
+                        "excludeByName": {"Time": True},
+                        "indexByName": {by: 0, **{f"Value #{ref}": n for n, ref in enumerate(refs, 1)}},
+                        "renameByName": {by: by.capitalize(), **names},
+                    },
+                )
+            )
+        )
+        for ref, (kpi, name) in zip(refs, columns, strict=True):
+            query = gauge(kpi, name, (by,), window=window_of(kpi), where={} if every else filters((by,)))
+            panel.with_target(instant(query, f"{{{{{by}}}}}").format(PromQueryFormat.TABLE).ref_id(ref))
+            panel.override_by_name(title_of(kpi, name), self._cell(kpi, name, by))
+        if by == "rep":
+            panel.override_by_name("Rep", [DynamicConfigValue("links", [_scorecard_link("${__value.text}")])])
+        return panel
+
+    def score(self, kpi: Kpi, name: str = "value", *, width: int = 4) -> stat.Panel:
+        """A rep's number beside the median of all reps."""
+        own = gauge(kpi, name, ("rep",), window=window_of(kpi), where={"rep": "$rep"})
+        everybody = gauge(kpi, name, ("rep",), window=window_of(kpi))
+        panel = (
+            big(title_of(kpi, name), describe(kpi, name) + "\n\nBeside it the median of all reps.", width, height=5)
+            .unit(unit(kpi, name, self.thresholds.currency))
+            .thresholds(colours(self.thresholds.target(kpi.id, name, ("rep",))))
+            .color_mode(self._mode(kpi, name))
+            .no_value(why_empty(kpi))
+            .text_mode(BigValueTextMode.VALUE_AND_NAME)
+            .with_target(instant(own, "{{rep}}"))
+            .with_target(instant(f"quantile(0.5, {everybody})", "median of all reps"))
+        )
+        places = decimals(kpi, name)
+        return panel if places is None else panel.decimals(places)
+
+    def _mode(self, kpi: Kpi, name: str) -> BigValueColorMode:
+        wanted = self.thresholds.target(kpi.id, name)
+        return BigValueColorMode.BACKGROUND if wanted else BigValueColorMode.NONE
+
+    def _cell(self, kpi: Kpi, name: str, by: str) -> list[DynamicConfigValue]:
+        properties = [DynamicConfigValue("unit", unit(kpi, name, self.thresholds.currency))]
+        places = decimals(kpi, name)
+        if places is not None:
+            properties.append(DynamicConfigValue("decimals", places))
+        target = self.thresholds.target(kpi.id, name, (by,))
+        if target is not None:
+            properties.append(DynamicConfigValue("thresholds", colours(target).build()))
+            properties.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+        return properties
+
+
+# --- queries ----------------------------------------------------------------------------------------------------------
+
+
+def instant(query: str, legend: str) -> Dataquery:
+    """A query at the right end of the time range."""
+    return Dataquery().expr(query).instant().legend_format(legend or "__auto").datasource(DATASOURCE)
+
+
+def ranged(query: str, legend: str) -> Dataquery:
+    """A query over the time range."""
+    return Dataquery().expr(query).range().legend_format(legend or "__auto").datasource(DATASOURCE)
+
+
+def window_of(kpi: Kpi) -> str:
+    """The window that a panel shows of a KPI: the chosen one; a KPI of long windows has a choice of its own."""
+    if kpi.windows == NOW:
+        return "all"
+    return "$window" if set(SHORT) <= set(kpi.windows) else "$long_window"
+
+
+def window_words(kpi: Kpi) -> str:
+    """The window of a panel in words."""
+    return {"all": "now", "$window": "window", "$long_window": "long window"}[window_of(kpi)]
+
+
+def filters(by: Breakdown) -> Mapping[str, str]:
+    """Variables that select parts of a breakdown."""
+    return {label: f"${label}" for label in by if label in FILTERS}
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def title_of(kpi: Kpi, name: str) -> str:
+    """``Lead response time, p90``; the window is said where it is not the chosen one."""
+    words = label_of(name)
+    title = kpi.title if name == "value" else f"{kpi.title}, {words}"
+    return f"{title} (long window)" if window_of(kpi) == "$long_window" else title
+
+
+def label_of(name: str) -> str:
+    """The name of a stat for people."""
+    named = {
+        "value": "value",
+        "late": "past the SLA",
+        "p50": "median",
+        "survival_p50": "median with those who wait",
+        "reps_at_quota_ratio": "reps at quota",
+        "satisfied_ratio": "share of 4 and 5",
+        "tenure_seconds": "tenure of customers",
+        "mrr": "MRR",
+        "mrr_per_customer": "MRR per customer",
+    }
+    return named.get(name, name.replace("_", " "))
+
+
+def describe(kpi: Kpi, name: str) -> str:
+    """What the catalogue says of a number: meaning, formula, traps."""
+    beside = next((s.help for s in kpi.beside if s.name == name), "")
+    formula = next((str(s.formula) for s in kpi.stats if s.name == name and name != "value"), "") if beside else kpi.words
+    parts = [beside or kpi.help, f"Formula: {formula or kpi.words}.", f"Watch out: {kpi.traps}" if kpi.traps else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
+def big(title: str, description: str, width: int, *, height: int = 4) -> stat.Panel:
+    """A number that can be read from the other end of the room."""
+    return (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .span(width)
+        .height(height)
+        .graph_mode(BigValueGraphMode.NONE)
+        .text_mode(BigValueTextMode.VALUE)
+        .text(VizTextDisplayOptions().title_size(16))
+        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    )
+
+
+def lines(title: str, description: str, width: int) -> timeseries.Panel:
+    """Lines with a legend that tells the last value."""
+    return (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATASOURCE)
+        .span(width)
+        .height(8)
+        .fill_opacity(8)
+        .line_width(2)
+        .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
+        .tooltip(VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
+        .legend(
+            VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+            .show_legend(True)
+            .calcs(["lastNotNull"])
+        )
+    )
+
+
+def stacked(panel: timeseries.Panel) -> timeseries.Panel:
+    """Parts of one whole upon each other."""
+    return panel.stacking(StackingConfig().mode(StackingMode.NORMAL)).fill_opacity(60).line_width(0)
+
+
+def _to_scorecard() -> DashboardLink:
+    return (
+        DashboardLink("Scorecard of ${__field.labels.rep}")
+        .type(DashboardLinkType.LINK)
+        .url(_scorecard_url("${__field.labels.rep}"))
+    )
+
+
+def _scorecard_link(rep: str) -> dict[str, object]:
+    return {"title": f"Scorecard of {rep}", "url": _scorecard_url(rep)}
+
+
+def _scorecard_url(rep: str) -> str:
+    return f"/d/{SCORECARD}?var-rep={rep}&${{datasource:queryparam}}&${{window:queryparam}}&${{__url_time_range}}"

@@ -1,0 +1,57 @@
+"""Queries over the families of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metrics.families import family_name
+from metrics.kpi import Kpi
+from metrics.series import Breakdown
+
+QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
+
+
+def gauge(
+    kpi: Kpi,
+    stat: str = "value",
+    by: Breakdown = (),
+    *,
+    window: str,
+    where: Mapping[str, str] | None = None,
+    keep: tuple[str, ...] = (),
+) -> str:
+    """One number of a KPI, once, however many exporters show it.
+
+    Args:
+        kpi: the catalogue's entry.
+        stat: its number; ``numerator`` and ``denominator`` too.
+        by: a breakdown.
+        window: a window or a variable that holds one.
+        where: label -> regular expression.
+        keep: further labels to keep.
+    """
+    matchers = [f'window="{window}"']
+    if stat in QUANTILES:
+        matchers.append(f'quantile="{QUANTILES[stat]}"')
+    matchers += [f'{label}=~"{pattern}"' for label, pattern in (where or {}).items()]
+    series = f"{family_name(kpi, stat, by)}{{{', '.join(matchers)}}}"
+    labels = (*by, *keep)
+    return f"max by ({', '.join(labels)}) ({series})" if labels else f"max({series})"
+
+
+def count_behind(kpi: Kpi) -> str | None:
+    """The stat that says how many stand behind a KPI's number."""
+    if kpi.fraction is not None:
+        return "denominator"
+    return "count" if kpi.samples is not None else None
+
+
+def wilson(ratio: str, n: str, z: float, side: int) -> str:
+    """A bound of the Wilson score interval of a share: ``side`` is -1 for the lower, 1 for the upper one.
+
+    Wilson, E. B. (1927), Probable inference, the law of succession, and statistical inference. JASA 22, 209-212.
+    """
+    sign = "+" if side > 0 else "-"
+    z2 = f"{z * z:.4f}"
+    spread = f"{z:.4f} * sqrt({ratio} * (1 - {ratio}) / {n} + {z2} / (4 * {n} ^ 2))"
+    return f"({ratio} + {z2} / (2 * {n}) {sign} {spread}) / (1 + {z2} / {n})"
