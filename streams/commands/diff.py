@@ -1,0 +1,121 @@
+"""`salesgauge diff`: two sets of readings side by side."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from streams.replay.compare import Difference, Readings, Tolerance, differences, read
+from streams.replay.errors import ReplayError
+
+EXIT_DIFFERENT = 1
+EXIT_USAGE = 2
+_PLAIN_WIDTH = 160  # characters, where stdout is no terminal
+
+
+@click.command("diff", context_settings={"show_default": True})
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")
+@click.option(
+    "--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative."
+)
+@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Compare these KPIs alone.")
+@click.option("--window", "windows", multiple=True, metavar="W", help="Compare these windows alone.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="Differences shown.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Bearer token for exporters."
+)
+def diff_command(
+    *,
+    left: str,
+    right: str,
+    tolerance: float,
+    quantile_tolerance: float,
+    kpis: tuple[str, ...],
+    windows: tuple[str, ...],
+    limit: int,
+    token_file: Path | None,
+) -> None:
+    """Show where two sets of readings differ.
+
+    A and B are files that `replay --json` or `--parquet` wrote, - for stdin, or addresses of exporters.
+
+    \b
+      salesgauge diff http://127.0.0.1:9108 replayed.json
+
+    Exit codes: 0 equal, 1 different, 2 something cannot be read.
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
+    console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+    try:
+        token = token_file.read_text().strip() if token_file else None
+        one, other = (_narrowed(read(name, token), kpis, windows) for name in (left, right))
+    except (ReplayError, OSError) as error:
+        click.echo(f"diff: {error}", err=True)
+        raise SystemExit(EXIT_USAGE) from error
+    _warn(one, other)
+    found = list(differences(one, other, Tolerance(tolerance, quantile_tolerance)))
+    if found:
+        console.print(_table(found, one, other, limit))
+    total = len(one.values.keys() | other.values.keys())
+    click.echo(f"{len(found):,} of {total:,} readings differ" if found else f"{total:,} readings are equal")
+    if found:
+        raise SystemExit(EXIT_DIFFERENT)
+
+
+def _narrowed(readings: Readings, kpis: tuple[str, ...], windows: tuple[str, ...]) -> Readings:
+    values = {
+        key: value
+        for key, value in readings.values.items()
+        if (not kpis or key[1] in kpis) and (not windows or key[3] in windows)
+    }
+    return Readings(readings.name, values, readings.instants, readings.events)
+
+
+def _warn(one: Readings, other: Readings) -> None:
+    if one.instants != other.instants and len(one.instants) == len(other.instants) == 1:
+        click.echo(f"note: A is of {one.instants[0]}, B of {other.instants[0]}", err=True)
+    if one.events != other.events and None not in (one.events, other.events):
+        click.echo(f"note: A has seen {one.events:,} events, B {other.events:,}", err=True)
+
+
+def _table(found: list[Difference], one: Readings, other: Readings, limit: int) -> Table:
+    several = any(difference.key[0] for difference in found)
+    columns = [Column("at")] if several else []
+    table = Table(
+        *columns, "kpi", "stat", "window", "labels",
+        Column(f"A: {Path(one.name).name}", justify="right"),
+        Column(f"B: {Path(other.name).name}", justify="right"),
+        Column("B - A", justify="right"),
+        caption=f"the first {limit:,} of {len(found):,}" if len(found) > limit else None,
+    )  # fmt: skip
+    for difference in islice(found, limit):
+        at, kpi, stat, window, labels = difference.key
+        shown = ", ".join(f"{name}={value}" for name, value in labels)
+        cells = [
+            kpi,
+            stat,
+            window,
+            shown,
+            _number(difference.left),
+            _number(difference.right),
+            _change(difference),
+        ]
+        table.add_row(*(Text(cell) for cell in ([at, *cells] if several else cells)))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "missing" if value is None else f"{value:,.10g}"
+
+
+def _change(difference: Difference) -> str:
+    if difference.left is None or difference.right is None:
+        return ""
+    return f"{difference.right - difference.left:+,.6g}"

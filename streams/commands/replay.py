@@ -1,0 +1,386 @@
+"""`salesgauge replay`: the past from files or topics, as if it had been watched."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from rich.console import Console
+
+from streams.replay.errors import ReplayError
+from streams.replay.files import Files
+from streams.replay.instants import Steps, aligned, iso, parse_instant, parse_span
+from streams.replay.machine import Replay
+from streams.replay.outputs import whole_file
+from streams.replay.progress import Display
+from streams.replay.records import Tally
+from streams.replay.remote_write import Endpoint
+from streams.replay.selection import select
+from streams.replay.sinks import (
+    Resume,
+    Take,
+    json_lines,
+    openmetrics_file,
+    parquet_file,
+    remote_write,
+    tsdb_blocks,
+)
+from streams.replay.table import readings_table
+from streams.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streams.replay.records import Source
+
+EXIT_NOTHING = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # as shells report Ctrl-C
+_DEFAULT_STEP = "1m"
+_PLAIN_WIDTH = 200  # characters, where stdout is no terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for, as it was written."""
+
+    events: tuple[str, ...]
+    topics: bool
+    bootstrap: str | None
+    partitions: tuple[int, ...]
+    since: str | None
+    allow_truncated: bool
+    at: str | None
+    step: str | None
+    start: str | None
+    end: str | None
+    corrected: bool | None
+    kpis: tuple[str, ...]
+    windows: tuple[str, ...]
+    breakdowns: tuple[str, ...]
+    as_json: bool
+    openmetrics: Path | None
+    tsdb: Path | None
+    remote: str | None
+    token_file: Path | None
+    resume: Path | None
+    parquet: Path | None
+    labels: tuple[str, ...]
+    rejects: Path | None
+    quiet: bool
+
+    @property
+    def stepping(self) -> bool:
+        """Whether many instants are wanted."""
+        return self.step is not None or self.start is not None or self.end is not None
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether readings go anywhere but to a table."""
+        return self.as_json or any((self.openmetrics, self.tsdb, self.remote, self.parquet))
+
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("replay")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--events", multiple=True, metavar="FILE", help="JSON lines, .gz, .zst or Parquet; - is stdin.")
+@click.option("--topics", is_flag=True, help="Read the event topics instead of files.")
+@click.option("--bootstrap", metavar="HOST:PORT", help="The broker, if not the one of the settings.")
+@click.option("--partition", "partitions", type=int, multiple=True, help="Read these partitions alone.")
+@click.option(
+    "--since", metavar="TIME", help="Topics: leave out what the log has before; stocks then begin there."
+)
+@click.option("--allow-truncated", is_flag=True, help="Go on where a part of the input is missing.")
+@click.option("--at", metavar="TIME", help="One instant; by default when the latest event happened.")
+@click.option(
+    "--step", metavar="SPAN", help="Many instants, this far apart: 30s, 1m, 1h. 1m if only --from is given."
+)
+@click.option("--from", "start", metavar="TIME", help="First instant; by default the first event.")
+@click.option("--to", "end", metavar="TIME", help="Last instant; by default the last event, for topics now.")
+@click.option(
+    "--corrected/--as-known",
+    default=None,
+    help="With what is known today of an instant (default of --at), or was known then (of --step).",
+)
+@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="These KPIs alone.")
+@click.option(
+    "--window", "windows", multiple=True, metavar="W", help="These windows alone: 1h, 24h, mtd, all."
+)
+@click.option(
+    "--breakdown", "breakdowns", multiple=True, metavar="DIMS", help="rep or product,competitor; none: whole."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="To stdout: one object, with --step one per line and instant."
+)
+@click.option("--openmetrics", type=_PATH, metavar="FILE", help="OpenMetrics with timestamps, for promtool.")
+@click.option("--tsdb", type=_PATH, metavar="DIR", help="Prometheus blocks, made by promtool.")
+@click.option(
+    "--remote-write", "remote", metavar="URL", help="Send samples: http://127.0.0.1:9090/api/v1/write."
+)
+@click.option("--token-file", type=_PATH, metavar="FILE", help="Bearer token for --remote-write.")
+@click.option(
+    "--resume",
+    type=_PATH,
+    metavar="FILE",
+    help="Remember here what --remote-write has acknowledged; go on there.",
+)
+@click.option("--parquet", type=_PATH, metavar="FILE", help="Readings as a table.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Added to samples: job=salesgauge."
+)
+@click.option(
+    "--rejects", type=_PATH, metavar="FILE", help="List what is no valid event, with its line and the reason."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options: Any) -> None:
+    """Compute the past from events, as if it had been watched.
+
+    \b
+      salesgauge replay --events events.jsonl --at 2026-03-01T09:00Z
+      salesgauge replay --events events.jsonl.zst --from 2026-01-01 --step 1m --tsdb blocks
+      salesgauge replay --topics --from 2026-01-01 --remote-write http://127.0.0.1:9090/api/v1/write
+
+    Exit codes: 0 done, 1 no valid event in the input, 2 an option or the input is wrong, 130 interrupted.
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
+    asked = Options(events=(*events, *files), **options)
+    console = Console(stderr=True)
+    try:
+        _check(asked)
+        settings = click.get_current_context().find_object(Settings) or load()
+        valid = Run(asked, settings, console).go()
+        if not valid:
+            _fail(console, "there is no valid event in the input", EXIT_NOTHING)
+    except (ReplayError, SettingsError) as error:
+        _fail(console, str(error), EXIT_USAGE)
+    except KeyboardInterrupt:
+        more = f"; the same command goes on from what {asked.resume} remembers" if asked.resume else ""
+        _fail(console, f"interrupted{more or ': nothing was written'}", EXIT_INTERRUPTED)
+
+
+def _fail(console: Console, message: str, code: int) -> NoReturn:
+    console.print(f"replay: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(code)
+
+
+def _check(asked: Options) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        click.UsageError: what and why.
+    """
+    if asked.topics == bool(asked.events):
+        raise click.UsageError("give either --events FILE or --topics")
+    if not asked.topics and (asked.bootstrap or asked.partitions or asked.since):
+        raise click.UsageError("--bootstrap, --partition and --since are for --topics")
+    if asked.at and asked.stepping:
+        raise click.UsageError("--at is one instant; --step, --from and --to are for many")
+    if asked.stepping and not asked.has_sink:
+        raise click.UsageError(
+            "many instants need --json, --openmetrics, --tsdb, --remote-write or --parquet"
+        )
+    if asked.topics and asked.stepping and not asked.start:
+        raise click.UsageError("--topics needs --from TIME: the first instant")
+    if (asked.resume or asked.token_file) and not asked.remote:
+        raise click.UsageError("--resume and --token-file are for --remote-write")
+    if asked.resume and (asked.openmetrics or asked.tsdb or asked.parquet or asked.as_json):
+        raise click.UsageError("--resume goes with --remote-write alone: files are written as a whole")
+
+
+class Run:
+    """One replay, from options to sinks."""
+
+    def __init__(self, asked: Options, settings: Settings, console: Console) -> None:
+        self._asked = asked
+        self._settings = settings
+        self._console = console
+        self._catalogue = select(asked.kpis, asked.windows, asked.breakdowns)
+        self._labels = _labels(asked.labels)
+        self._instants = 0
+        self._remembered: int | None = None
+
+    def go(self) -> bool:
+        """Run it; False where there was no valid event.
+
+        Raises:
+            ReplayError: the input or an option is wrong, or a sink fails.
+        """
+        began = time.monotonic()
+        with ExitStack() as stack:
+            source = stack.enter_context(self._source())
+            tally = Tally(
+                stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None
+            )
+            replay = Replay(self._settings.rules, self._catalogue, tally)
+            display = stack.enter_context(Display(self._console, quiet=self._asked.quiet))
+            if self._asked.stepping:
+                self._step(source, replay, display)
+            else:
+                self._load(source, replay, display)
+        self._summary(replay, source, time.monotonic() - began)
+        return replay.valid > 0
+
+    @property
+    def _corrected(self) -> bool:
+        return not self._asked.stepping if self._asked.corrected is None else self._asked.corrected
+
+    def _time(self, text: str) -> int:
+        return parse_instant(text, self._settings.rules.tz)
+
+    def _load(self, source: Source, replay: Replay, display: Display) -> None:
+        at = self._time(self._asked.at) if self._asked.at else None
+        with self._sinks(None) as takes:
+            records = display.over(source.records(), "events", source.done, "events")
+            snapshot = replay.load(records, at, corrected=self._corrected)
+            self._instants = 1
+            for take in takes:
+                take(snapshot)
+        if at is None and replay.valid:
+            self._say(
+                f"at {iso(snapshot.at)}, when the latest event happened; --at TIME asks for another instant"
+            )
+        if not self._asked.has_sink and replay.valid:
+            stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+            stdout.print(readings_table(snapshot, stdout.width, breakdowns=bool(self._asked.breakdowns)))
+
+    def _step(self, source: Source, replay: Replay, display: Display) -> None:
+        steps = self._steps(source)
+        if steps is None:
+            return
+        with self._sinks(steps) as takes:
+            remembered = self._remembered
+            left = [at for at in steps if remembered is None or at > remembered]
+            if len(left) < len(steps):
+                self._say(f"{len(steps) - len(left):,} of {len(steps):,} steps were acknowledged before")
+            ordered = source.ordered(corrected=self._corrected)
+            walk = replay.walk(ordered, left)
+            for _ in display.over(walk, "steps", lambda: (self._instants, len(left)), "steps"):
+                snapshot = replay.show()
+                for take in takes:
+                    take(snapshot)
+                self._instants += 1
+
+    def _steps(self, source: Source) -> Steps | None:
+        asked = self._asked
+        step = parse_span(asked.step or _DEFAULT_STEP)
+        first = self._time(asked.start) if asked.start else None
+        last = self._time(asked.end) if asked.end else None
+        if asked.topics:
+            last = int(time.time() * 1000) if last is None else last
+        if first is None or last is None:
+            span = source.span(corrected=self._corrected)
+            if span is None:
+                return None
+            first, last = span[0] if first is None else first, span[1] if last is None else last
+        if last < first:
+            raise ReplayError(f"--to {iso(last)} lies before --from {iso(first)}")
+        return Steps(first, last, step) if asked.start else aligned(first, last, step)
+
+    @contextmanager
+    def _source(self) -> Iterator[Source]:
+        asked = self._asked
+        source: Source
+        source = self._topics() if asked.topics else Files(asked.events, asked.allow_truncated)
+        try:
+            yield source
+        finally:
+            source.close()
+
+    def _topics(self) -> Source:
+        # Imported here: reading a file needs no Kafka client.
+        from streams.replay.topics import Topics  # noqa: PLC0415
+
+        asked = self._asked
+        kafka = self._settings.kafka
+        if asked.bootstrap:
+            kafka = kafka.model_copy(update={"bootstrap": asked.bootstrap})
+        last = asked.at or asked.end
+        return Topics(
+            kafka,
+            frozenset(asked.partitions) or None,
+            since=self._time(asked.since) if asked.since else None,
+            until=self._time(last) + 1 if last and not self._corrected else None,
+            allow_truncated=asked.allow_truncated,
+        )
+
+    @contextmanager
+    def _sinks(self, steps: Steps | None) -> Iterator[list[Take]]:
+        asked = self._asked
+        with ExitStack() as stack:
+            takes: list[Take] = []
+            if asked.as_json:
+                takes.append(stack.enter_context(json_lines(sys.stdout.buffer)))
+            if asked.openmetrics:
+                takes.append(stack.enter_context(openmetrics_file(asked.openmetrics, self._labels)))
+            if asked.tsdb:
+                takes.append(stack.enter_context(tsdb_blocks(asked.tsdb, self._labels)))
+            if asked.parquet:
+                takes.append(stack.enter_context(parquet_file(asked.parquet)))
+            if asked.remote:
+                takes.append(stack.enter_context(self._remote(asked.remote, steps)))
+            yield takes
+
+    @contextmanager
+    def _remote(self, url: str, steps: Steps | None) -> Iterator[Take]:
+        token = _read_token(self._asked.token_file)
+        resume = Resume(self._asked.resume, self._fingerprint(steps)) if self._asked.resume else None
+        self._remembered = resume.read() if resume else None
+        acknowledged = resume.write if resume else _forget
+        with remote_write(Endpoint(url, token), self._labels, acknowledged) as take:
+            yield take
+
+    def _fingerprint(self, steps: Steps | None) -> str:
+        """What makes a run the same run."""
+        asked = replace(self._asked, resume=None, quiet=False, rejects=None, token_file=None, end=None)
+        sizes = [Path(name).stat().st_size for name in asked.events if Path(name).exists()]
+        told = repr((asked, sizes, steps and (steps.first, steps.step), self._settings.rules))
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    def _say(self, text: str) -> None:
+        if not self._asked.quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _summary(self, replay: Replay, source: Source, seconds: float) -> None:
+        for warning in source.warnings:
+            self._console.print(
+                f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            )
+        rate = replay.seen / max(seconds, 1e-9)
+        self._say(
+            f"{replay.machine.events:,} events applied of {replay.seen:,} records "
+            f"in {seconds:.1f} s ({rate:,.0f}/s), {self._instants:,} instant{'s' * (self._instants != 1)}"
+        )
+        for reason, count in replay.tally.reasons.most_common():
+            self._say(f"rejected: {count:,} {reason}")
+        if replay.tally.rejected and not self._asked.rejects:
+            self._say("--rejects FILE lists what was rejected")
+
+
+def _forget(_: int) -> None:
+    """Nobody wants to know what has arrived."""
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    labels = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not name.isidentifier() or not name.isascii() or name.startswith("__"):
+            raise ReplayError(f"--label {pair}: write it as NAME=VALUE, such as job=salesgauge")
+        labels[name] = value
+    return labels
+
+
+def _read_token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ReplayError(f"cannot read {path}: {error.strerror}") from error

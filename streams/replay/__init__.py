@@ -1,0 +1,1 @@
+"""The past as if it had been watched: events, the engine under a virtual clock, readings to sinks."""

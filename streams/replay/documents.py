@@ -1,0 +1,48 @@
+"""Readings as JSON documents: what ``replay --json`` prints and ``/api/kpis`` answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from streams.replay.instants import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from metrics.readings import Reading
+
+
+def document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:
+    """``{"at", "events", "rejected", "readings": [...]}``; ``at`` in ms.
+
+    A reading has ``kpi``, ``window``, ``labels``, ``value`` and ``stat``, a
+    quotient also ``numerator`` and ``denominator``.
+    """
+    return {
+        "at": iso(at),
+        "events": events,
+        "rejected": rejected,
+        "readings": [item(reading) for reading in readings],
+    }
+
+
+def item(reading: Reading) -> dict[str, Any]:
+    """One reading."""
+    fields: dict[str, Any] = {
+        "kpi": reading.kpi,
+        "window": reading.window,
+        "labels": dict(reading.labels),
+        "value": reading.value,
+        "stat": reading.stat,
+    }
+    if reading.numerator is not None:
+        fields["numerator"] = reading.numerator
+        fields["denominator"] = reading.denominator
+    return fields
+
+
+def encode(fields: object) -> bytes:
+    """Compact JSON."""
+    return msgspec.json.encode(fields)

@@ -1,0 +1,47 @@
+"""Files and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from streams.replay.errors import ReplayError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its name when the block ends well; otherwise nothing of it remains.
+
+    Raises:
+        ReplayError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(beside: Path | None = None) -> Iterator[Path]:
+    """A folder for the time of the block; ``beside`` a file that will be renamed out of it."""
+    parent = beside.absolute().parent if beside else None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".salesgauge-", dir=parent))
+    except OSError as error:
+        raise ReplayError(f"cannot write in {parent}: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,127 @@
+"""Records: what files and topics hold, before anybody knows whether they are events."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+
+import msgspec
+
+from schemas.codec import Rejection, decode
+from streams.replay.instants import millis
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from schemas.events import EventBase
+
+
+class Record(NamedTuple):
+    """One line or message: its bytes, where it stands, and when a broker got it (ms; 0: nobody knows)."""
+
+    payload: bytes | None
+    origin: str
+    position: int
+    at: int = 0
+
+
+Known = tuple[int, Record]
+"""When a record became known (ms), and the record."""
+
+
+class Source(Protocol):
+    """Where records come from. ``warnings`` tells what is missing from it."""
+
+    warnings: list[str]
+
+    def records(self) -> Iterator[Record]:
+        """All records, in any order."""
+
+    def ordered(self, *, corrected: bool) -> Iterator[Known]:
+        """All records by the time they became known; by the time they happened where ``corrected``."""
+
+    def span(self, *, corrected: bool) -> tuple[int, int] | None:
+        """The earliest and latest time that :meth:`ordered` gives, in ms; None where there is no event."""
+
+    def done(self) -> tuple[int, int]:
+        """(done, all) of the present pass, in units of the source's own."""
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+
+
+class _Times(msgspec.Struct):
+    occurred_at: datetime
+    recorded_at: datetime | None = None
+
+
+_times = msgspec.json.Decoder(_Times).decode
+
+
+def known_at(record: Record, *, corrected: bool) -> int | None:
+    """When a record became known, in ms; None where it is no event.
+
+    That is when the broker got it or, in a file, when the source system recorded it, never before it
+    happened. ``corrected``: when it happened.
+    """
+    if record.payload is None:
+        return None
+    times = _read_times(record.payload)
+    if times is not None:
+        return _known(times.occurred_at, times.recorded_at, record.at, corrected=corrected)
+    event = decode(record.payload)
+    return None if isinstance(event, Rejection) else event_known_at(event, record.at, corrected=corrected)
+
+
+def _read_times(payload: bytes) -> _Times | None:
+    """The times of what looks like an event; None where only the real decoder can tell."""
+    try:
+        times = _times(payload)
+    except msgspec.MsgspecError:
+        return None
+    naive = times.occurred_at.tzinfo is None or (
+        times.recorded_at is not None and times.recorded_at.tzinfo is None
+    )
+    return None if naive else times
+
+
+def event_known_at(event: EventBase, at: int, *, corrected: bool) -> int:
+    """The same for a decoded event that a broker got at ``at`` (ms)."""
+    return _known(event.occurred_at, event.recorded_at, at, corrected=corrected)
+
+
+def _known(occurred: datetime, recorded: datetime | None, broker: int, *, corrected: bool) -> int:
+    at = millis(occurred)
+    if corrected:
+        return at
+    if broker:
+        return max(at, broker)
+    return max(at, millis(recorded)) if recorded else at
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was refused, by reason; listed in ``file``, one JSON object a line, if there is one."""
+
+    file: TextIO | None = None
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rejected(self) -> int:
+        """All that was refused."""
+        return self.reasons.total()
+
+    def reject(self, record: Record, rejection: Rejection) -> None:
+        """Count a record that is no event, or one that cannot count."""
+        self.reasons[rejection.reason.value] += 1
+        if self.file is not None:
+            row = {
+                "origin": record.origin,
+                "line": record.position,
+                "reason": rejection.reason.value,
+                "detail": rejection.detail,
+            }
+            self.file.write(json.dumps(row, ensure_ascii=False) + "\n")

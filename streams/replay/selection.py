@@ -1,0 +1,73 @@
+"""Which KPIs, windows and breakdowns a replay computes: a smaller catalogue costs less time."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING
+
+from metrics.catalogue import CATALOGUE
+from metrics.kpi import Catalogue, Kpi
+from metrics.windows import WINDOWS
+from streams.replay.errors import ReplayError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from metrics.series import Breakdown
+
+NONE = "none"
+"""How the whole, without a breakdown, is asked for."""
+
+
+def select(
+    kpis: Sequence[str] = (),
+    windows: Sequence[str] = (),
+    breakdowns: Sequence[str] = (),
+    catalogue: Catalogue = CATALOGUE,
+) -> Catalogue:
+    """The part of the catalogue that was asked for; an empty choice is no restriction.
+
+    Args:
+        kpis: ids.
+        windows: names.
+        catalogue: what to choose from.
+        breakdowns: ``rep``, ``product,competitor`` or ``none`` for the whole.
+
+    Raises:
+        ReplayError: there is no such KPI, window or breakdown, or nothing is left.
+    """
+    _check("KPI", kpis, catalogue.by_id)
+    _check("window", windows, WINDOWS)
+    known = {_joined(breakdown) for kpi in catalogue.kpis for breakdown in kpi.breakdowns}
+    wanted = {breakdown.replace(" ", "") for breakdown in breakdowns}
+    _check("breakdown", sorted(wanted), known | {NONE})
+    chosen = [kpi for kpi in catalogue.kpis if not kpis or kpi.id in kpis]
+    narrowed = [_narrow(kpi, windows, wanted) for kpi in chosen]
+    left = tuple(kpi for kpi in narrowed if kpi.windows and (kpi.whole or kpi.breakdowns))
+    if not left:
+        raise ReplayError(
+            "none of the chosen KPIs has such a window and breakdown; `salesgauge kpis` lists what there is"
+        )
+    return Catalogue(left)
+
+
+def _check(what: str, given: Collection[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
+            raise ReplayError(f"there is no {what} {name!r}{hint}")
+
+
+def _narrow(kpi: Kpi, windows: Collection[str], breakdowns: Collection[str]) -> Kpi:
+    return dataclasses.replace(
+        kpi,
+        windows=tuple(window for window in kpi.windows if not windows or window in windows),
+        breakdowns=tuple(b for b in kpi.breakdowns if not breakdowns or _joined(b) in breakdowns),
+        whole=kpi.whole and (not breakdowns or NONE in breakdowns),
+    )
+
+
+def _joined(breakdown: Breakdown) -> str:
+    return ",".join(breakdown)

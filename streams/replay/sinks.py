@@ -1,0 +1,179 @@
+"""Where readings go. Each sink is a context manager that yields a function for snapshots in order of time.
+
+What a sink makes appears when its block ends well; otherwise nothing of it remains.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import duckdb
+import msgspec
+
+from streams.replay.documents import document, encode, item
+from streams.replay.errors import ReplayError
+from streams.replay.machine import Snapshot
+from streams.replay.openmetrics import OpenMetrics
+from streams.replay.outputs import scratch, whole_file
+from streams.replay.remote_write import Endpoint, RemoteWrite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Take = Callable[[Snapshot], None]
+
+
+@contextmanager
+def json_lines(stream: IO[bytes]) -> Iterator[Take]:
+    """One document a line, each written whole."""
+
+    def take(snapshot: Snapshot) -> None:
+        stream.write(
+            encode(document(snapshot.at, snapshot.events, snapshot.rejected, snapshot.readings)) + b"\n"
+        )
+        stream.flush()
+
+    yield take
+
+
+@contextmanager
+def openmetrics_file(path: Path, labels: Mapping[str, str]) -> Iterator[Take]:
+    """An OpenMetrics file with timestamps.
+
+    Raises:
+        ReplayError: the file cannot be written.
+    """
+    with scratch(path) as folder:
+        metrics = OpenMetrics(folder, labels)
+        yield metrics.take
+        with whole_file(path) as file:
+            metrics.write(file)
+
+
+@contextmanager
+def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
+    """Blocks for Prometheus' data folder, made by promtool; they are moved there when all are whole.
+
+    Raises:
+        ReplayError: there is no promtool, or it fails.
+    """
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        raise ReplayError(
+            "--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with scratch(folder / "blocks") as working:
+        metrics = OpenMetrics(working, labels)
+        yield metrics.take
+        text, blocks = working / "readings.om", working / "made"
+        with whole_file(text) as file:
+            metrics.write(file)
+        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(text), str(blocks)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode != 0:
+            raise ReplayError(f"promtool made no blocks: {(done.stderr or done.stdout).strip()}")
+        for block in sorted(blocks.iterdir()) if blocks.exists() else ():
+            block.rename(folder / block.name)
+
+
+@contextmanager
+def remote_write(
+    endpoint: Endpoint, labels: Mapping[str, str], acknowledged: Callable[[int], None]
+) -> Iterator[Take]:
+    """Samples to a remote-write receiver; ``acknowledged`` hears of the last instant (ms) that has arrived.
+
+    Raises:
+        ReplayError: the receiver refuses or cannot be reached.
+    """
+    writer = RemoteWrite(endpoint.post, labels, acknowledged)
+    yield writer.take
+    writer.flush()
+
+
+@contextmanager
+def parquet_file(path: Path) -> Iterator[Take]:
+    """A Parquet file of readings: at, kpi, window, labels (JSON), stat, value, numerator, denominator.
+
+    Raises:
+        ReplayError: the file cannot be written.
+    """
+    with scratch(path) as folder:
+        rows, made = folder / "rows.jsonl", folder / "readings.parquet"
+        with rows.open("wb") as file:
+
+            def take(snapshot: Snapshot) -> None:
+                for reading in snapshot.readings:
+                    fields = item(reading)
+                    labels = encode(fields["labels"]).decode()
+                    file.write(encode(fields | {"at": snapshot.at, "labels": labels}) + b"\n")
+
+            yield take
+        _to_parquet(rows, made)
+        made.replace(path)
+
+
+_COLUMNS = (
+    "{'at': 'BIGINT', 'kpi': 'VARCHAR', 'window': 'VARCHAR', 'labels': 'VARCHAR', 'stat': 'VARCHAR', "
+    "'value': 'DOUBLE', 'numerator': 'DOUBLE', 'denominator': 'DOUBLE'}"
+)
+
+
+def _to_parquet(rows: Path, made: Path) -> None:
+    select = 'SELECT to_timestamp("at" / 1000) AS "at", * EXCLUDE ("at")'
+    source = f"read_json(?, format = 'newline_delimited', columns = {_COLUMNS})"
+    with duckdb.connect() as connection:
+        try:
+            query = f"COPY ({select} FROM {source}) TO '{_sql_text(made)}' (FORMAT parquet, COMPRESSION zstd)"
+            connection.execute(query, [str(rows)])
+        except duckdb.Error as error:
+            raise ReplayError(f"the Parquet file cannot be written: {error}") from error
+
+
+def _sql_text(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+class _State(msgspec.Struct):
+    of: str
+    acknowledged: int
+
+
+@dataclass(slots=True)
+class Resume:
+    """A small file that remembers the last instant whose samples have all arrived.
+
+    Args:
+        of: what the run computes; a file that remembers another run is refused.
+    """
+
+    path: Path
+    of: str
+
+    def read(self) -> int | None:
+        """The last instant (ms) that arrived; None where nothing did.
+
+        Raises:
+            ReplayError: the file belongs to another run or cannot be read.
+        """
+        try:
+            state = msgspec.json.decode(self.path.read_bytes(), type=_State)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ReplayError(f"{self.path} is no state of a replay: {error}") from error
+        if state.of != self.of:
+            raise ReplayError(
+                f"{self.path} remembers a run with other events, steps or target; name another file"
+            )
+        return state.acknowledged
+
+    def write(self, at: int) -> None:
+        """Remember an instant (ms)."""
+        with whole_file(self.path) as file:
+            file.write(msgspec.json.encode(_State(self.of, at)).decode())

@@ -1,0 +1,313 @@
+"""Events in Kafka topics, read by time up to an end fixed beforehand, without a consumer group.
+
+A record is known from its timestamp on (the producer's clock or, better, the broker's), and in its
+partition never before the records ahead of it, since workers read a log in its order.
+"""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+import time
+from collections import deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kafka import KafkaConsumer, TopicPartition
+
+from schemas.events import TOPICS
+from schemas.sources.output import SortedLines
+from streams.brokers import BrokerError, consumer
+from streams.replay.errors import ReplayError, TruncatedError
+from streams.replay.records import Known, Record, known_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from streams.settings import Kafka
+
+_POLL_MS = 500
+_PATIENCE = 60.0  # s without a single record
+_POLL_RECORDS = 5_000
+_FETCH_BYTES = 64 * 1024 * 1024
+_BUFFERED = 2_000
+"""Records of a partition that wait for the others' before it is paused."""
+_RUN_LENGTH = 100_000
+
+
+@dataclass(slots=True)
+class _Log:
+    """A partition between two offsets.
+
+    ``next`` is the offset that comes next, ``missing`` counts the gaps so far. ``settled`` says that the end
+    is final: the first answer to a fetch may know of a later one than the broker's list of offsets (that of
+    the embedded broker does).
+    """
+
+    partition: TopicPartition
+    next: int
+    end: int
+    begin: int = 0
+    settled: bool = False
+    latest: int = 0
+    missing: int = 0
+    buffer: deque[Record] = field(default_factory=deque)
+
+    @property
+    def origin(self) -> str:
+        return f"{self.partition.topic}/{self.partition.partition}"
+
+    @property
+    def finished(self) -> bool:
+        return self.next >= self.end
+
+
+@dataclass(slots=True)
+class Topics:
+    """The event topics as one source.
+
+    Args:
+        partitions: read these alone; None reads all.
+        since: read records from this instant on (ms); None reads all, which stocks and cohorts need.
+        until: records that the log has from this instant on are not read; None reads all there are now.
+        allow_truncated: go on where the beginning of a topic was deleted, or records inside are missing.
+
+    Raises:
+        ReplayError: from any method, if Kafka cannot be reached or refuses, or a part of the past is missing.
+    """
+
+    kafka: Kafka
+    partitions: frozenset[int] | None = None
+    since: int | None = None
+    until: int | None = None
+    allow_truncated: bool = False
+    topics: Sequence[str] = tuple(TOPICS)
+    warnings: list[str] = field(default_factory=list)
+    _read: int = 0
+    _all: int = 0
+
+    def records(self) -> Iterator[Record]:
+        """All records, each partition in its order."""
+        with self._reader() as (client, logs):
+            while not all(log.finished for log in logs.values()):
+                self._poll(client, logs)
+                for log in logs.values():
+                    while log.buffer:
+                        yield log.buffer.popleft()
+
+    def ordered(self, *, corrected: bool) -> Iterator[Known]:
+        """Merged by time as they were known; sorted on disk by the time they happened where ``corrected``."""
+        return self._sorted() if corrected else _in_time(self._merged())
+
+    def span(self, *, corrected: bool) -> tuple[int, int] | None:
+        """Unknown: a topic would have to be read for it."""
+        del corrected
+        raise ReplayError("topics need --from TIME")
+
+    def done(self) -> tuple[int, int]:
+        """Records read, and in all."""
+        return self._read, self._all
+
+    def close(self) -> None:
+        """Connections end with each pass."""
+
+    @contextmanager
+    def _reader(self) -> Iterator[tuple[KafkaConsumer, dict[TopicPartition, _Log]]]:
+        """A consumer at the start of the logs."""
+        try:
+            # Checksums in Python take half of the time; librdkafka does not check by default either.
+            with consumer(
+                self.kafka, fetch_max_bytes=_FETCH_BYTES, max_poll_records=_POLL_RECORDS, check_crcs=False
+            ) as client:
+                logs = _logs(self, client)
+                self._read = 0
+                self._all = sum(max(0, log.end - log.next) for log in logs.values())
+                yield client, logs
+        except BrokerError as error:
+            raise ReplayError(str(error)) from error
+
+    def _merged(self) -> Iterator[Record]:
+        """By the time of the log, over all partitions; each in its own order."""
+        with self._reader() as (client, logs):
+            heads: list[tuple[int, int, Record]] = []
+            waiting = set(range(len(logs)))
+            numbered = list(logs.values())
+            while heads or waiting:
+                self._fill(client, logs, numbered, waiting, heads)
+                if heads:
+                    _, number, record = heapq.heappop(heads)
+                    waiting.add(number)
+                    yield record
+
+    def _fill(
+        self,
+        client: KafkaConsumer,
+        logs: dict[TopicPartition, _Log],
+        numbered: list[_Log],
+        waiting: set[int],
+        heads: list[tuple[int, int, Record]],
+    ) -> None:
+        """Take the next record of each partition whose last one was taken, or learn that there is none."""
+        while waiting:
+            for number in list(waiting):
+                log = numbered[number]
+                if log.buffer:
+                    record = log.buffer.popleft()
+                    heapq.heappush(heads, (record.at, number, record))
+                    waiting.discard(number)
+                elif log.finished:
+                    waiting.discard(number)
+            if waiting:
+                self._poll(client, logs)
+
+    def _sorted(self) -> Iterator[Known]:
+        with tempfile.TemporaryDirectory(prefix="salesgauge-") as folder:
+            lines = SortedLines(Path(folder), run_length=_RUN_LENGTH)
+            for record in self.records():
+                at = known_at(record, corrected=True) or 0
+                place = f"{at} {record.at} {record.origin} {record.position} ".encode()
+                lines.add(at, f"{record.origin}/{record.position:015d}", place + (record.payload or b""))
+            for line in lines:
+                at_, stamp, origin, position, payload = line.split(b" ", 4)
+                yield int(at_), Record(payload or None, origin.decode(), int(position), int(stamp))
+
+    def _poll(self, client: KafkaConsumer, logs: dict[TopicPartition, _Log]) -> None:
+        """Move what has come into the buffers; wait for it, but not for ever.
+
+        Raises:
+            TruncatedError: records are missing.
+            ReplayError: nothing comes.
+        """
+        full = [partition for partition, log in logs.items() if len(log.buffer) >= _BUFFERED or log.finished]
+        client.pause(*full)
+        client.resume(*(partition for partition in logs if partition not in set(full)))
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            if self._take(client.poll(_POLL_MS, max_records=_POLL_RECORDS), client, logs):
+                return
+        behind = next(log for log in logs.values() if not log.finished)
+        raise ReplayError(
+            f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}"
+        )
+
+    def _take(
+        self,
+        batches: dict[TopicPartition, list[Any]],
+        client: KafkaConsumer,
+        logs: dict[TopicPartition, _Log],
+    ) -> bool:
+        """Buffer what was polled; True where something moved on."""
+        moved = False
+        for partition, messages in batches.items():
+            log = logs[partition]
+            if not log.settled:
+                log.end = max(log.end, client.highwater(partition) or 0)
+                log.settled = True
+            for message in messages:
+                if log.finished or message.offset >= log.end:
+                    break
+                self._note_gap(log, message.offset)
+                log.next = message.offset + 1
+                log.latest = max(log.latest, message.timestamp)
+                log.buffer.append(Record(message.value, log.origin, message.offset, log.latest))
+                self._read += 1
+        for log in logs.values():
+            # What ends with records that are never handed out (marks of transactions) ends nevertheless.
+            if not log.finished and client.position(log.partition) >= log.end:
+                self._note_gap(log, log.end)
+                log.next = log.end
+                moved = True
+        return moved or bool(batches)
+
+    def _note_gap(self, log: _Log, offset: int) -> None:
+        gap = offset - log.next
+        if gap <= 0:
+            return
+        log.missing += gap
+        what = (
+            f"{log.origin} lacks {gap} records before offset {offset}: compacted or deleted, or marks of "
+            "transactions"
+        )
+        if not self.allow_truncated:
+            raise TruncatedError(
+                f"{what}; what they said is missing from the past; --allow-truncated goes on without"
+            )
+        if log.missing == gap:
+            self.warnings.append(what)
+
+
+def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
+    """The partitions to read, each between the offsets that hold now."""
+    partitions = _partitions(topics, client)
+    begins, ends = client.beginning_offsets(partitions), client.end_offsets(partitions)
+    starts = begins if topics.since is None else ends | _at_times(client, partitions, topics.since)
+    limits = {} if topics.until is None else _at_times(client, partitions, topics.until)
+    logs = {p: _Log(p, starts[p], limits.get(p, ends[p]), begins[p], settled=p in limits) for p in partitions}
+    if topics.since is None:
+        _check_beginnings(topics, list(logs.values()))
+    client.assign(partitions)
+    for partition, log in logs.items():
+        client.seek(partition, log.next)
+    return logs
+
+
+def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
+    existing = client.topics()
+    found = [topic for topic in topics.topics if topic in existing]
+    if not found:
+        raise ReplayError(
+            f"none of the event topics exists at {topics.kafka.bootstrap}; `salesgauge topics create`"
+        )
+    partitions = [
+        TopicPartition(topic, number)
+        for topic in found
+        for number in sorted(client.partitions_for_topic(topic) or ())
+        if topics.partitions is None or number in topics.partitions
+    ]
+    if not partitions:
+        raise ReplayError(f"no event topic has one of the partitions {sorted(topics.partitions or ())}")
+    return partitions
+
+
+def _at_times(client: KafkaConsumer, partitions: list[TopicPartition], at: int) -> dict[TopicPartition, int]:
+    """The first offsets whose records are not before an instant, of the partitions that have such records."""
+    found = client.offsets_for_times(dict.fromkeys(partitions, at))
+    return {partition: place.offset for partition, place in found.items() if place is not None}
+
+
+def _check_beginnings(topics: Topics, logs: Sequence[_Log]) -> None:
+    cut = [log for log in logs if log.begin > 0]
+    if not cut:
+        return
+    first = cut[0]
+    what = f"the beginning of {first.origin} was deleted (it starts at offset {first.begin})" + (
+        f", and that of {len(cut) - 1} more partitions" if len(cut) > 1 else ""
+    )
+    if not topics.allow_truncated:
+        raise TruncatedError(
+            f"{what}: stocks and cohorts would lack what is gone; --allow-truncated goes on without, "
+            "retention.ms=-1 keeps topics whole"
+        )
+    topics.warnings.append(what)
+
+
+def _in_time(records: Iterator[Record]) -> Iterator[Known]:
+    """Hold back what a log has before it happened (a clock that is ahead) until it has."""
+    early: list[tuple[int, int, Record]] = []
+    latest = count = 0
+    for record in records:
+        at = known_at(record, corrected=False)
+        latest = max(latest, record.at)
+        while early and early[0][0] <= latest:
+            known, _, held = heapq.heappop(early)
+            yield known, held
+        if at is not None and at > latest:
+            count += 1
+            heapq.heappush(early, (at, count, record))
+        else:
+            yield latest, record
+    while early:
+        known, _, held = heapq.heappop(early)
+        yield known, held
