@@ -15,12 +15,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from metrics.readings import Reading
+from streams.board import Answer, page, page_gzip
+from streams.board import Board as BuiltInBoard
+from streams.board import headers as page_headers
 
 if TYPE_CHECKING:
     from streams.pipeline.app import DeliveryApp
     from streams.exporter import Exporter, Health
     from streams.settings import Web
 
+_OBSERVE_SECONDS = 5.0
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -66,6 +70,8 @@ class Server:
         self._app = app
         self._registries = tuple(registries)
         self._exporter = exporter
+        self._shown: BuiltInBoard | None = None
+        self._observing: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self.port = settings.port
 
@@ -81,7 +87,10 @@ class Server:
         app.router.add_get("/healthz", _alive)
         app.router.add_get("/readyz", self._ready)
         if self._exporter is not None:
+            self._shown = BuiltInBoard.for_view(self._exporter.board.view)
             app.router.add_get("/api/kpis", self._kpis)
+            app.router.add_get("/api/board", self._board)
+            app.router.add_get("/", _page)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         context = self._settings.tls.server_context() if self._settings.tls else None
@@ -93,9 +102,13 @@ class Server:
             where = f"{self._settings.host}:{self._settings.port}"
             raise ListenError(f"cannot listen on {where}: {error.strerror}; choose another --port or --host") from error
         self.port = self._runner.addresses[0][1]
+        if self._shown is not None:
+            self._observing = asyncio.create_task(self._observe())
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self._observing is not None:
+            self._observing.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -132,6 +145,42 @@ class Server:
         assert self._exporter is not None
         return web.json_response(await asyncio.to_thread(self._document), dumps=json.dumps)
 
+    async def _board(self, request: web.Request) -> web.Response:
+        answer = await asyncio.to_thread(self._answer, dict(request.query))
+        response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        response.enable_compression()
+        return response
+
+    def _answer(self, query: dict[str, str]) -> Answer:
+        assert self._exporter is not None
+        assert self._shown is not None
+        health = health_document(self._exporter.health())
+        with self._exporter.board.now() as view:
+            totals = self._exporter.board.totals()
+            engine = {
+                "ready": health["ready"],
+                "lag": health["lag_records"],
+                "freshness": health["freshness_seconds"],
+                "partitions": health["partitions"],
+                "workers": health["workers"],
+                "events": totals.events,
+                "rejected": totals.rejected,
+            }
+            return self._shown.answer(view, query, engine)
+
+    async def _observe(self) -> None:
+        """Feed the board's small charts."""
+        while True:
+            await asyncio.to_thread(self._observe_once)
+            await asyncio.sleep(_OBSERVE_SECONDS)
+
+    def _observe_once(self) -> None:
+        assert self._exporter is not None
+        assert self._shown is not None
+        if self._exporter.health().ready:
+            with self._exporter.board.now() as view:
+                self._shown.observe(view)
+
     def _document(self) -> dict[str, Any]:
         assert self._exporter is not None
         board = self._exporter.board
@@ -158,6 +207,15 @@ def _joined(parts: list[bytes]) -> bytes:
     if not parts[-1].endswith(end):
         return b"".join(parts)
     return b"".join(part.removesuffix(end) for part in parts) + end
+
+
+async def _page(request: web.Request) -> web.Response:
+    headers = dict(page_headers())
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=page_gzip(), headers={**headers, "Content-Encoding": "gzip"})
+    return web.Response(body=page(), headers=headers)
 
 
 async def _alive(request: web.Request) -> web.Response:
