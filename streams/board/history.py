@@ -2,8 +2,8 @@
 
 Per window there is a grid of instants (a minute for ``1h``, an hour for the others) that is first read from
 the windows themselves, wound back, and then grows live. What cannot be read from the past (`Lens.rewinds`)
-grows live only. Stocks have a ring of their own that begins fine and doubles its step when it is full, so that
-it always covers the whole time since the start, up to a day.
+grows live only. Stocks have a ring of their own that begins fine and doubles its step when it is full, so
+that it always covers the whole time since the start, up to a day.
 """
 
 from __future__ import annotations

@@ -78,6 +78,7 @@
     if (format === "money") return money(value);
     if (format === "minutes") return duration(value * 60);
     if (format === "months") return `${one.format(value)} months`;
+    if (format === "points") return one.format(value).replace("-", "−");
     return (format === "count" ? whole : Math.abs(value) < 100 ? two : one).format(value).replace("-", "−");
   }
   function clock(iso, seconds = true) {
@@ -139,6 +140,7 @@
       const id = `role-${position}`, grid = h("div", { class: "grid" });
       for (const kpi of role.kpis) {
         const made = cell(kpi, "h3");
+        made.role = role.role;
         cells.set(kpi.id, made);
         grid.append(made.root);
       }
@@ -296,7 +298,7 @@
   function statFormat(kpi, stat) { const found = kpi && kpi.stats.find((one) => one.name === stat); return found ? found.format : kpi ? kpi.format : "count"; }
   function firing() {
     const { firing: list, watched } = state.payload;
-    put($("f-count"), `${list.length ? whole.format(list.length) + " · " : ""}${whole.format(watched)} watched`);
+    put($("f-count"), `${list.length ? whole.format(list.length) + " · " : ""}${whole.format(watched)} targets watched`);
     const text = JSON.stringify(list);
     if (text === state.firing) return;
     state.firing = text;
@@ -346,7 +348,7 @@
     if ($("engine").dataset.text === text) return;
     $("engine").dataset.text = text;
     $("engine").replaceChildren(...shown.map(([name, value]) => h("span", null, `${name} `, h("b", null, value))),
-      h("a", { href: "/api/kpis" }, "JSON"), h("a", { href: "/metrics" }, "metrics"));
+      h("a", { href: "api/kpis" }, "JSON"), h("a", { href: "metrics" }, "metrics"));
   }
   function status() {
     const payload = state.payload, node = $("state"), ready = payload && payload.engine.ready !== false;
@@ -376,7 +378,7 @@
     try {
       const query = new URLSearchParams({ window: asked, catalogue: "0" });
       if (state.stamp[asked]) query.set("trends", state.stamp[asked]);
-      const response = await fetch(`/api/board?${query}`, { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
+      const response = await fetch(`api/board?${query}`, { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
       if (!response.ok) throw new Error(`status ${response.status}`);
       const payload = await response.json();
       if (mine !== state.asked) return;
@@ -414,7 +416,7 @@
     let shown = 0;
     for (const [key, parts] of cells) {
       if (key.startsWith("strip:")) continue;
-      const text = `${parts.kpi.id} ${parts.kpi.title} ${parts.kpi.help} ${parts.kpi.by.join(" ")}`.toLowerCase();
+      const text = `${parts.kpi.id} ${parts.kpi.title} ${parts.role || ""}`.toLowerCase();
       parts.root.hidden = !words.every((word) => text.includes(word));
       shown += parts.root.hidden ? 0 : 1;
     }
@@ -431,7 +433,7 @@
     dialog.replaceChildren(h("article", null, header(kpi.title, "d-title"), h("p", { class: "help" }, kpi.help)));
     if (!dialog.open) dialog.showModal();
     try {
-      const response = await fetch(`/api/board?${new URLSearchParams({ window: state.window, kpi: id })}`, { signal: AbortSignal.timeout(PATIENCE) });
+      const response = await fetch(`api/board?${new URLSearchParams({ window: state.window, kpi: id })}`, { signal: AbortSignal.timeout(PATIENCE) });
       if (!response.ok) throw new Error(`status ${response.status}`);
       const data = await response.json();
       if (state.opened === id) detail(kpi, data);
@@ -508,7 +510,7 @@
     document.documentElement.dataset.theme = next;
     store("salesgauge-theme", next);
   }
-  function wall() {
+  function wall(full) {
     const on = !document.body.classList.contains("wall");
     flip(document.body, "wall", on);
     $("wall").setAttribute("aria-pressed", String(on));
@@ -517,7 +519,7 @@
       $("search").value = ""; filter();
       turn(0);
       state.turn = setInterval(() => turn(1), WALL_TURN);
-      if (document.documentElement.requestFullscreen) document.documentElement.requestFullscreen().catch(() => {});
+      if (full && document.documentElement.requestFullscreen) document.documentElement.requestFullscreen().catch(() => {});
     } else if (document.fullscreenElement) document.exitFullscreen();
     scrollTo(0, 0);
   }
@@ -563,7 +565,7 @@
     else if (arrows && walled) turn(event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : -1);
     else if (arrows && (event.key.match(/Left|Right/) || (document.activeElement && document.activeElement.closest(".kpi")))) move(event.key);
     else if (event.key === "t") theme();
-    else if (event.key === "w") wall();
+    else if (event.key === "w") wall(true);
     else if (event.key === "r" && state.payload) { const order = ["rep", "team", "source"]; state.by = order[(order.indexOf(state.by) + 1) % 3]; marks(); waiting(); }
     else if (event.key === "?") help();
     else return;
@@ -579,7 +581,7 @@
   if (hash.get("find")) { $("search").value = hash.get("find"); filter(); }
   $("search").addEventListener("input", filter);
   $("theme").addEventListener("click", theme);
-  $("wall").addEventListener("click", wall);
+  $("wall").addEventListener("click", () => wall(true));
   $("help").addEventListener("click", help);
   for (const dialog of document.querySelectorAll("dialog")) dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   $("detail").addEventListener("close", () => { state.opened = null; });

@@ -1,0 +1,381 @@
+"""The built-in board in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from metrics.machine import Machine
+from metrics.rules import Rules
+from schemas.events import ActivityLogged, LeadCreated
+from streams import board
+from tests.support import programs
+from tests.support.board_server import NOON, BoardServer, filled_machine, milliseconds, serving
+from tests.support.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.e2e
+
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+LIVE = "[data-state=live]"
+# Each text against what lies behind it, by the formula of WCAG 2.2; large text may have less contrast.
+CONTRAST = """() => {
+  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const c = parse(getComputedStyle(at).backgroundColor);
+      if (c.length < 4 || c[3] > 0) return c;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim()) continue;
+    if (!node.checkVisibility({ visibilityProperty: true })) continue;
+    if (node.closest("script, style, .hidden, [aria-hidden=true], .none")) continue;
+    const style = getComputedStyle(node), a = light(parse(style.color)), b = light(behind(node));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (ratio < (large ? 3 : 4.5)) poor.push(`${ratio.toFixed(2)} ${node.className} ${node.textContent}`);
+  }
+  return poor;
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with programs.chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def busy() -> Iterator[BoardServer]:
+    """A busy organisation; tests only read it."""
+    with serving(BoardServer(filled_machine(), milliseconds(NOON))) as server:
+        yield server
+
+
+@contextmanager
+def opened(
+    browser: Browser, server: BoardServer, path: str = "", *, strict: bool = True, **options: Any
+) -> Iterator[Page]:
+    """The page, live; if strict, neither errors nor requests elsewhere are let pass."""
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda m: wrong.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda e: wrong.append(str(e)))
+    page.on("request", lambda r: None if r.url.startswith((server.url, "data:")) else wrong.append(r.url))
+    try:
+        page.goto(server.url + path)
+        page.wait_for_selector(LIVE)
+        yield page
+        if strict:
+            assert wrong == []
+    finally:
+        context.close()
+
+
+def becomes(page: Page, selector: str, text: str) -> None:
+    """Wait for a text. The policy forbids the evaluation with which playwright would wait for a function."""
+    until(lambda: text in (page.text_content(selector) or ""), 6, f"{selector} says {text!r}", every=0.1)
+
+
+def small(*events: Any) -> BoardServer:
+    machine = Machine(rules=Rules(zone="Europe/Berlin"))
+    machine.advance(milliseconds(NOON))
+    assert not [r for r in machine.apply(events) if r is not None]
+    return BoardServer(machine, milliseconds(NOON))
+
+
+def lead(name: str, minutes: float, rep: str = "ann") -> LeadCreated:
+    at = NOON - timedelta(minutes=minutes)
+    return LeadCreated(event_id=f"c-{name}", occurred_at=at, lead_id=name, rep_id=rep, source="web")
+
+
+def touch(name: str, minutes: float) -> ActivityLogged:
+    at = NOON - timedelta(minutes=minutes)
+    return ActivityLogged(event_id=f"t-{name}", occurred_at=at, lead_id=name, rep_id="ann", kind="call")
+
+
+def shown(page: Page) -> dict[str, str | None]:
+    """KPI -> the raw value behind its headline in its role's section."""
+    nodes = page.eval_on_selector_all(
+        "#kpis .kpi",
+        "nodes => nodes.map(n => [n.dataset.kpi, n.querySelector('.value')?.dataset.value])",
+    )
+    return {name: value for name, value in nodes}  # noqa: C416 - pairs come as lists
+
+
+def asked(server: BoardServer, window: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(server.answer({"window": window}).body)
+    return answer
+
+
+@pytest.mark.parametrize("window", ["1h", "24h", "30d", "all"])
+def test_the_page_shows_what_the_api_says(browser: Browser, busy: BoardServer, window: str):
+    with opened(browser, busy, f"#window={window}") as page:
+        payload = asked(busy, window)
+        values = {k["id"]: k["value"] for k in payload["kpis"]}
+        seen = shown(page)
+        assert seen.keys() == values.keys()
+        for name, value in values.items():
+            text = seen[name]
+            if "seconds" in name and text is not None and value is not None:
+                assert float(text) == pytest.approx(value, abs=30), name  # waits and tenures go on
+            else:
+                assert (None if text is None else float(text)) == value, name
+        assert page.inner_text("#w-count") == f"{payload['waiting']['count']:,}"
+        assert page.get_attribute("#w-late", "data-value") == str(payload["waiting"]["late"])
+        assert page.inner_text("#w-rows tr:first-child td:nth-child(3)") == str(
+            payload["waiting"]["by"]["rep"]["rows"][0]["count"]
+        )
+        assert page.locator("#f-list li").count() == max(1, len(payload["firing"]))
+
+
+def test_units_are_written_for_people(browser: Browser):
+    server = small(lead("a", 50), touch("a", 45.8), lead("c", 3))
+    with serving(server), opened(browser, server, "#window=1h") as page:
+        cell = page.locator("#kpis [data-kpi=lead_response_seconds]")
+        assert re.fullmatch(r"4 min (9|1\d) s", cell.locator(".value").inner_text())
+        assert "n\u00a0=\u00a01, too few" in cell.locator(".meta").inner_text()
+        assert page.inner_text("#kpis [data-kpi=sales_revenue] .value") == "€0"
+        sla = page.locator("#kpis [data-kpi=lead_response_sla_ratio]")
+        assert sla.locator(".value").inner_text() == "100 %"
+        assert page.inner_text("#kpis [data-kpi=win_ratio] .meta") == "No deal closed in the last hour"
+        assert page.inner_text("#kpis [data-kpi=customer_churn_ratio] .meta") == "Measured from 7d on"
+
+
+def test_a_lead_nobody_answers_appears_ages_and_goes(browser: Browser):
+    server = small(lead("old", 200), touch("old", 190))
+    with serving(server), opened(browser, server) as page:
+        assert page.inner_text("#w-count") == "0"
+        assert "Nobody waits" in page.inner_text("#w-more")
+        assert "Nothing is firing" in page.inner_text("#f-list")
+        server.apply([lead("new", 1, "bob")])
+        becomes(page, "#w-count", "1")
+        assert page.inner_text("#w-rows tr:first-child td:first-child") == "bob"
+        assert "All within the SLA" in page.inner_text("#w-late")
+        server.pass_time(5 * 3600)
+        page.wait_for_selector("#f-list [data-kpi=lead_oldest_wait_seconds] .critical", timeout=5000)
+        assert page.inner_text("#w-late") == "1 past the SLA of 15 min"
+        server.apply([touch("new", -5 * 60)])
+        becomes(page, "#w-count", "0")
+        page.wait_for_selector("#f-list .calm", timeout=5000)
+
+
+def test_hostile_names_are_text(browser: Browser):
+    server = small(*(lead(f"h{i}", 400, HOSTILE) for i in range(45)))
+    with serving(server), opened(browser, server) as page:
+        page.wait_for_selector("#f-list .critical")
+        assert page.inner_text("#w-rows tr:first-child td:first-child").startswith("<img")
+        assert HOSTILE in page.inner_text("#f-list")
+        page.click("#kpis [data-kpi=leads_waiting] button")
+        page.wait_for_selector("#detail .rows")
+        assert HOSTILE.replace("_", " ") in page.inner_text("#detail")
+        page.wait_for_timeout(200)
+        assert page.locator("img").count() == 0
+        assert page.title() == "45 waiting · salesgauge"
+
+
+def test_the_policy_is_enforced_by_the_browser(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, strict=False) as page:
+        blocked = page.evaluate(
+            "() => { try { document.body.innerHTML = '<b>x</b>'; return ''; } catch (e) { return e.name; } }"
+        )
+        assert blocked == "TypeError"
+        refused: list[str] = []
+        page.on("console", lambda m: refused.append(m.text))
+        page.evaluate("() => fetch('http://127.0.0.1:1/').catch(() => null)")
+        until(lambda: any("Content Security Policy" in text for text in refused), 3, "a refusal")
+
+
+def test_windows_switch_by_click_and_key_and_are_kept_in_the_address(browser: Browser, busy: BoardServer):
+    with opened(browser, busy) as page:
+        page.click("#windows [data-window='30d']")
+        becomes(page, "#engine", "last 30 days")
+        assert "window=30d" in page.url
+        values = {k["id"]: k["value"] for k in asked(busy, "30d")["kpis"]}
+        assert float(shown(page)["new_leads"] or 0) == values["new_leads"]
+        page.keyboard.press("Escape")
+        page.keyboard.press("1")
+        becomes(page, "#engine", "last hour")
+        page.keyboard.press("0")
+        becomes(page, "#engine", "first event")
+        assert page.get_attribute("#windows [aria-checked=true]", "data-window") == "all"
+        page.reload()
+        page.wait_for_selector(LIVE)
+        assert page.get_attribute("#windows [aria-checked=true]", "data-window") == "all"
+
+
+def test_the_keyboard_reaches_everything(browser: Browser, busy: BoardServer):
+    with opened(browser, busy) as page:
+        page.keyboard.press("/")
+        page.keyboard.type("win rate")
+        visible = page.eval_on_selector_all(
+            "#kpis .kpi", "nodes => nodes.filter(n => n.checkVisibility()).map(n => n.dataset.kpi)"
+        )
+        assert "win_ratio" in visible
+        assert len(visible) < 5
+        page.keyboard.press("Enter")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#detail .rows")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Close"
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.closest('.kpi').dataset.kpi") in visible
+        page.keyboard.press("Escape")
+        assert page.input_value("#search") == ""
+        page.keyboard.press("ArrowRight")
+        first = page.evaluate("document.activeElement.closest('.kpi').dataset.kpi")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.closest('.kpi').dataset.kpi") != first
+        page.keyboard.press("r")
+        assert page.inner_text("#w-dim") == "Team"
+        page.keyboard.press("?")
+        page.wait_for_selector("#keys[open]")
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        page.keyboard.type("nothing like it")
+        assert "No KPI is called" in page.inner_text("#nothing")
+
+
+def test_dark_and_light_follow_the_system_and_the_choice_is_remembered(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, color_scheme="dark") as page:
+        paper = "getComputedStyle(document.body).backgroundColor"
+        dark = page.evaluate(paper)
+        page.keyboard.press("t")
+        light = page.evaluate(paper)
+        assert dark != light
+        page.reload()
+        page.wait_for_selector(LIVE)
+        assert page.evaluate(paper) == light
+        page.click("#theme")
+        assert page.evaluate(paper) == dark
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [390, 1440])
+def test_all_text_has_enough_contrast(browser: Browser, busy: BoardServer, scheme: str, width: int):
+    size = {"width": width, "height": 900}
+    with opened(browser, busy, color_scheme=scheme, viewport=size) as page:
+        page.wait_for_timeout(100)
+        assert page.evaluate(CONTRAST) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "window"), [(320, "24h"), (390, "24h"), (390, "all"), (820, "7d"), (2560, "30d")]
+)
+def test_no_width_scrolls_sideways(browser: Browser, busy: BoardServer, width: int, window: str):
+    with opened(browser, busy, f"#window={window}", viewport={"width": width, "height": 844}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.click("#kpis [data-kpi=lead_response_seconds] button")
+        page.wait_for_selector("#detail table")
+        assert page.evaluate("document.getElementById('detail').scrollWidth") <= width
+
+
+def test_a_refresh_moves_nothing(browser: Browser, busy: BoardServer):
+    with opened(browser, busy) as page:
+        page.evaluate(
+            """() => { window.moved = 0;
+                 const add = (list) => list.getEntries().forEach((e) => { window.moved += e.value; });
+                 new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true }); }"""
+        )
+        before = len(busy.requests)
+        until(lambda: len(busy.requests) >= before + 2, 10, "two refreshes", every=0.2)
+        page.wait_for_timeout(200)
+        assert page.evaluate("window.moved") < 0.05
+
+
+def test_a_silent_exporter_makes_the_page_stale_until_it_answers(browser: Browser):
+    server = small(lead("a", 3))
+    with serving(server), opened(browser, server, strict=False) as page:
+        server.broken = True
+        page.wait_for_selector("[data-state=stale]", timeout=6000)
+        assert "Stale since 15:3" in page.inner_text("#state")
+        assert page.inner_text("#w-count") == "1"  # the last numbers stay, marked
+        asked_then = len(server.requests)
+        page.wait_for_timeout(2000)
+        assert len(server.requests) - asked_then <= 1  # it backs off
+        server.broken = False
+        server.apply([lead("b", 2)])
+        page.wait_for_selector(LIVE, timeout=12000)
+        assert page.inner_text("#w-count") == "2"
+
+
+def test_a_page_that_is_not_looked_at_asks_nothing(browser: Browser):
+    server = small(lead("a", 3))
+    with serving(server), opened(browser, server) as page:
+        page.evaluate(
+            """() => { const get = () => window.away;
+                 Object.defineProperty(document, "hidden", { get, configurable: true });
+                 window.away = true; document.dispatchEvent(new Event("visibilitychange")); }"""
+        )
+        page.wait_for_timeout(300)
+        before = len(server.requests)
+        page.wait_for_timeout(2500)
+        assert len(server.requests) == before
+        page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
+        until(lambda: len(server.requests) > before, 3)
+
+
+def test_the_wall_turns_its_pages(browser: Browser, busy: BoardServer):
+    size = {"width": 1920, "height": 1080}
+    with opened(browser, busy, "?wall", viewport=size) as page:
+        assert page.locator(".role:visible").count() == 1
+        first = page.inner_text(".role:visible h2")
+        page.keyboard.press("ArrowRight")
+        assert page.inner_text(".role:visible h2") != first
+        for _ in range(5):
+            page.keyboard.press("ArrowRight")
+            assert page.evaluate("document.documentElement.scrollHeight") <= 1080
+        page.keyboard.press("w")
+        assert page.locator(".role:visible").count() > 1
+
+
+def test_landmarks_and_names_are_there(browser: Browser, busy: BoardServer):
+    with opened(browser, busy) as page:
+        for role in ("banner", "main", "contentinfo"):
+            assert page.get_by_role(role).count() == 1, role
+        assert page.get_by_role("heading", level=1).count() == 1
+        unnamed = page.eval_on_selector_all(
+            "button, a, input, [role=region], [role=img]",
+            """nodes => nodes.filter(n => !(n.innerText || n.getAttribute('aria-label') || n.labels?.length))
+                 .map(n => n.outerHTML)""",
+        )
+        assert unnamed == []
+        assert page.get_attribute("#said", "aria-live") == "polite"
+        becomes(page, "#said", "leads waiting")
+
+
+def test_nothing_moves_for_those_who_asked_for_it(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, reduced_motion="reduce") as page:
+        moving = page.eval_on_selector_all(
+            "*", "nodes => nodes.filter(n => parseFloat(getComputedStyle(n).transitionDuration) > 0).length"
+        )
+        assert moving == 0
+
+
+def test_an_empty_exporter_says_so(browser: Browser):
+    server = small()
+    with serving(server), opened(browser, server) as page:
+        assert page.inner_text("#w-late") == "No event has arrived yet"
+        assert "Nothing to judge yet" in page.inner_text("#f-list")
+
+
+def test_what_is_served_is_what_is_packed(busy: BoardServer):
+    assert len(board.page_gzip()) < 40_000
+    assert busy.requests == [] or all(path.startswith("/api/board") for path in busy.requests)
