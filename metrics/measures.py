@@ -131,7 +131,8 @@ TOUCHES = count("touches", "human touches before the close", "outcome", "kind", 
 
 # Accounts
 CUSTOMERS = count("customers", "customers")
-CUSTOMER_SINCE = duration("customer_since", "sum of the instants since when")
+CUSTOMERS_DATED = count("customers_dated", "customers of whom it is known since when")
+CUSTOMER_SINCE = duration("customer_since", "sum of the instants since when they are")
 NEW_CUSTOMERS = count("new_customers", "accounts that became customers", "campaign")
 CUSTOMERS_CHURNED = count("customers_churned", "customers that left")
 REFERRED = count("referred", "new customers with a referrer", "referrer")

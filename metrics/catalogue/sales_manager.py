@@ -55,9 +55,9 @@ KPIS = (
         beside=(
             Stat(
                 "tenure_seconds",
-                Now() - Stock(m.CUSTOMER_SINCE) / Stock(m.CUSTOMERS),
+                Now() - Stock(m.CUSTOMER_SINCE) / Stock(m.CUSTOMERS_DATED),
                 Unit.SECONDS,
-                "Mean time since today's customers became customers.",
+                "Mean time since today's customers became customers, where that is known.",
             ),
         ),
         breakdowns=(("rep",),),

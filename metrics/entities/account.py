@@ -27,6 +27,8 @@ class Account:
     activities: list[Activity] = field(default_factory=list)
     campaigns: dict[str, str] = field(default_factory=dict)
     spans: list[tuple[int, int | None]] = field(default_factory=list)
+    ever_won: bool = False
+    """Whether a win was ever reported, if only to be taken back: then wins alone say who is a customer."""
     entries: dict[str, int] = field(default_factory=dict)
     """deal id -> instant, of the deals that made the account a customer."""
 
@@ -47,6 +49,7 @@ def view(facts: Sequence[Fact], key: str) -> Account:
             account.activities.append(fact)
         elif isinstance(fact, Created):
             account.campaigns.setdefault(fact.lead, fact.campaign)
+    account.ever_won = any(isinstance(fact, Won) for fact in facts)
     deals = [deal for deal in fold_deals(facts) if deal.won is not None and deal.account == key]
     account.deals = sorted(deals, key=lambda deal: (deal.closed_at, deal.id))
     _find_spans(account)
@@ -71,7 +74,7 @@ def _find_spans(account: Account) -> None:
     """Walk wins and churns in order; a churn nobody saw win was a customer before the beginning."""
     steps = [(deal.closed_at, 0, deal.id) for deal in account.deals]
     steps += [(churn.at, 1, "") for churn in account.churns]
-    if not account.deals and any(s.after or s.before for s in account.subscriptions):
+    if not account.ever_won and any(s.after or s.before for s in account.subscriptions):
         steps.append((_subscribed_since(account.subscriptions), 0, ""))
     since: int | None = None
     for at, is_churn, deal in sorted(steps):
@@ -100,12 +103,15 @@ def _add_customer(account: Account, rules: Rules, out: Contributions) -> None:
     entered = {at: by_id[deal] for deal, at in account.entries.items()}
     for since, until in account.spans:
         out.add(m.CUSTOMERS, since, 1)
-        out.add(m.CUSTOMER_SINCE, since, since)
         if since != _BEGINNING:
+            out.add(m.CUSTOMERS_DATED, since, 1)
+            out.add(m.CUSTOMER_SINCE, since, since)
             _add_entry(account, entered.get(since), since, rules, out)
         if until is not None:
             out.add(m.CUSTOMERS, until, -1)
-            out.add(m.CUSTOMER_SINCE, until, -since)
+            if since != _BEGINNING:
+                out.add(m.CUSTOMERS_DATED, until, -1)
+                out.add(m.CUSTOMER_SINCE, until, -since)
             out.add(m.CUSTOMERS_CHURNED, until, 1)
 
 
