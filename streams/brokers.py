@@ -38,9 +38,9 @@ class _FileToken(AbstractTokenProvider):
         return self._sasl.token_file.read_text().strip()
 
 
-def partition_of(key: str, partitions: int) -> int:
+def partition_of(key: str | bytes, partitions: int) -> int:
     """The partition of a key by Kafka's default partitioner (murmur2)."""
-    return int(murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions
 
 
 def connection(kafka: Kafka) -> dict[str, Any]:

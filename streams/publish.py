@@ -47,15 +47,19 @@ class Publisher:
         self.send_raw(event.topic, event.key, encode(event))
 
     def send_raw(
-        self, topic: str, key: str | None, value: bytes | None, headers: Iterable[tuple[str, bytes]] = ()
+        self,
+        topic: str,
+        key: str | bytes | None,
+        value: bytes | None,
+        headers: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         """Send any message; one with a key goes to the partition that Kafka's default partitioner gives it."""
+        encoded = key.encode() if isinstance(key, str) else key
         with explained(self._kafka):
             partition = None
-            if key is not None:
+            if encoded is not None:
                 partitions = self._producer.partitions_for(topic)
-                partition = partition_of(key, len(partitions)) if partitions else None
-            encoded = None if key is None else key.encode()
+                partition = partition_of(encoded, len(partitions)) if partitions else None
             future = self._producer.send(topic, value, encoded, list(headers), partition)
         self._unacknowledged.append(future)
         self.sent += 1

@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         """The topic of records that could not be processed."""
         return f"{self.app_id}.dead-letters"
 
+    @property
+    def control_topic(self) -> str:
+        """The topic that says which version is the active one."""
+        return f"{self.app_id}.control"
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -59,6 +59,7 @@ def wanted(settings: Settings) -> list[Topic]:
         Topic(changelog_topic(settings), kafka.partitions, compacted),
         Topic(settings.windows_topic, kafka.partitions, compacted),
         Topic(settings.dead_letter_topic, 1, forever),
+        Topic(settings.control_topic, 1, compacted),
     ]
 
 

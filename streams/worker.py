@@ -272,9 +272,9 @@ class Worker:
         return {partition: owned.shard for partition, owned in self._owned.items()}
 
 
-_CARRIED_BYTES = 512 * 1024
+CARRIED_BYTES = 512 * 1024
 
 
 def _carried(value: bytes | None) -> bytes | None:
     """What a dead letter carries of the value: all of it, unless it is far beyond what an event can be."""
-    return value if value is None or len(value) <= _CARRIED_BYTES else value[:_CARRIED_BYTES]
+    return value if value is None or len(value) <= CARRIED_BYTES else value[:CARRIED_BYTES]

@@ -1,0 +1,214 @@
+"""Dead letters: counted once per source, shown safely, sent back without harm."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from metrics.engine import Addressed, pack_addressed, unpack_addressed
+from streams import dead_letters, topics
+from streams.brokers import partition_of
+from streams.cli import cli
+from streams.commands.dead_letters import readable, safe
+from streams.control import read as read_active
+from streams.dead_letters import Selection, Source
+from streams.publish import Publisher
+from streams.reading import read_topic
+from streams.settings import load
+from streams.worker import CARRIED_BYTES
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+
+pytestmark = pytest.mark.integration
+
+SPEND = b'{"event":"spend_recorded","event_id":"%d","campaign_id":"c","amount":1,"occurred_at":"2026-01-01T00:00:00Z"}'
+
+
+@pytest.fixture(scope="module")
+def settings(embedded_kafka) -> Settings:
+    """Topics on a broker; the event topics are shared with other tests, the rest is this module's own."""
+    return load(
+        None,
+        {
+            "kafka.bootstrap": embedded_kafka.bootstrap,
+            "kafka.partitions": 2,
+            "app_id": f"dead-{uuid.uuid4().hex[:8]}",
+        },
+    )
+
+
+@pytest.fixture
+def own(settings) -> Settings:
+    """Settings whose dead letters no other test has."""
+    fresh = settings.model_copy(update={"app_id": f"dead-{uuid.uuid4().hex[:8]}"})
+    topics.create(fresh)
+    return fresh
+
+
+def put(
+    settings, *letters: tuple[str, Source, bytes | None], detail: str = "because", key: bytes | None = b"k"
+) -> None:
+    """Set records aside, as a worker does."""
+    with Publisher(settings.kafka) as publisher:
+        for reason, source, value in letters:
+            headers = {
+                "reason": reason,
+                "detail": detail,
+                "topic": source.topic,
+                "partition": str(source.partition),
+                "offset": str(source.offset),
+                "timestamp": "1767225600000",
+            }
+            encoded = [(name, text.encode()) for name, text in headers.items()]
+            publisher.send_raw(settings.dead_letter_topic, key, value, encoded)
+            publisher.flush()
+
+
+def values(settings, topic: str) -> list[bytes]:
+    return [record.value for record in read_topic(settings.kafka, topic)]
+
+
+def run(settings, *args: str, code: int = 0):
+    name, *rest = args
+    flags = ["--bootstrap", settings.kafka.bootstrap]
+    result = CliRunner(
+        env={"SALESGAUGE_APP_ID": settings.app_id, "SALESGAUGE_KAFKA__PARTITIONS": "2"}
+    ).invoke(cli, ["dead-letters", name, *flags, *rest])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def source(offset: int, topic: str = "crm.spend-recorded") -> Source:
+    return Source(topic, 0, offset)
+
+
+def test_a_source_counts_once_however_often_it_was_set_aside(own):
+    put(own, ("not_json", source(1), b"x"), ("not_json", source(2), b"y"), ("not_json", source(1), b"x"))
+    letters = dead_letters.read(own)
+    assert [letter.source.offset for letter in letters.select(Selection())] == [2, 1]
+    assert letters.repeated == 1
+
+
+def test_letters_are_selected_by_reason_topic_and_time(own):
+    put(own, ("not_json", source(1), b"x"), ("invalid", source(2, "crm.deal-won"), b"{}"))
+    letters = dead_letters.read(own)
+    assert [x.reason for x in letters.select(Selection(reasons=frozenset({"invalid"})))] == ["invalid"]
+    assert [x.reason for x in letters.select(Selection(topics=frozenset({"crm.spend-recorded"})))] == [
+        "not_json"
+    ]
+    newest = letters.select(Selection())[-1].at
+    assert letters.select(Selection(since=newest + 1)) == []
+
+
+def test_what_is_redriven_arrives_with_its_key_and_is_marked(own):
+    value = SPEND % uuid.uuid4().int
+    put(own, ("unknown_currency", source(1), value), key=b"\xff key")
+    assert dead_letters.redrive(own, dead_letters.read(own).select(Selection(), redriven=False)) == 1
+    arrived = [r for r in read_topic(own.kafka, "crm.spend-recorded") if r.value == value]
+    assert [(r.key, r.partition) for r in arrived] == [(b"\xff key", partition_of(b"\xff key", 2))]
+    letters = dead_letters.read(own)
+    assert letters.redriven == {source(1)}
+    assert letters.select(Selection(), redriven=False) == []
+    assert len(letters) == 1
+
+
+def test_redriving_again_sends_nothing_unless_asked(own):
+    value = SPEND % uuid.uuid4().int
+    put(own, ("future", source(1), value))
+    run(own, "redrive")
+    run(own, "redrive")
+    assert values(own, "crm.spend-recorded").count(value) == 1
+    run(own, "redrive", "--again")
+    assert values(own, "crm.spend-recorded").count(value) == 2
+
+
+def test_facts_on_their_way_go_to_their_home_in_the_present_version(own):
+    packed = pack_addressed(Addressed("account/acme", (), 1))
+    put(own, ("processing_failed", Source(f"{own.app_id}.rekeyed.v1", -1, -1), packed), key=None)
+    later = own.model_copy(update={"version": 3})
+    topics.create(later)
+    assert dead_letters.redrive(later, dead_letters.read(later).select(Selection())) == 1
+    [record] = read_topic(own.kafka, later.rekey_topic)
+    assert unpack_addressed(record.value).address == "account/acme"
+    assert record.key is not None
+
+
+def test_many_are_sent_in_batches_and_progress_is_told(own, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_BATCH", 2)
+    put(own, *[("future", source(n), SPEND % uuid.uuid4().int) for n in range(5)])
+    told: list[int] = []
+    assert dead_letters.redrive(own, dead_letters.read(own).select(Selection()), told.append) == 5
+    assert told == [2, 4, 5]
+    assert len(dead_letters.read(own).redriven) == 5
+
+
+def test_what_cannot_be_redriven_says_why(own):
+    put(
+        own,
+        ("too_large", source(1), b"x" * CARRIED_BYTES),
+        ("empty", source(2), None),
+        ("not_json", source(3, "somebody.elses"), b"x"),
+    )
+    said = run(own, "redrive").output
+    assert "only the first 512 KiB of the value were kept" in said
+    assert "it has no value" in said
+    assert "somebody.elses is no topic of this application" in said
+    assert "0 letters sent" in said
+
+
+def test_a_dry_run_sends_nothing(own):
+    value = SPEND % uuid.uuid4().int
+    put(own, ("future", source(1), value))
+    assert "1 letters would be sent" in run(own, "redrive", "--dry-run").output
+    assert value not in values(own, "crm.spend-recorded")
+    assert dead_letters.read(own).redriven == set()
+
+
+def test_list_counts_for_programs(own):
+    put(own, ("not_json", source(1), b"x"), ("not_json", source(2), b"y"), ("invalid", source(3), b"{}"))
+    document = json.loads(run(own, "list", "--json", "--newest", "1").stdout)
+    assert document["count"] == document["open"] == 3
+    assert [(row["reason"], row["count"]) for row in document["counts"]] == [("not_json", 2), ("invalid", 1)]
+    assert [item["offset"] for item in document["newest"]] == [3]
+
+
+def test_list_and_show_for_people_are_safe(own):
+    put(own, ("not_json", source(7), b"\x1b]0;gotcha\x07[bold]\xff"), detail="expected [/] \x1b[31m")
+    listed = run(own, "list").output
+    assert "not_json" in listed
+    assert "\x1b]" not in listed
+    assert "\x1b[31m" not in listed
+    shown = run(own, "show", "crm.spend-recorded:0:7").output
+    assert r"\x1b]0;gotcha\x07[bold]\xff" in shown
+    assert "can be redriven" in shown
+    assert run(own, "show", "0").output == shown
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("show", "12345"), 1, "there is no dead letter 12345"),
+        (("show", "a:b"), 1, "there is no dead letter a:b"),
+        (("list", "--reason", "weather"), 2, "is no reason"),
+        (("list", "--since", "yesterday"), 2, "neither a time"),
+        (("list",), 0, "no dead letters"),
+    ],
+)
+def test_mistakes_are_explained(own, args, code, said):
+    assert said in run(own, *args, code=code).output
+
+
+def test_a_missing_topic_is_explained(settings):
+    lost = settings.model_copy(update={"app_id": f"lost-{uuid.uuid4().hex[:8]}"})
+    assert "run `salesgauge topics create`" in run(lost, "list", code=1).output
+    assert read_active(lost) is None
+
+
+def test_text_of_others_cannot_steer_the_terminal():
+    assert readable(b"a\x1b[2J\tb\nc\xff\xc2\x9b") == "a\\x1b[2J\tb\nc\\xff\\x9b"
+    assert safe("[red]x") == r"\[red]x"
