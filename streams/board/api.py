@@ -92,7 +92,8 @@ def board_payload(
         view: its sums are up to date and advanced to the instant to show.
         window: of the numbers; KPIs that say what is so now are read as such.
         thresholds: what is watched, each in a window of its own.
-        engine: how the engine is: ``ready``, ``lag``, ``freshness``, ``partitions``, ``workers``, ``events``.
+        engine: how the engine is: ``ready`` and ``reasons`` why not, ``lag`` (records), ``freshness``
+            (seconds), ``partitions``, ``workers``, ``events``.
         history: for the small charts.
         known: `lenses` of the catalogue, if somebody keeps them.
         min_n: below it a number is marked as resting on too few.

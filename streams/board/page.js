@@ -335,11 +335,11 @@
     announce();
   }
   function engine(facts) {
-    const shown = [], add = (name, value) => { if (value !== undefined && value !== null) shown.push([name, value]); };
+    const shown = (facts.reasons || []).map((reason) => ["incomplete:", reason]), add = (name, value) => { if (value !== undefined && value !== null) shown.push([name, value]); };
     add("events", facts.events === undefined ? undefined : whole.format(facts.events));
     add("lag", facts.lag === undefined || facts.lag === null ? undefined : whole.format(facts.lag));
     const freshness = facts.freshness === undefined ? facts.freshness_seconds : facts.freshness;
-    add("newest event", typeof freshness === "number" ? `${rough(freshness)} ago` : undefined);
+    add("freshness", typeof freshness === "number" ? duration(Math.round(freshness)) : undefined);
     add("partitions", facts.partitions === undefined ? undefined : `${facts.partitions}`);
     add("workers", facts.workers === undefined ? undefined : `${facts.workers}`);
     add("time zone", state.payload.zone);
@@ -357,10 +357,10 @@
     flip(document.body, "stale", name === "stale" && payload);
     let text = "Connecting";
     if (name === "stale") text = payload ? `Stale since ${clock(payload.at)}` : "No answer";
-    else if (name === "catching-up") text = payload.engine.lag ? `Catching up: ${whole.format(payload.engine.lag)}` : "Catching up";
+    else if (name === "catching-up") text = payload.engine.lag ? `Catching up: ${whole.format(payload.engine.lag)}` : "Incomplete";
     else if (name === "live") text = `${innerWidth < 720 ? "" : "Live "}${clock(payload.at)}`;
     put($("state-text"), text);
-    node.title = name === "stale" ? "The exporter does not answer; trying again by itself" : "";
+    node.title = name === "stale" ? "The exporter does not answer; trying again by itself" : name === "catching-up" ? (payload.engine.reasons || []).join("\n") : "";
   }
   function announce() {
     // Rarely, and only what calls for action: a reader cannot follow numbers that move each second.

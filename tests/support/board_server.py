@@ -52,6 +52,7 @@ class BoardServer:
     port: int = field(default_factory=free_port)
     thresholds: tuple[board.Threshold, ...] = board.DEFAULTS
     broken: bool = False
+    reasons: tuple[str, ...] = ()
     requests: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -85,7 +86,8 @@ class BoardServer:
             list(self.machine.readings([], frozenset()))
             self.board.observe(self.machine.view)
             engine = {
-                "ready": True,
+                "ready": not self.reasons,
+                "reasons": list(self.reasons),
                 "lag": 0,
                 "freshness": 1.2,
                 "partitions": 6,
