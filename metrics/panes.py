@@ -170,8 +170,7 @@ class Panes:
         self.horizon = horizon
         self.changed.add(BASE)
         for index in [index for index in self.coarse if index < horizon]:
-            for cell, amount in self.coarse.pop(index).items():
-                _increase(self.base, cell, amount)
+            _increase(self.base, self.coarse.pop(index).items())
             self.changed.add(PaneKey(Resolution.COARSE, index))
 
 
