@@ -7,9 +7,11 @@ never printed; `doctor` shows everything else.
 from __future__ import annotations
 
 import functools
+import os
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -220,6 +222,68 @@ def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Set
         _FileSource.path = None
 
 
+class Origin(NamedTuple):
+    """A setting as it stands: dotted path, value as text (secrets hidden) and where it comes from."""
+
+    path: str
+    value: str
+    origin: str
+
+
+def origins(settings: Settings, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> list[Origin]:
+    """All settings, each with its source: flag, the variable's name, the file's name, or default."""
+    given = {path for path, value in (flags or {}).items() if value is not None}
+    in_file = set(_flat(_read_file(config))) if config else set()
+    found = []
+    for path, value in _flat(settings.model_dump(mode="python")).items():
+        if _among(path, given):
+            origin = "flag"
+        elif variable := next((name for name, p in _variables().items() if _among(path, {p})), None):
+            origin = variable
+        else:
+            origin = str(config) if _among(path, in_file) else "default"
+        found.append(Origin(path, _text(value), origin))
+    return found
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix that are no setting: they would be ignored without a word."""
+    return [name for name, path in _variables().items() if path.split(".")[0] not in Settings.model_fields]
+
+
+def _variables() -> dict[str, str]:
+    """Name -> dotted path, of the variables with our prefix."""
+    return {
+        name: name[len(ENV_PREFIX) :].lower().replace("__", ".")
+        for name in sorted(os.environ)
+        if name.upper().startswith(ENV_PREFIX)
+    }
+
+
+def _among(path: str, given: set[str]) -> bool:
+    """Whether the path, or a part that holds it, or a part of it, is among these."""
+    return any(path == one or path.startswith(one + ".") or one.startswith(path + ".") for one in given)
+
+
+def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Dotted path -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{above}{name}.")
+        else:
+            flat[f"{above}{name}"] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(a secret)"
+    if value is None:
+        return "none"
+    return str(sorted(value, key=str) if isinstance(value, set | frozenset) else value)
+
+
 def _set(target: dict[str, Any], path: list[str], value: Any) -> None:
     *parents, last = path
     inner = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, target)
@@ -232,10 +296,17 @@ def _read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {error}") from error
+        raise SettingsError(f"{path} is not YAML: {_yaml_problem(error)}") from error
     if not isinstance(content, dict):
         raise SettingsError(f"{path} must hold fields and values, such as `kafka: {{bootstrap: ...}}`")
     return content
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself: it may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"{getattr(error, 'problem', None) or 'it cannot be read'}{where}"
 
 
 def _explain(error: ValidationError) -> str:
