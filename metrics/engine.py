@@ -139,14 +139,11 @@ class Shard:
         for position, item in enumerate(batch):
             self._route(position, item, pending, outcome)
         while pending:
-            address, items = pending.popitem()
-            try:
-                forwards = self._apply_to(address, items, outcome)
-            except Exception as error:  # noqa: BLE001 - one poisonous entity must not stop the others
-                outcome.failed.append(Failure(tuple(items), error))
-                continue
-            for forward in forwards:
-                self._route(-1, forward, pending, outcome)
+            # In waves: many leads tell the same account or rep, which then takes all of it at once.
+            wave, pending = pending, {}
+            for address, items in wave.items():
+                for forward in self._attempt(address, items, outcome):
+                    self._route(-1, forward, pending, outcome)
         return outcome
 
     def restore(self, address: str, state: bytes) -> None:
@@ -205,6 +202,13 @@ class Shard:
             pending.setdefault(item.address, []).append((position, item))
         else:
             outcome.forwards.append(item)
+
+    def _attempt(self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome) -> list[Addressed]:
+        try:
+            return self._apply_to(address, items, outcome)
+        except Exception as error:  # noqa: BLE001 - one poisonous entity must not stop the others
+            outcome.failed.append(Failure(tuple(items), error))
+            return []
 
     def _apply_to(
         self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome
