@@ -1,0 +1,211 @@
+"""What an exporter shows is what workers published: whole publications, of the owners only, whatever was read twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from metrics.catalogue import CATALOGUE
+from metrics.engine import Shard, admit
+from metrics.readings import View
+from metrics.rules import Rules
+from metrics.series import SeriesIndex
+from metrics.windows import WindowSums
+from schemas.codec import validate
+from streams.publication import Status, Subscriber, claim, publication
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+RULES = Rules()
+
+
+def ms(time):
+    return int(time.timestamp() * 1000)
+
+
+class Side:
+    """A worker's shard of one partition, and how it publishes."""
+
+    def __init__(self, owner="first", partition=0):
+        self.shard = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+        self.shard.advance(ms(NOW))
+        self.owner, self.partition = owner, partition
+
+    def leads(self, *ids, age=timedelta(minutes=5)):
+        for lead in ids:
+            event = validate(
+                {
+                    "event": "lead_created",
+                    "event_id": f"e-{lead}",
+                    "occurred_at": (NOW - age).isoformat(),
+                    "lead_id": lead,
+                    "source": "web",
+                }
+            )
+            self.shard.apply([admit(event, RULES, ms(NOW))])
+
+    def publish(self, *, full=False, claims=False):
+        messages = [claim(self.partition)] if claims else []
+        messages += publication(self.partition, self.shard.panes, Status(at=ms(NOW), worker=self.owner), full=full)
+        return [(m.key, m.value, self.owner) for m in messages]
+
+
+class Shown:
+    """An exporter's side."""
+
+    def __init__(self, *, live=True):
+        self.sums = WindowSums(SeriesIndex(CATALOGUE.plan()), RULES, CATALOGUE.windows_before())
+        self.subscriber = Subscriber(self.sums)
+        if live:
+            self.subscriber.settle()
+
+    def read(self, records):
+        for key, value, owner in records:
+            self.subscriber.accept(key, value, owner)
+        return self
+
+    def leads(self, window="1h", kpi="new_leads"):
+        self.sums.advance(ms(NOW))
+        view = View(CATALOGUE, self.sums)
+        readings = view.readings([CATALOGUE.by_id[kpi]], frozenset({window}))
+        [reading] = [r for r in readings if not r.labels and r.stat == "value"]
+        return reading.value
+
+
+def test_a_publication_shows_the_worker_s_numbers_in_all_resolutions():
+    worker, shown = Side(), Shown()
+    worker.leads("a", "b")
+    shown.read(worker.publish(full=True, claims=True))
+    assert shown.leads("1h") == shown.leads("30d") == shown.leads("all") == 2
+    assert shown.leads("all", "leads_waiting") == 2
+
+
+def test_half_a_publication_shows_nothing():
+    worker, shown = Side(), Shown()
+    worker.leads("a")
+    *panes, commit = worker.publish(full=True, claims=True)
+    assert shown.read(panes).leads() == 0
+    assert shown.read([commit]).leads() == 1
+
+
+def test_reading_a_publication_twice_changes_nothing():
+    worker, shown = Side(), Shown()
+    worker.leads("a", "b")
+    records = worker.publish(full=True, claims=True)
+    assert shown.read(records).read(records).leads() == 2
+
+
+def test_partials_of_partitions_are_added():
+    first, second, shown = Side("one", 0), Side("two", 1), Shown()
+    first.leads("a")
+    second.leads("b", "c")
+    shown.read(first.publish(full=True, claims=True)).read(second.publish(full=True, claims=True))
+    assert shown.leads() == 3
+
+
+def test_a_pane_that_emptied_disappears():
+    worker, shown = Side(), Shown()
+    worker.leads("a")
+    shown.read(worker.publish(full=True, claims=True))
+    event = validate(
+        {
+            "event": "lead_merged",
+            "event_id": "m",
+            "occurred_at": NOW.isoformat(),
+            "lead_id": "a",
+            "survivor_id": "b",
+        }
+    )
+    worker.shard.apply([admit(event, RULES, ms(NOW))])
+    shown.read(worker.publish())
+    assert shown.leads() == 1  # the survivor has the loser's creation
+    worker.leads("b", age=timedelta(minutes=30))
+    assert shown.read(worker.publish()).leads() == 1
+
+
+def test_what_a_former_owner_writes_after_the_claim_is_ignored():
+    old, new, shown = Side("old"), Side("new"), Shown()
+    old.leads("a")
+    shown.read(old.publish(full=True, claims=True))
+    new.leads("a", "b")
+    shown.read(new.publish(full=True, claims=True))
+    old.leads("c", "d", "e")
+    assert shown.read(old.publish()).leads() == 2
+    assert shown.subscriber.ignored > 0
+
+
+def test_between_claim_and_first_publication_the_last_numbers_stay():
+    old, new, shown = Side("old"), Side("new"), Shown()
+    old.leads("a", "b")
+    shown.read(old.publish(full=True, claims=True))
+    new.leads("a", "b")
+    claims, *rest = new.publish(full=True, claims=True)
+    assert shown.read([claims]).leads() == 2
+    assert shown.read(rest[:-1]).leads() == 2
+    assert shown.read(rest[-1:]).leads() == 2
+
+
+def test_panes_that_the_new_owner_does_not_have_exist_no_more():
+    old, new, shown = Side("old"), Side("new"), Shown()
+    old.leads("a", age=timedelta(minutes=5))
+    old.leads("gone", age=timedelta(minutes=50))
+    shown.read(old.publish(full=True, claims=True))
+    new.leads("a", age=timedelta(minutes=5))
+    shown.read(new.publish(full=True, claims=True))
+    assert shown.leads() == 1
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_late_exporter_reads_the_log_to_the_same_numbers(compacted):
+    old, new = Side("old"), Side("new")
+    log = []
+    old.leads("a", age=timedelta(minutes=50))
+    log += old.publish(full=True, claims=True)
+    old.leads("b")
+    log += old.publish()
+    new.leads("a", age=timedelta(minutes=50))
+    new.leads("b")
+    log += new.publish(full=True, claims=True)
+    new.leads("c", age=timedelta(minutes=20))
+    log += new.publish()
+    if compacted:
+        latest = {key: position for position, (key, _, _) in enumerate(log)}
+        log = [record for position, record in enumerate(log) if latest[record[0]] == position]
+    late = Shown(live=False).read(log)
+    late.subscriber.settle()
+    assert late.leads() == late.leads("all") == 3
+    new.leads("d")
+    assert late.read(new.publish()).leads() == 4
+
+
+def test_a_record_of_somebody_else_is_refused():
+    shown = Shown()
+    with pytest.raises(ValueError, match="no key of the windows topic"):
+        shown.subscriber.accept(b"nonsense", b"", "x")
+    with pytest.raises(ValueError, match="no publication"):
+        shown.subscriber.accept(b"0/fine/5", b"\x00rubbish", "x")
+
+
+def test_what_leaves_retention_moves_to_the_base_at_once():
+    rules = Rules(coarse_retention=timedelta(days=2), fine_retention=timedelta(hours=49))
+    index = SeriesIndex(CATALOGUE.plan())
+    shard = Shard(rules, index)
+    shard.advance(ms(NOW))
+    event = validate(
+        {"event": "lead_created", "event_id": "e", "occurred_at": (NOW - timedelta(days=1)).isoformat(), "lead_id": "a"}
+    )
+    shard.apply([admit(event, rules, ms(NOW))])
+    sums = WindowSums(SeriesIndex(CATALOGUE.plan()), rules, CATALOGUE.windows_before())
+    subscriber = Subscriber(sums)
+    subscriber.settle()
+    later = ms(NOW + timedelta(days=3))
+    for full, at in ((True, ms(NOW)), (False, later)):
+        shard.advance(at)
+        for message in [*([claim(0)] if full else []), *publication(0, shard.panes, Status(at=at), full=full)]:
+            subscriber.accept(message.key, message.value, "o")
+        sums.advance(at)
+        view = View(CATALOGUE, sums)
+        readings = {r.window: r.value for r in view.readings([CATALOGUE.by_id["new_leads"]]) if not r.labels}
+        assert readings["all"] == 1
+    assert not shard.panes.coarse
+    assert readings["24h"] == 0
