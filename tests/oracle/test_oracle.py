@@ -1,0 +1,123 @@
+"""The engine against a batch computation of the whole catalogue in SQL that shares no code with it."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from metrics.catalogue import CATALOGUE
+from metrics.distribution import RELATIVE_ERROR
+from metrics.kpi import Unit
+from metrics.machine import Machine
+from metrics.rules import CalendarRule, Rules
+from schemas.codec import encode
+from streams.simulate import Organisation, disturb, history
+from tests.support.oracle import FORMULAS, QUANTILES, SAMPLES, Oracle, Settings
+
+if TYPE_CHECKING:
+    from schemas.events import EventBase
+    from tests.support.oracle import Key
+
+HOUR = 3_600_000
+SHAPE = {kpi.id: (kpi.windows, ((), *kpi.breakdowns) if kpi.whole else kpi.breakdowns) for kpi in CATALOGUE.kpis}
+BERLIN = Rules(
+    zone="Europe/Berlin",
+    calendar=CalendarRule(zone="Europe/Berlin", opens=time(8, 30), closes=time(18), holidays="DE"),
+    sla_in_business_hours=True,
+    contact_includes_automated=False,
+    label_ceiling=10_000,
+)
+BERLIN_SETTINGS = Settings(
+    zone="Europe/Berlin", country="DE", opens=time(8, 30), closes=time(18),
+    sla_in_business_hours=True, contact_includes_automated=False,
+)  # fmt: skip
+RARE = {
+    ("cross_sell_ratio", "value"),
+    ("cross_sell_ratio", "revenue_share"),
+    ("organic_growth_ratio", "value"),
+    ("quota_attainment_ratio", "reps_at_quota_ratio"),
+}
+"""What one of the two small organisations may not have; the other one has it."""
+UTC_RULES, UTC_SETTINGS = Rules(label_ceiling=10_000), Settings()
+
+
+def test_the_oracle_knows_the_whole_catalogue() -> None:
+    assert {*FORMULAS, *SAMPLES} == set(CATALOGUE.by_id)
+    for kpi in CATALOGUE.kpis:
+        expected = {"mean", "count", "sum", *QUANTILES} if kpi.id in SAMPLES else set(FORMULAS[kpi.id])
+        assert {stat.name for stat in kpi.stats} - {"survival_p50"} == expected, kpi.id
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings", "seed", "days", "leads_per_day", "ages", "may_be_unseen"),
+    [
+        pytest.param(UTC_RULES, UTC_SETTINGS, 11, 31, 25, (0, 26, 171), RARE, id="a-month-utc"),
+        pytest.param(BERLIN, BERLIN_SETTINGS, 12, 92, 10, (0, 11, 24 * 30 + 5), RARE, id="three-months-berlin"),
+    ],
+)
+def test_all_kpis_equal_the_batch_computation(  # noqa: PLR0917 - the parameters of a case
+    rules: Rules,
+    settings: Settings,
+    seed: int,
+    days: int,
+    leads_per_day: float,
+    ages: tuple[int, ...],
+    may_be_unseen: set[tuple[str, str]],
+) -> None:
+    start = datetime(2025, 2, 20, 0, 0, tzinfo=UTC)
+    end = start + timedelta(days=days)
+    organisation = Organisation(seed=seed, leads_per_day=leads_per_day, reps=7)
+    events = list(history(organisation, start, end))
+    oracle = Oracle(map(encode, events), settings)
+    seen: set[tuple[str, str]] = set()
+    for age in ages:
+        now = int(end.timestamp()) * 1000 - age * HOUR
+        expected = oracle.at(now, SHAPE)
+        compare(run(events, rules, now, seed), expected)
+        seen |= {(kpi, stat) for (kpi, stat, *_), value in expected.items() if value}
+    unseen = {(kpi.id, stat.name) for kpi in CATALOGUE.kpis for stat in kpi.stats} - seen
+    assert unseen <= may_be_unseen, "these were zero or absent throughout: the comparison says nothing about them"
+
+
+def run(events: list[EventBase], rules: Rules, now: int, seed: int) -> dict[Key, float]:
+    """All readings at ``now`` of a machine that got what had happened, shuffled and with repetitions."""
+    past = [event for event in events if event.occurred_at.timestamp() * 1000 <= now]
+    arriving = list(disturb(past, seed=seed, duplicates=0.05))
+    assert len(arriving) > len(past)
+    machine = Machine(rules)
+    machine.advance(now)
+    rng = random.Random(seed)
+    while arriving:
+        size = rng.choice((1, 7, 300))
+        assert not any(machine.apply(arriving[:size]))
+        del arriving[:size]
+    assert machine.events == len(past)
+    found = {(r.kpi, r.stat, r.window, tuple(r.labels.items())): r.value for r in machine.readings()}
+    assert not machine.view.folded
+    return found
+
+
+def compare(engine: dict[Key, float], oracle: dict[Key, float]) -> None:
+    """Equal within floating point; quantiles within their error; a zero may be left out where nothing is known."""
+    wrong = []
+    for key in {*engine, *oracle}:
+        got, expected = engine.get(key), oracle.get(key)
+        if not _agree(key, got, expected):
+            wrong.append(f"{key}: engine {got}, oracle {expected}")
+    assert not wrong, f"{len(wrong)} of {len(oracle)}\n" + "\n".join(sorted(wrong)[:40])
+
+
+def _agree(key: Key, got: float | None, expected: float | None) -> bool:
+    kpi, stat, _, labels = key
+    if got is None or expected is None:
+        is_sum = kpi in SAMPLES or next(s for s in CATALOGUE.by_id[kpi].stats if s.name == stat).unit in SUMS
+        return bool(labels or kpi in SAMPLES) and is_sum and not (got or expected)
+    error = RELATIVE_ERROR * 1.0001 if stat in QUANTILES else 1e-9
+    return math.isclose(got, expected, rel_tol=error, abs_tol=1e-9)
+
+
+SUMS = (Unit.COUNT, Unit.MONEY, Unit.SECONDS)

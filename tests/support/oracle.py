@@ -1,0 +1,1006 @@
+"""The whole catalogue a second time: a batch computation in SQL over a list of events, for comparison.
+
+It shares no code with `metrics/`. It reads events as JSON, keeps no state and takes nothing back: at an instant it
+looks at all events until then, draws up tables (leads, touches, deals, spans as a customer ...) and counts rows with
+DuckDB. Distinct things are counted as distinct things, stocks by their spans, quantiles from the samples themselves.
+
+A result is ``{(kpi, stat, window, labels): number}``; labels are sorted pairs. Quantiles are the exact ones.
+"""
+
+# ruff: noqa: E501 - SQL reads best in its own lines
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from fractions import Fraction
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import holidays
+
+MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+ROLLING = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY, "365d": 365 * DAY}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LINES = "STRUCT(product VARCHAR, quantity DECIMAL(18,6), unit_price DECIMAL(18,6))[]"
+_TYPES = {
+    "lines": _LINES, "amount": "DECIMAL(18,6)", "mrr": "DECIMAL(18,6)", "mrr_lost": "DECIMAL(18,6)",
+    "mrr_before": "DECIMAL(18,6)", "mrr_after": "DECIMAL(18,6)", "price": "DECIMAL(18,6)",
+    "own_price": "DECIMAL(18,6)", "minutes": "DECIMAL(18,6)", "score": "BIGINT", "subscriptions": "BIGINT",
+    "qualified": "BOOLEAN", "automated": "BOOLEAN", "auto_reply": "BOOLEAN",
+}  # fmt: skip
+_COLUMNS = (
+    "event_id", "event", "occurred_at", "recorded_at", "lead_id", "account_id", "source", "campaign_id", "location",
+    "rep_id", "team", "qualified", "survivor_id", "stage", "kind", "direction", "automated", "channel", "sentiment",
+    "auto_reply", "meeting_id", "outcome", "deal_id", "amount", "lines", "mrr", "referred_by", "product", "mrr_lost",
+    "mrr_before", "mrr_after", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
+    "price", "own_price", "period_start", "period_end",
+)  # fmt: skip
+
+Labels = tuple[str, ...]
+Key = tuple[str, str, str, tuple[tuple[str, str], ...]]
+"""KPI, stat, window, labels."""
+Table = dict[str, dict[Labels, Fraction]]
+"""Window -> labels -> value."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The business's rules, in the oracle's own terms."""
+
+    zone: str = "UTC"
+    country: str = ""
+    opens: time = time(9)
+    closes: time = time(17)
+    sla: int = 15 * MIN
+    sla_in_business_hours: bool = False
+    contact_includes_automated: bool = True
+    growth_target: Fraction = Fraction(1, 10)
+    tiers: tuple[tuple[Fraction, Fraction], ...] = (
+        (Fraction(0), Fraction(5, 100)),
+        (Fraction(1), Fraction(8, 100)),
+        (Fraction(3, 2), Fraction(10, 100)),
+    )
+
+
+def _shifts(settings: Settings, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """Opening and closing of each working day, Monday to Friday without public holidays."""
+    zone = ZoneInfo(settings.zone)
+    day, end = _date(first, zone) - timedelta(2), _date(last, zone) + timedelta(40)
+    closed = holidays.country_holidays(settings.country) if settings.country else {}
+    while day <= end:
+        if day.weekday() < 5 and day not in closed:
+            yield _ms(datetime.combine(day, settings.opens, zone)), _ms(datetime.combine(day, settings.closes, zone))
+        day += timedelta(1)
+
+
+_BUSINESS_TIME = (
+    """CREATE MACRO work_between(a, b) AS (
+        SELECT coalesce(sum(greatest(0, least(closes, b) - greatest(opens, a))), 0)::BIGINT
+        FROM shifts WHERE closes > a AND opens < b)""",
+    """CREATE MACRO work_after(a, ms) AS (
+        SELECT min(opens + ms - done) FROM (
+            SELECT greatest(opens, a) AS opens, closes - greatest(opens, a) AS available,
+                coalesce(sum(closes - greatest(opens, a)) OVER (
+                    ORDER BY closes ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::BIGINT AS done
+            FROM shifts WHERE closes > a) WHERE done < ms AND ms <= done + available)""",
+)
+
+
+class Oracle:
+    """All events, as JSON lines; `at` computes the catalogue as of an instant."""
+
+    def __init__(self, lines: Iterable[bytes | str], settings: Settings = Settings()) -> None:
+        self.settings = settings
+        self.db = duckdb.connect()
+        self.db.execute("SET threads = 1; SET TimeZone = 'UTC'")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "events.jsonl"
+            path.write_text("\n".join(line if isinstance(line, str) else line.decode() for line in lines))
+            columns = ", ".join(f"'{name}': '{_TYPES.get(name, 'VARCHAR')}'" for name in _COLUMNS)
+            self.db.execute(f"""
+                CREATE TABLE arrived AS
+                SELECT * REPLACE (round(epoch_us(occurred_at::TIMESTAMPTZ) / 1000)::BIGINT AS occurred_at,
+                                  round(epoch_us(recorded_at::TIMESTAMPTZ) / 1000)::BIGINT AS recorded_at,
+                                  round(epoch_us(period_start::TIMESTAMPTZ) / 1000)::BIGINT AS period_start,
+                                  round(epoch_us(period_end::TIMESTAMPTZ) / 1000)::BIGINT AS period_end)
+                FROM read_json('{path}', format = 'newline_delimited', columns = {{{columns}}})
+                QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY occurred_at) = 1""")
+        first, last = self.db.execute("SELECT min(occurred_at), max(occurred_at) FROM arrived").fetchall()[0]
+        self._store("shifts", "opens BIGINT, closes BIGINT", list(_shifts(settings, first, last)))
+        for statement in _BUSINESS_TIME:
+            self.db.execute(statement)
+
+    def at(self, t: int, shape: Shape) -> dict[Key, float]:
+        """The KPIs of ``shape`` at ``t`` (ms), which is to be a full hour."""
+        assert t % HOUR == 0
+        windows = {name: (t - span, t - 2 * span) for name, span in ROLLING.items()}
+        zone = ZoneInfo(self.settings.zone)
+        midnight = datetime.combine(_date(t, zone), time(), zone)
+        month = midnight.replace(day=1)
+        windows["today"] = (_ms(midnight), 0)
+        windows["mtd"] = (_ms(month), 0)
+        windows["qtd"] = (_ms(month.replace(month=(month.month - 1) // 3 * 3 + 1)), 0)
+        windows["all"] = (-(2**60), -(2**61))
+        rows = ", ".join(f"('{name}', {lo}, {before})" for name, (lo, before) in windows.items())
+        self.db.execute(f"CREATE OR REPLACE TABLE windows AS SELECT * FROM (VALUES {rows}) w(name, lo, before)")
+        self.db.execute(f"CREATE OR REPLACE MACRO t() AS {t}::BIGINT")
+        for statement in _tables(self.settings):
+            self.db.execute(statement)
+        self._draw_up_recurring()
+        self._draw_up_commission(t)
+        return dict(_readings(_Counter(self.db, t, {name: lo for name, (lo, _) in windows.items()}), shape))
+
+    def _draw_up_recurring(self) -> None:
+        """MRR per account: deals add up until the first subscription event, then its events say the level."""
+        steps = self.db.execute("""
+            SELECT account, ts, 0, coalesce(mrr, 0), 0, is_entry, NULL FROM account_deals
+            UNION ALL SELECT account_id, occurred_at, 1, cents(mrr_after), cents(mrr_before), false, NULL
+                FROM ev WHERE event = 'subscription_changed'
+            UNION ALL SELECT account_id, occurred_at, 2, 0, 0, false, cents(mrr_lost)
+                FROM ev WHERE event = 'customer_churned'
+            ORDER BY 1, 2, 3""").fetchall()
+        starts = dict(self.db.execute("SELECT account, min(since) FROM customer_spans GROUP BY 1").fetchall())
+        by_account: dict[str, list[tuple[int, int, int, int, bool, int | None]]] = {}
+        for account, *step in steps:
+            by_account.setdefault(account, []).append(tuple(step))
+        levels: list[tuple[int, int]] = []
+        lost: list[tuple[int, int]] = []
+        gained: list[tuple[int, int]] = []
+        for account, history in by_account.items():
+            _walk(history, starts.get(account, 0), levels, lost, gained)
+        for name, pairs in (("mrr_moves", levels), ("mrr_lost", lost), ("mrr_gained", gained)):
+            self._store(name, "ts BIGINT, value BIGINT", pairs)
+
+    def _draw_up_commission(self, t: int) -> None:
+        quotas = self.db.execute("SELECT rep, team, target, won FROM current_quotas").fetchall()
+        rows = []
+        for rep, team, target, won in quotas:
+            earned = Fraction(0)
+            bounds = [attainment * target for attainment, _ in self.settings.tiers]
+            for (_, rate), low, high in zip(self.settings.tiers, bounds, [*bounds[1:], None], strict=True):
+                upper = Fraction(won) if high is None else min(Fraction(won), high)
+                earned += rate * max(Fraction(0), upper - low)
+            rows.append((rep, team, t, round(earned)))
+        self._store("commission", "rep VARCHAR, team VARCHAR, ts BIGINT, value BIGINT", rows)
+
+    def _store(self, name: str, columns: str, rows: Sequence[Sequence[object]]) -> None:
+        self.db.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+        if rows:
+            self.db.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+
+
+def _walk(
+    history: Sequence[tuple[int, int, int, int, bool, int | None]],
+    start: int,
+    levels: list[tuple[int, int]],
+    lost: list[tuple[int, int]],
+    gained: list[tuple[int, int]],
+) -> None:
+    level, subscribed = 0, False
+    first = next((ts for ts, what, *_ in history if what == 1), None)
+    for ts, what, after, before, is_entry, said in history:
+        if what == 0 and (first is None or ts <= first):
+            levels.append((ts, after))
+            level += after
+            if not is_entry:
+                gained.append((ts, after))
+        elif what == 1:
+            if not subscribed:  # what was so before the CRM's first subscription event
+                levels.append((min(start, ts), before - level))
+                level, subscribed = before, True
+            levels.append((ts, after - level))
+            if after < level:
+                lost.append((ts, level - after))
+            elif level and after > level:
+                gained.append((ts, after - level))
+            level = after
+        elif what == 2:
+            amount = level if said is None else said
+            if not level and first is None:
+                levels.append((min(start, ts), amount))
+                level = amount
+            levels.append((ts, -level))
+            lost.append((ts, amount))
+            level = 0
+
+
+def _tables(settings: Settings) -> Iterator[str]:
+    """Statements that draw up the tables as of t()."""
+    yield "CREATE OR REPLACE MACRO cents(amount) AS round_even(amount::DECIMAL(38,12) * 100, 0)::BIGINT"
+    yield "CREATE OR REPLACE MACRO known(text) AS coalesce(nullif(text, ''), 'unknown')"
+    # --- identities: a merged lead is its survivor, through chains
+    yield """
+        CREATE OR REPLACE TABLE ident AS
+        WITH RECURSIVE merges AS (
+            SELECT lead_id, arg_max(survivor_id, occurred_at) AS survivor FROM arrived
+            WHERE event = 'lead_merged' AND occurred_at <= t() GROUP BY 1),
+        walk(lead, now, step) AS (
+            SELECT lead_id, survivor, 1 FROM merges
+            UNION ALL SELECT lead, survivor, step + 1 FROM walk JOIN merges ON now = lead_id WHERE step < 50)
+        SELECT lead, arg_max(now, step) AS now FROM walk GROUP BY 1"""
+    yield """
+        CREATE OR REPLACE TABLE ev AS
+        SELECT e.*, coalesce(i.now, e.lead_id) AS lead, coalesce(recorded_at, occurred_at) AS rec
+        FROM arrived e LEFT JOIN ident i ON i.lead = e.lead_id WHERE occurred_at <= t()"""
+    yield """
+        CREATE OR REPLACE TABLE ownership AS
+        WITH claims AS (
+            SELECT lead, occurred_at AS since, rep_id AS rep, team, event, min(occurred_at) OVER (PARTITION BY lead) AS earliest
+            FROM ev WHERE event = 'lead_assigned' OR (event = 'lead_created' AND nullif(rep_id, '') IS NOT NULL))
+        SELECT lead, since, rep, coalesce(team, '') AS team,
+            row_number() OVER (PARTITION BY lead ORDER BY since) AS place
+        FROM claims WHERE event = 'lead_assigned' OR since = earliest"""
+    yield """
+        CREATE OR REPLACE TABLE rep_teams AS
+        SELECT lead, rep, arg_max(team, since) AS team FROM ownership WHERE team <> '' GROUP BY 1, 2"""
+    yield """
+        CREATE OR REPLACE TABLE created AS
+        SELECT lead, min(occurred_at) AS ts, known(arg_min(coalesce(source, ''), occurred_at)) AS source,
+            known(arg_min(coalesce(campaign_id, ''), occurred_at)) AS campaign,
+            known(arg_min(coalesce(location, ''), occurred_at)) AS location,
+            arg_min({'q': qualified}, occurred_at).q AS qualified
+        FROM ev WHERE event = 'lead_created' GROUP BY 1"""
+
+    def owned(query: str) -> str:
+        """Add (orep, oteam): who owned the lead at the row's instant; before the first owner, the first."""
+        return f"""(
+            SELECT x.*, coalesce(o.rep, f.rep, '') AS orep, coalesce(o.team, f.team, '') AS oteam
+            FROM ({query}) x
+            ASOF LEFT JOIN ownership o ON o.lead = x.lead AND o.since <= x.ts
+            LEFT JOIN ownership f ON f.lead = x.lead AND f.place = 1)"""
+
+    def teamed(query: str, rep: str, said: str) -> str:
+        """Add the rep's team: what was said, else what the lead knows of that rep."""
+        return f"""(
+            SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team)) AS team,
+                coalesce(c.source, 'unknown') AS source, coalesce(c.campaign, 'unknown') AS campaign,
+                coalesce(c.location, 'unknown') AS lead_location, c.ts AS created_at, orep
+            FROM {owned(query)} y
+            LEFT JOIN rep_teams k ON k.lead = y.lead AND k.rep = {rep}
+            LEFT JOIN created c ON c.lead = y.lead)"""
+
+    def doer(query: str) -> str:
+        """Rows with (drep, dteam) who did it; else it is the owner's."""
+        return teamed(query, "coalesce(nullif(drep, ''), orep)", "dteam")
+
+    def owner(query: str) -> str:
+        """Rows that belong to the owner at that instant."""
+        return teamed(query, "orep", "oteam")
+
+    yield "CREATE OR REPLACE TABLE new_leads AS SELECT *, lead_location AS location FROM " + owner(
+        "SELECT lead, ts, source AS channel FROM created"
+    )
+    # --- deals: the close that stands is the last one, unless a re-opening came after it
+    yield """
+        CREATE OR REPLACE TABLE closes AS
+        WITH turns AS (
+            SELECT *, event IS DISTINCT FROM lag(event) OVER deal AS turn FROM ev
+            WHERE event IN ('deal_won', 'deal_lost', 'deal_reopened')
+            WINDOW deal AS (PARTITION BY deal_id ORDER BY occurred_at, rec, event = 'deal_reopened')),
+        runs AS (
+            SELECT *, sum(turn::INT) OVER (PARTITION BY deal_id
+                ORDER BY occurred_at, rec, event = 'deal_reopened') AS run FROM turns),
+        standing AS (SELECT * FROM runs QUALIFY run = max(run) OVER (PARTITION BY deal_id))
+        SELECT * EXCLUDE (turn, run), min(occurred_at) OVER (PARTITION BY deal_id) AS ts FROM standing
+        WHERE event <> 'deal_reopened' QUALIFY row_number() OVER (PARTITION BY deal_id ORDER BY rec DESC) = 1"""
+    yield """
+        CREATE OR REPLACE TABLE opened AS
+        SELECT lead, deal_id, min(occurred_at) AS ts, arg_max(coalesce(rep_id, ''), rec) AS drep,
+            arg_max(coalesce(team, ''), rec) AS dteam, arg_max(cents(coalesce(amount, 0)), rec) AS amount,
+            arg_max(account_id, rec) AS account
+        FROM ev WHERE event = 'opportunity_created' GROUP BY 1, 2"""
+    yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + doer("""
+        SELECT c.deal_id, coalesce(c.lead, o.lead) AS lead, c.ts, c.event, c.rep_id AS named_rep, c.rep_id AS drep,
+            c.team AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, cents(c.mrr) AS mrr, c.referred_by,
+            coalesce(nullif(c.account_id, ''), o.account, c.lead) AS account,
+            CASE WHEN c.event = 'deal_won' AND len(c.lines) > 0 THEN list_sort(list_distinct([l.product for l in c.lines]))
+                 WHEN c.event = 'deal_lost' AND c.product <> '' THEN [c.product] ELSE ['unknown'] END AS products
+        FROM closes c LEFT JOIN opened o ON o.deal_id = c.deal_id""")
+    yield "CREATE OR REPLACE TABLE won AS SELECT * FROM deals WHERE event = 'deal_won'"
+    yield "CREATE OR REPLACE TABLE lost AS SELECT * FROM deals WHERE event = 'deal_lost'"
+    yield "CREATE OR REPLACE TABLE won_products AS SELECT *, unnest(products) AS product FROM won"
+    yield "CREATE OR REPLACE TABLE lost_products AS SELECT *, unnest(products) AS product FROM lost"
+    yield """
+        CREATE OR REPLACE TABLE revenue AS
+        SELECT deal_id, account, ts, rep, team, kind, named_rep, line.product AS product, referred_by,
+            coalesce(nullif(location, ''), lead_location) AS location, cents(line.quantity * line.unit_price) AS value
+        FROM (SELECT *, unnest(lines) AS line FROM won WHERE len(lines) > 0)"""
+    yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
+        SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
+    # --- who is a customer: leads by a standing deal or their latest stage, accounts by their spans
+    yield """
+        CREATE OR REPLACE TABLE stages AS
+        SELECT lead, arg_max(stage, occurred_at) AS stage FROM ev WHERE event = 'lifecycle_stage_changed' GROUP BY 1"""
+    yield """
+        CREATE OR REPLACE TABLE customer_leads AS
+        SELECT lead FROM won WHERE lead IS NOT NULL
+        UNION SELECT lead FROM stages WHERE stage IN ('customer', 'evangelist')"""
+    yield """
+        CREATE OR REPLACE TABLE ever_won AS
+        SELECT unnest([account_id, account]) AS account FROM ev LEFT JOIN opened o USING (deal_id)
+        WHERE event = 'deal_won'"""
+    yield """
+        CREATE OR REPLACE TABLE account_steps AS
+        WITH steps AS (
+            SELECT account, ts, 0 AS is_churn, deal_id FROM won
+            UNION ALL SELECT account_id, occurred_at, 1, NULL FROM ev WHERE event = 'customer_churned'
+            UNION ALL SELECT account_id, CASE WHEN arg_min(mrr_before, occurred_at) > 0 THEN 0
+                ELSE min(occurred_at) FILTER (mrr_before > 0 OR mrr_after > 0) END, 0, NULL
+                FROM ev WHERE event = 'subscription_changed' AND account_id NOT IN (SELECT account FROM ever_won WHERE account IS NOT NULL)
+                GROUP BY 1 HAVING max(mrr_before) > 0 OR max(mrr_after) > 0)
+        SELECT *, lag(is_churn) OVER story AS before FROM steps
+        WINDOW story AS (PARTITION BY account ORDER BY ts, is_churn, deal_id)"""
+    yield """
+        CREATE OR REPLACE TABLE customer_spans AS
+        WITH ends AS (SELECT account, ts, before FROM account_steps WHERE is_churn = 1 AND before IS DISTINCT FROM 1)
+        SELECT s.account, s.ts AS since, s.deal_id,
+            (SELECT min(e.ts) FROM ends e WHERE e.account = s.account AND e.ts >= s.ts) AS until
+        FROM account_steps s WHERE s.is_churn = 0 AND s.before IS DISTINCT FROM 0
+        UNION ALL SELECT account, 0, NULL, ts FROM ends WHERE before IS NULL"""
+    yield """
+        CREATE OR REPLACE TABLE account_deals AS
+        SELECT w.account, w.ts, w.deal_id, w.mrr, s.deal_id IS NOT NULL AS is_entry
+        FROM won w LEFT JOIN customer_spans s ON s.deal_id = w.deal_id"""
+    yield """
+        CREATE OR REPLACE TABLE entries AS
+        SELECT s.account, s.since AS ts, coalesce(w.campaign, 'unknown') AS campaign, w.referred_by AS referrer,
+            (SELECT sum(value) FROM revenue r WHERE r.deal_id = s.deal_id) AS revenue
+        FROM customer_spans s LEFT JOIN won w ON w.deal_id = s.deal_id WHERE s.since > 0"""
+    yield "CREATE OR REPLACE TABLE dated_spans AS SELECT * FROM customer_spans WHERE since > 0"
+    yield "CREATE OR REPLACE TABLE churned AS SELECT account, until AS ts FROM customer_spans WHERE until IS NOT NULL"
+    yield """
+        CREATE OR REPLACE TABLE account_revenue AS
+        SELECT r.*, d.is_entry FROM revenue r JOIN account_deals d USING (deal_id)"""
+    yield """
+        CREATE OR REPLACE TABLE more_sold AS
+        SELECT account, ts, kind, known(named_rep) AS rep, deal_id, unnest(products) AS product FROM won
+        WHERE kind IN ('upsell', 'cross_sell')"""
+    yield """
+        CREATE OR REPLACE TABLE more_revenue AS
+        SELECT r.ts, r.kind, known(r.named_rep) AS rep, r.product, r.value FROM revenue r
+        WHERE r.kind IN ('upsell', 'cross_sell')"""
+    yield """
+        CREATE OR REPLACE TABLE subscription_spans AS
+        WITH steps AS (
+            SELECT account_id AS account, occurred_at AS ts, subscriptions AS n FROM ev
+            WHERE event = 'subscription_changed' AND subscriptions IS NOT NULL
+            UNION ALL SELECT account_id, occurred_at, 0 FROM ev WHERE event = 'customer_churned')
+        SELECT account, ts AS since, n, lead(ts) OVER (PARTITION BY account ORDER BY ts, n) AS until FROM steps"""
+    # --- responses
+    yield """
+        CREATE OR REPLACE TABLE touches AS
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam, kind FROM ev
+        WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND NOT automated"""
+    deadline = f"work_after(c.ts, {settings.sla})" if settings.sla_in_business_hours else f"c.ts + {settings.sla}"
+    yield f"""
+        CREATE OR REPLACE TABLE answers AS
+        SELECT c.lead, c.ts AS asked, {deadline} AS deadline, min(a.ts) AS touched,
+            coalesce(arg_min(a.drep, a.ts), '') AS toucher,
+            least((SELECT min(d.ts) FROM deals d WHERE d.lead = c.lead),
+                  (SELECT arg_max(occurred_at, occurred_at) FROM ev s JOIN stages USING (lead)
+                   WHERE s.lead = c.lead AND s.event = 'lifecycle_stage_changed'
+                   AND stages.stage IN ('customer', 'evangelist', 'disqualified'))) AS closed
+        FROM created c LEFT JOIN touches a ON a.lead = c.lead AND a.ts >= c.ts GROUP BY 1, 2, 3"""
+    at_touch = "SELECT *, touched AS ts, asked AS cohort_at FROM answers WHERE touched IS NOT NULL"
+    yield (
+        "CREATE OR REPLACE TABLE responses AS SELECT *, ts - asked AS ms, work_between(asked, ts) AS business_ms FROM "
+        + teamed(at_touch, "coalesce(nullif(orep, ''), toucher)", "oteam")
+    )
+    yield """
+        CREATE OR REPLACE TABLE assigned AS
+        SELECT r.* REPLACE (ts - greatest(o.since, asked) AS ms, work_between(greatest(o.since, asked), ts) AS business_ms)
+        FROM responses r ASOF JOIN ownership o ON o.lead = r.lead AND o.since <= r.ts"""
+    yield """
+        CREATE OR REPLACE TABLE bands AS
+        SELECT *, CASE WHEN ms <= 300000 THEN '0-5m' WHEN ms <= 900000 THEN '5-15m' WHEN ms <= 3600000 THEN '15-60m'
+            ELSE '60m+' END AS band FROM responses"""
+    yield (
+        "CREATE OR REPLACE TABLE due AS SELECT * FROM "
+        f"""(
+        SELECT deadline AS ts, rep, team, source, 1 AS met FROM responses WHERE touched <= deadline
+        UNION ALL SELECT ts, rep, team, source, 0 FROM {
+            teamed(
+                '''
+            SELECT *, deadline AS ts FROM answers WHERE touched > deadline
+            OR (touched IS NULL AND (closed IS NULL OR closed > deadline))''',
+                "coalesce(nullif(orep, ''), toucher)",
+                "oteam",
+            )
+        }) WHERE ts <= t()"""
+    )
+    yield "CREATE OR REPLACE TABLE waiting AS SELECT * FROM " + owner(
+        "SELECT *, t() AS ts, t() - asked AS waited FROM answers WHERE touched IS NULL AND closed IS NULL"
+    )
+    # --- meetings
+    yield """
+        CREATE OR REPLACE TABLE bookings AS
+        SELECT lead, meeting_id, min(occurred_at) AS ts, arg_min(kind, occurred_at) AS kind,
+            coalesce(arg_min(rep_id, occurred_at), '') AS drep, coalesce(arg_min(team, occurred_at), '') AS dteam
+        FROM ev WHERE event = 'meeting_booked' GROUP BY 1, 2"""
+    yield """
+        CREATE OR REPLACE TABLE held_meetings AS
+        SELECT e.lead, e.occurred_at AS ts, coalesce(nullif(e.kind, ''), b.kind) AS kind,
+            coalesce(nullif(e.rep_id, ''), b.drep, '') AS drep, '' AS dteam
+        FROM (FROM ev WHERE event = 'meeting_completed'
+              QUALIFY row_number() OVER (PARTITION BY lead, meeting_id ORDER BY rec DESC) = 1) e
+        LEFT JOIN bookings b USING (lead, meeting_id) WHERE e.outcome = 'held'"""
+    yield "CREATE OR REPLACE TABLE demos AS SELECT * FROM " + doer("SELECT * FROM held_meetings WHERE kind = 'demo'")
+    yield (
+        "CREATE OR REPLACE TABLE conversations AS SELECT *, ts - created_at AS ms FROM "
+        + owner("""
+        SELECT lead, min(ts) AS ts FROM (
+            SELECT lead, occurred_at AS ts FROM ev WHERE event = 'reply_received' AND NOT auto_reply
+            UNION ALL SELECT lead, ts FROM held_meetings
+            UNION ALL SELECT lead, occurred_at FROM ev WHERE event = 'activity_logged'
+                AND lead IS NOT NULL AND kind IN ('meeting', 'video') AND NOT automated) GROUP BY 1""")
+        + (" WHERE ts >= created_at")
+    )
+    # --- stages
+    yield """
+        CREATE OR REPLACE TABLE first_stages AS
+        SELECT lead, min(occurred_at) FILTER (stage = 'mql') AS mql, min(occurred_at) FILTER (stage = 'sql') AS sql,
+            min(occurred_at) FILTER (stage IN ('mql', 'sql', 'opportunity', 'customer', 'evangelist')) AS qualified
+        FROM ev WHERE event = 'lifecycle_stage_changed' GROUP BY 1"""
+    yield (
+        "CREATE OR REPLACE TABLE qualifications AS SELECT *, ts - created_at AS ms FROM "
+        + owner("""
+        SELECT c.lead, CASE WHEN c.qualified THEN c.ts ELSE f.qualified END AS ts
+        FROM created c LEFT JOIN first_stages f USING (lead)
+        WHERE c.qualified OR f.qualified IS NOT NULL""")
+        + " WHERE ts >= created_at"
+    )
+    yield "CREATE OR REPLACE TABLE qualified AS SELECT * FROM " + owner("""
+        SELECT c.lead, c.ts, (a.touched IS NOT NULL)::INT AS followed FROM created c
+        JOIN answers a USING (lead) LEFT JOIN first_stages f USING (lead)
+        WHERE CASE WHEN c.qualified IS NULL THEN f.qualified IS NOT NULL ELSE c.qualified END""")
+    yield """
+        CREATE OR REPLACE TABLE lifecycle AS
+        SELECT coalesce(s.stage, 'lead') AS stage, t() AS ts FROM created c FULL JOIN stages s USING (lead)"""
+    yield """
+        CREATE OR REPLACE TABLE replies AS SELECT * FROM """ + doer("""
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam, sentiment
+        FROM ev WHERE event = 'reply_received' AND NOT auto_reply""")
+    is_customer = "(x.lead IN (FROM customer_leads))::INT AS customer"
+    for stage in ("sql", "mql"):
+        yield (
+            f"CREATE OR REPLACE TABLE became_{stage} AS SELECT x.*, {is_customer} FROM "
+            + owner(f"SELECT lead, {stage} AS ts FROM first_stages WHERE {stage} IS NOT NULL")
+            + " x"
+        )
+    automated = "true" if settings.contact_includes_automated else "NOT automated"
+    yield (
+        f"""CREATE OR REPLACE TABLE contacted AS SELECT x.*, {is_customer}, cohort_kind AS channel,
+        EXISTS (FROM replies r WHERE r.lead = x.lead AND r.ts >= x.ts AND r.sentiment = 'positive')::INT AS positive,
+        EXISTS (FROM replies r WHERE r.lead = x.lead AND r.ts >= x.ts AND r.sentiment = 'negative')::INT AS negative
+        FROM """
+        + teamed(
+            f"""SELECT lead, min(occurred_at) AS ts, arg_min(kind, occurred_at) AS cohort_kind,
+            coalesce(arg_min(rep_id, occurred_at), '') AS drep FROM ev
+            WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND {automated}
+            GROUP BY 1""",
+            "coalesce(nullif(orep, ''), drep)",
+            "oteam",
+        )
+        + " x"
+    )
+    # --- what people did
+    yield (
+        """CREATE OR REPLACE TABLE proposals AS SELECT * FROM """
+        + doer("""
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, '' AS dteam FROM ev WHERE event = 'proposal_sent'""")
+    )
+    yield """CREATE OR REPLACE TABLE activities AS SELECT * FROM """ + doer("""
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam, kind FROM ev
+        WHERE event = 'activity_logged' AND direction = 'outbound' AND NOT automated AND kind IN ('call', 'email')
+        UNION ALL SELECT lead, ts, drep, dteam, 'meeting' FROM bookings""")
+    yield "CREATE OR REPLACE TABLE booked AS SELECT * FROM " + doer("SELECT * FROM bookings")
+    yield """CREATE OR REPLACE TABLE interactions AS SELECT * FROM """ + doer("""
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, '' AS dteam FROM ev
+        WHERE event = 'activity_logged' AND NOT automated AND CASE WHEN lead IS NOT NULL
+            THEN occurred_at > (SELECT min(w.ts) FROM won w WHERE w.lead = ev.lead)
+            ELSE EXISTS (FROM customer_spans s WHERE s.account = ev.account_id AND s.since <= occurred_at
+                AND (s.until IS NULL OR occurred_at < s.until)) END""")
+    yield """
+        CREATE OR REPLACE TABLE closed_deals AS
+        SELECT * EXCLUDE (kind), CASE event WHEN 'deal_won' THEN 'won' ELSE 'lost' END AS outcome FROM deals WHERE lead IS NOT NULL"""
+    yield """
+        CREATE OR REPLACE TABLE deal_touches AS
+        SELECT d.ts, d.outcome, d.rep, CASE a.kind WHEN 'meeting' THEN 'video' ELSE a.kind END AS kind
+        FROM closed_deals d JOIN touches a ON a.lead = d.lead AND a.ts <= d.ts
+        WHERE a.kind IN ('call', 'email', 'video', 'meeting')"""
+    yield "CREATE OR REPLACE TABLE cycles AS SELECT *, ts - created_at AS ms FROM won WHERE ts >= created_at"
+    yield "CREATE OR REPLACE TABLE cycles_products AS SELECT *, unnest(products) AS product FROM cycles"
+    yield """
+        CREATE OR REPLACE TABLE after_demo AS
+        SELECT w.* FROM won w WHERE EXISTS (FROM demos d WHERE d.lead = w.lead AND d.ts <= w.ts)"""
+    yield """
+        CREATE OR REPLACE TABLE purchases AS
+        SELECT lead, min(ts) AS ts, min(ts) - (SELECT min(occurred_at) FROM ev WHERE ev.lead = won.lead
+            AND event <> 'lead_merged') AS ms, any_value(source) AS source FROM won WHERE lead IS NOT NULL GROUP BY lead"""
+    # --- reps
+    yield """
+        CREATE OR REPLACE TABLE employment AS
+        SELECT rep_id AS rep, occurred_at AS ts, event, coalesce(team, '') AS team,
+            lead(occurred_at) OVER story AS next, lag(event) OVER story AS before,
+            lag(team) OVER story AS team_before
+        FROM ev WHERE event IN ('rep_joined', 'rep_left')
+        WINDOW story AS (PARTITION BY rep_id ORDER BY occurred_at)"""
+    yield """
+        CREATE OR REPLACE TABLE staff AS
+        SELECT rep, ts AS since, next AS until, known(team) AS team FROM employment WHERE event = 'rep_joined'
+        UNION ALL SELECT rep, 0, ts, known(team) FROM employment WHERE event = 'rep_left' AND before IS NULL"""
+    yield """
+        CREATE OR REPLACE TABLE leavers AS
+        SELECT ts, known(coalesce(nullif(team_before, ''), team)) AS team FROM employment
+        WHERE event = 'rep_left' AND before IS DISTINCT FROM 'rep_left'"""
+    team_at = """coalesce((SELECT arg_max(team, ts) FROM employment e WHERE e.rep = q.rep AND team <> '' AND e.ts <= q.start),
+        (SELECT arg_min(team, ts) FROM employment e WHERE e.rep = q.rep AND team <> ''), 'unknown')"""
+    yield f"""
+        CREATE OR REPLACE TABLE current_quotas AS
+        WITH quotas AS (
+            SELECT rep_id AS rep, period_start AS start, period_end AS stop, arg_max(cents(amount), rec) AS target
+            FROM ev WHERE event = 'quota_set' GROUP BY 1, 2, 3)
+        SELECT q.rep, {team_at} AS team, t() AS ts, target, coalesce((SELECT sum(value) FROM revenue r
+            WHERE r.named_rep = q.rep AND r.ts >= q.start AND r.ts < q.stop), 0)::BIGINT AS won
+        FROM quotas q WHERE start <= t() AND stop > t()"""
+    yield f"""
+        CREATE OR REPLACE TABLE enps AS
+        SELECT start AS ts, score, coalesce(nullif(said, ''), {team_at}) AS team
+        FROM (SELECT occurred_at AS start, score, team AS said, coalesce(rep_id, '') AS rep FROM ev
+              WHERE event = 'survey_answered' AND kind = 'enps') q"""
+    # --- the rest needs nothing but itself
+    for event, columns in {
+        "spend_recorded": "campaign_id AS campaign, known(channel) AS channel, category, cents(amount) AS value",
+        "competitor_price_observed": "product, competitor, cents(price) AS theirs, cents(own_price) AS ours",
+        "support_ticket_opened": "1 AS value",
+        "usage_recorded": "(minutes * 60000)::BIGINT AS value",
+        "feedback_received": "kind",
+        "survey_answered": "kind, score",
+    }.items():
+        yield f"CREATE OR REPLACE TABLE {event} AS SELECT occurred_at AS ts, {columns} FROM ev WHERE event = '{event}'"
+
+
+@dataclass
+class _Counter:
+    """Counts rows of the tables per window."""
+
+    db: duckdb.DuckDBPyConnection
+    t: int
+    windows: Mapping[str, int]
+    known: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        if table not in self.known:
+            self.known[table] = tuple(row[0] for row in self.db.execute(f"DESCRIBE {table}").fetchall())
+        return self.known[table]
+
+    def period(
+        self, table: str, dims: Labels, value: str = "count(*)", where: str = "true", *, before: bool = False
+    ) -> Table:
+        span = "x.ts >= w.before AND x.ts < w.lo" if before else "x.ts >= w.lo AND x.ts <= t()"
+        return self._query(f"FROM windows w JOIN {table} x ON {span} WHERE {where}", dims, value)
+
+    def stock(self, table: str, dims: Labels, value: str = "count(*)", *, opening: bool = False) -> Table:
+        ts = (
+            "x.since < w.lo AND (x.until IS NULL OR x.until >= w.lo)"
+            if opening
+            else ("x.since <= t() AND (x.until IS NULL OR x.until > t())")
+        )
+        return self._query(f"FROM windows w JOIN {table} x ON {ts}", dims, value)
+
+    def level(self, table: str, *, opening: bool = False) -> Table:
+        ts = "x.ts < w.lo" if opening else "x.ts <= t()"
+        return self._query(f"FROM windows w JOIN {table} x ON {ts}", (), "sum(value)")
+
+    def samples(
+        self, table: str, dims: Labels, value: str = "ms", ts: str = "ts"
+    ) -> dict[str, dict[Labels, list[int]]]:
+        keys = "".join(f", x.{d}" for d in dims)
+        rows = self.db.execute(f"""SELECT w.name, list(x.{value} ORDER BY x.{value}){keys} FROM windows w
+            JOIN {table} x ON x.{ts} >= w.lo AND x.{ts} <= t() GROUP BY w.name{keys}""").fetchall()
+        found: dict[str, dict[Labels, list[int]]] = {w: {} for w in self.windows}
+        for window, values, *labels in rows:
+            found[window][tuple(labels)] = values
+        return found
+
+    def _query(self, source: str, dims: Labels, value: str) -> Table:
+        keys = "".join(f", x.{d}" for d in dims)
+        rows = self.db.execute(f"SELECT w.name, {value}{keys} {source} GROUP BY w.name{keys}").fetchall()
+        found: Table = {w: {} for w in self.windows}
+        for window, number, *labels in rows:
+            found[window][tuple(labels)] = Fraction(number or 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Term:
+    """A number per window and labels; one without some of the labels counts as a whole there."""
+
+    compute: Callable[[_Counter, Labels], Table]
+    has: Callable[[_Counter, str], bool]
+
+    def at(self, counter: _Counter, dims: Labels) -> Callable[[str, Labels], Fraction]:
+        own = tuple(d for d in dims if self.has(counter, d))
+        table = self.compute(counter, own)
+        return lambda window, labels: table[window].get(
+            tuple(v for d, v in zip(dims, labels, strict=True) if d in own), Fraction(0)
+        )
+
+    def labels(self, counter: _Counter, dims: Labels) -> set[Labels]:
+        if not dims or not all(self.has(counter, d) for d in dims):
+            return set()
+        return set(self.compute(counter, dims)["all"])
+
+
+def _count(table: str, value: str = "count(*)", where: str = "true", *, before: bool = False, by: str = "") -> Term:
+    """Rows of a table in the window; ``by`` is its variant with one row for each product."""
+
+    def pick(dims: Labels) -> str:
+        return by if by and "product" in dims else table
+
+    return Term(
+        lambda c, dims: c.period(pick(dims), dims, value, where, before=before),
+        lambda c, dim: dim in c.columns(table) or (bool(by) and dim == "product"),
+    )
+
+
+def _stock(table: str, value: str = "count(*)", *, opening: bool = False, dims: Labels = ()) -> Term:
+    return Term(lambda c, d: c.stock(table, d, value, opening=opening), lambda _, dim: dim in dims)
+
+
+def _level(table: str, *, opening: bool = False) -> Term:
+    return Term(lambda c, _: c.level(table, opening=opening), lambda *_: False)
+
+
+def _money(table: str, where: str = "true", *, before: bool = False) -> Term:
+    return _scaled(_count(table, "sum(value)", where, before=before), Fraction(1, 100))
+
+
+def _scaled(term: Term, factor: Fraction) -> Term:
+    def compute(counter: _Counter, dims: Labels) -> Table:
+        return {w: {k: v * factor for k, v in rows.items()} for w, rows in term.compute(counter, dims).items()}
+
+    return Term(compute, term.has)
+
+
+Formula = Callable[..., Fraction | None]
+
+
+def over(a: Fraction, b: Fraction) -> Fraction | None:
+    """A quotient; none where the denominator is not above zero."""
+    return a / b if b > 0 else None
+
+
+def _growth(now: Fraction, before: Fraction) -> Fraction | None:
+    return over(now - before, before)
+
+
+def _itself(a: Fraction) -> Fraction | None:
+    return a
+
+
+CUSTOMERS = _stock("customer_spans")
+OPENING_CUSTOMERS = _stock("customer_spans", opening=True)
+REVENUE = _money("revenue")
+WON = _count("won", by="won_products")
+LOST = _count("lost", by="lost_products")
+OPPORTUNITIES = _count("opportunities")
+MRR = _scaled(_level("mrr_moves"), Fraction(1, 100))
+OPENING_MRR = _scaled(_level("mrr_moves", opening=True), Fraction(1, 100))
+MARKETING = _money("spend_recorded", "category = 'marketing'")
+ALL_SPEND = _money("spend_recorded")
+NEW_CUSTOMERS = _count("entries")
+CHURNED = _count("churned")
+CONTACTED = _count("contacted")
+EXISTING = _money("account_revenue", "NOT is_entry")
+NEW = _money("account_revenue", "is_entry")
+
+
+def _distinct(table: str, key: str, where: str = "true") -> Term:
+    return _count(table, f"count(DISTINCT x.{key})", where)
+
+
+def _latest(table: str, key: str, order: str, where: str = "true") -> Term:
+    """Distinct keys, each under the labels of its latest row in the window."""
+
+    def compute(c: _Counter, dims: Labels) -> Table:
+        keys = "".join(f", x.{d}" for d in dims)
+        rows = c.db.execute(f"""
+            WITH x AS (SELECT w.name, x.* FROM windows w JOIN {table} x ON x.ts >= w.lo AND x.ts <= t() WHERE {where}
+                       QUALIFY {order} = max({order}) OVER (PARTITION BY w.name, {key}))
+            SELECT name, count(DISTINCT {key}){keys} FROM x GROUP BY name{keys}""").fetchall()
+        found: Table = {w: {} for w in c.windows}
+        for window, number, *labels in rows:
+            found[window][tuple(labels)] = Fraction(number)
+        return found
+
+    return Term(compute, lambda c, dim: dim in c.columns(table))
+
+
+def _months(c: _Counter) -> dict[str, Fraction]:
+    return {w: Fraction(c.t - lo, DAY) * 12 / Fraction("365.2425") for w, lo in c.windows.items()}
+
+
+MONTHS = Term(lambda c, _: {w: {(): months} for w, months in _months(c).items()}, lambda *_: False)
+DATED = Term(lambda c, _: c.stock("dated_spans", ()), lambda *_: False)
+SINCE = Term(lambda c, _: c.stock("dated_spans", (), "sum(t() - x.since)"), lambda *_: False)
+
+
+def _lifetime(opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
+    return over(opening * months, churned)
+
+
+def _clv(mrr: Fraction, customers: Fraction, opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
+    each, lifetime = over(mrr, customers), _lifetime(opening, months, churned)
+    return None if each is None or lifetime is None else each * lifetime
+
+
+def _clv_to_cac(*terms: Fraction) -> Fraction | None:
+    *clv, spend, new = terms
+    value, cost = _clv(*clv), over(spend, new)
+    return None if value is None or cost is None else over(value, cost)
+
+
+CLV = (MRR, CUSTOMERS, OPENING_CUSTOMERS, MONTHS, CHURNED)
+
+
+def _mean_amount(cents: Fraction, n: Fraction) -> Fraction | None:
+    return over(cents / 100, n)
+
+
+def _turnover(left: Fraction, opening: Fraction, now: Fraction) -> Fraction | None:
+    return over(left * 2, opening + now)
+
+
+def _score(table: str, where: str) -> tuple[Term, ...]:
+    return (
+        _count(table, where=f"{where} AND score >= 9"), _count(table, where=f"{where} AND score <= 6"),
+        _count(table, where=where),
+    )  # fmt: skip
+
+
+def _points(promoters: Fraction, detractors: Fraction, answers: Fraction) -> Fraction | None:
+    return over((promoters - detractors) * 100, answers)
+
+
+def _quotas(where: str) -> Term:
+    def compute(counter: _Counter, dims: Labels) -> Table:
+        return counter.period("current_quotas", dims, where=where)
+
+    return Term(compute, lambda _, dim: dim == "team")
+
+
+def _whole(term: Term) -> Term:
+    return Term(term.compute, lambda *_: False)
+
+
+BANDS, STAGES = _count("bands"), Term(lambda c, d: c.period("lifecycle", d), lambda _, dim: dim == "stage")
+THEIR_PRICES, OUR_PRICES = (_count("competitor_price_observed", f"sum({column})") for column in ("theirs", "ours"))
+QUOTA_WON, QUOTA = _count("current_quotas", "sum(won)"), _count("current_quotas", "sum(target)")
+
+FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
+    "sales_by_location": {"value": (_itself, (REVENUE,))},
+    "competitor_price_ratio": {
+        "value": (over, (THEIR_PRICES, OUR_PRICES)),
+        "competitor_price": (_mean_amount, (THEIR_PRICES, _count("competitor_price_observed"))),
+        "own_price": (_mean_amount, (OUR_PRICES, _count("competitor_price_observed"))),
+    },
+    "client_engagement": {
+        "value": (over, (_count("interactions"), CUSTOMERS)),
+        "tenure_seconds": (lambda ms, n: over(ms / 1000, n), (SINCE, DATED)),
+    },
+    "enps_score": {"value": (_points, _score("enps", "true"))},
+    "upsell_ratio": {
+        "value": (over, (_latest("more_sold", "account", "ts", "kind = 'upsell'"), OPENING_CUSTOMERS)),
+        "revenue_share": (over, (_money("more_revenue", "kind = 'upsell'"), REVENUE)),
+    },
+    "cross_sell_ratio": {
+        "value": (over, (_latest("more_sold", "account", "ts", "kind = 'cross_sell'"), OPENING_CUSTOMERS)),
+        "revenue_share": (over, (_money("more_revenue", "kind = 'cross_sell'"), REVENUE)),
+    },
+    "close_ratio": {
+        "value": (over, (WON, OPPORTUNITIES)),
+        "cohort": (over, (_count("opportunities", where="is_won"), OPPORTUNITIES)),
+    },
+    "new_leads": {"value": (_itself, (_count("new_leads"),))},
+    "product_demos": {"value": (_itself, (_count("demos"),))},
+    "demo_conversion_ratio": {
+        "value": (over, (_latest("demos", "lead", "ts", "lead IN (FROM customer_leads)"), _latest("demos", "lead", "ts"))),
+    },
+    "sales_revenue": {"value": (_itself, (REVENUE,))},
+    "sales_growth_ratio": {"value": (_growth, (REVENUE, _money("revenue", before=True)))},
+    "activities": {"value": (_itself, (_count("activities"),))},
+    "opportunities_created": {"value": (_itself, (OPPORTUNITIES,))},
+    "quota_attainment_ratio": {
+        "value": (over, (QUOTA_WON, QUOTA)),
+        "reps_at_quota_ratio": (over, (_quotas("won >= target"), _quotas("true"))),
+    },
+    "proposals_sent": {"value": (_itself, (_count("proposals"),))},
+    "deals_won": {"value": (_itself, (WON,))},
+    "customer_conversion_ratio": {"value": (over, (_count("contacted", "sum(customer)"), CONTACTED))},
+    "referral_customers": {
+        "value": (_itself, (_count("entries", where="referrer <> ''"),)),
+        "revenue": (lambda cents: cents / 100, (_count("entries", "sum(revenue)", "referrer <> ''"),)),
+    },
+    "csat_score": {
+        "value": (over, (_count("survey_answered", "sum(score)", "kind = 'csat'"),
+                         _count("survey_answered", where="kind = 'csat'"))),
+        "satisfied_ratio": (over, (_count("survey_answered", where="kind = 'csat' AND score >= 4"),
+                                   _count("survey_answered", where="kind = 'csat'"))),
+    },
+    "customer_churn_ratio": {"value": (over, (CHURNED, OPENING_CUSTOMERS))},
+    "organic_growth_ratio": {
+        "value": (_growth, (EXISTING, _money("account_revenue", "NOT is_entry", before=True))),
+        "existing_share": (lambda e, n: over(e, e + n), (EXISTING, NEW)),
+        "new_share": (lambda e, n: over(n, e + n), (EXISTING, NEW)),
+    },
+    "customer_outcomes": {
+        "value": (over, (REVENUE, CUSTOMERS)),
+        "tickets": (over, (_count("support_ticket_opened"), CUSTOMERS)),
+        "minutes": (lambda ms, n: over(ms / 60_000, n), (_count("usage_recorded", "sum(value)"), CUSTOMERS)),
+        "subscriptions": (over, (_stock("subscription_spans", "sum(x.n)"), CUSTOMERS)),
+    },
+    "customer_feedback": {"value": (_itself, (_count("feedback_received"),))},
+    "lead_response_band_ratio": {"value": (over, (BANDS, _whole(BANDS)))},
+    "lead_response_sla_ratio": {"value": (over, (_count("due", "sum(met)"), _count("due")))},
+    "leads_waiting": {
+        "value": (_itself, (_count("waiting"),)),
+        "late": (_itself, (_count("waiting", where="deadline <= t()"),)),
+    },
+    "lead_oldest_wait_seconds": {
+        "value": (lambda ms, n: ms / 1000 if n else None, (_count("waiting", "max(waited)"), _count("waiting"))),
+    },
+    "lead_follow_up_ratio": {"value": (over, (_count("qualified", "sum(followed)"), _count("qualified")))},
+    "positive_reply_ratio": {"value": (over, (_count("contacted", "sum(positive)"), CONTACTED))},
+    "negative_reply_ratio": {"value": (over, (_count("contacted", "sum(negative)"), CONTACTED))},
+    "touches_per_deal": {"value": (over, (_count("deal_touches"), _count("closed_deals")))},
+    "meeting_acceptance_ratio": {"value": (over, (_count("booked"), _count("replies")))},
+    "sql_to_customer_ratio": {"value": (over, (_count("became_sql", "sum(customer)"), _count("became_sql")))},
+    "win_loss_ratio": {
+        "value": (over, (WON, LOST)),
+        "win_rate": (lambda won, lost: over(won, won + lost), (WON, LOST)),
+    },
+    "lifecycle_stage_ratio": {"value": (over, (STAGES, _whole(STAGES))), "leads": (_itself, (STAGES,))},
+    "mql_to_customer_ratio": {"value": (over, (_count("became_mql", "sum(customer)"), _count("became_mql")))},
+    "new_opportunities": {
+        "value": (_itself, (OPPORTUNITIES,)),
+        "amount": (lambda cents: cents / 100, (_count("opportunities", "sum(amount)"),)),
+    },
+    "cost_per_lead": {"value": (over, (MARKETING, _count("new_leads")))},
+    "cost_per_acquisition": {"value": (over, (MARKETING, NEW_CUSTOMERS))},
+    "customer_retention_ratio": {"value": (lambda n, new, o: over(n - new, o), (CUSTOMERS, NEW_CUSTOMERS, OPENING_CUSTOMERS))},
+    "revenue_per_account": {
+        "value": (over, (REVENUE, _distinct("account_revenue", "account", "value <> 0"))),
+        "mrr": (over, (MRR, CUSTOMERS)),
+    },
+    "nps_score": {"value": (_points, _score("survey_answered", "kind = 'nps'"))},
+    "customer_lifetime_value": {
+        "value": (_clv, CLV),
+        "mrr_per_customer": (over, (MRR, CUSTOMERS)),
+        "lifetime_months": (_lifetime, CLV[2:]),
+    },
+    "average_deal_size": {"value": (over, (REVENUE, WON))},
+    "win_ratio": {"value": (lambda won, lost: over(won, won + lost), (WON, LOST))},
+    "demo_close_ratio": {"value": (over, (_count("after_demo"), _count("demos")))},
+    "quota_suggestion": {"value": (lambda r: r * Fraction(11, 10), (REVENUE,))},
+    "commission": {"value": (_itself, (_money("commission"),))},
+    "customer_acquisition_cost": {"value": (over, (ALL_SPEND, NEW_CUSTOMERS))},
+    "clv_to_cac_ratio": {"value": (_clv_to_cac, (*CLV, ALL_SPEND, NEW_CUSTOMERS))},
+    "revenue_by_product": {"value": (_itself, (REVENUE,))},
+    "revenue_churn_ratio": {
+        "value": (over, (_money("mrr_lost"), OPENING_MRR)),
+        "net": (lambda lost, gained, o: over(lost - gained, o), (_money("mrr_lost"), _money("mrr_gained"), OPENING_MRR)),
+    },
+    "employee_turnover_ratio": {
+        "value": (_turnover, (
+            _count("leavers"), _stock("staff", opening=True, dims=("team",)), _stock("staff", dims=("team",)))),
+    },
+}  # fmt: skip
+"""KPI -> stat -> (formula, its terms)."""
+
+SAMPLES: dict[str, tuple[str, str]] = {
+    "sales_cycle_seconds": ("cycles", "ms"),
+    "lead_response_seconds": ("responses", "ms"),
+    "lead_response_business_seconds": ("responses", "business_ms"),
+    "lead_assignment_response_seconds": ("assigned", "ms"),
+    "lead_assignment_response_business_seconds": ("assigned", "business_ms"),
+    "lead_contact_seconds": ("conversations", "ms"),
+    "lead_qualification_seconds": ("qualifications", "ms"),
+    "customer_lifecycle_seconds": ("purchases", "ms"),
+}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+Shape = Mapping[str, tuple[Sequence[str], Sequence[Labels]]]
+"""KPI -> its windows and breakdowns (the whole is ``()``)."""
+
+
+def _readings(c: _Counter, shape: Shape) -> Iterator[tuple[Key, float]]:
+    for kpi, (windows, breakdowns) in shape.items():
+        for dims in breakdowns:
+            if kpi in SAMPLES:
+                yield from _sampled(c, kpi, windows, dims)
+            if kpi in FORMULAS:
+                yield from _computed(c, kpi, windows, dims)
+            if kpi == "lead_response_seconds":
+                yield from _survival(c, kpi, windows, dims)
+
+
+def _computed(c: _Counter, kpi: str, windows: Sequence[str], dims: Labels) -> Iterator[tuple[Key, float]]:
+    stats = FORMULAS[kpi]
+    labels: set[Labels] = set() if dims else {()}
+    for _, terms in stats.values():
+        for term in terms:
+            labels |= term.labels(c, dims)
+    for stat, (formula, terms) in stats.items():
+        values = [term.at(c, dims) for term in terms]
+        for window in windows:
+            for label in labels:
+                result = formula(*(value(window, label) for value in values))
+                if result is not None:
+                    yield (kpi, stat, window, tuple(zip(dims, label, strict=True))), float(result)
+
+
+def _sampled(c: _Counter, kpi: str, windows: Sequence[str], dims: Labels) -> Iterator[tuple[Key, float]]:
+    table, column = SAMPLES[kpi]
+    table = f"{table}_products" if "product" in dims else table
+    found = c.samples(table, dims, column)
+    for window in windows:
+        for label, values in found[window].items():
+            key = tuple(zip(dims, label, strict=True))
+            yield (kpi, "count", window, key), len(values)
+            yield (kpi, "sum", window, key), sum(values) / 1000
+            yield (kpi, "mean", window, key), sum(values) / len(values) / 1000
+            for stat, q in QUANTILES.items():
+                yield (kpi, stat, window, key), quantile(values, q) / 1000
+
+
+def quantile(values: Sequence[int], q: float) -> float:
+    """Type 7 of Hyndman and Fan, of sorted values."""
+    position = (len(values) - 1) * q
+    low = math.floor(position)
+    high = min(low + 1, len(values) - 1)
+    return float(values[low] + (values[high] - values[low]) * (position - low))
+
+
+def _survival(c: _Counter, kpi: str, windows: Sequence[str], dims: Labels) -> Iterator[tuple[Key, float]]:
+    answered = c.samples("responses", dims, "ms", "cohort_at")
+    waiting = c.samples("waiting", dims, "waited", "asked")
+    for window in windows:
+        for label in {*answered[window], *waiting[window]}:
+            times = [middle_of_bucket(ms) for ms in answered[window].get(label, [])]
+            median = kaplan_meier(times, waiting[window].get(label, []))
+            if median is not None:
+                yield (kpi, "survival_p50", window, tuple(zip(dims, label, strict=True))), median / 1000
+
+
+def middle_of_bucket(ms: float) -> float:
+    """The geometric middle of the bucket of a Prometheus native histogram of schema 5 that holds a sample."""
+    if ms <= 0:
+        return 0.0
+    upper = math.ceil(math.log2(ms / 1000) * 32 - 1e-9)
+    return float(1000.0 * 2.0 ** ((upper - 0.5) / 32))
+
+
+def kaplan_meier(ended: Sequence[float], waiting: Sequence[float]) -> float | None:
+    """The textbook's product-limit estimate, exact: the first time at which it is at most one half."""
+    survival = Fraction(1)
+    for time_ in sorted(set(ended)):
+        at_risk = sum(e >= time_ for e in ended) + sum(w >= time_ for w in waiting)
+        survival *= 1 - Fraction(sum(e == time_ for e in ended), at_risk)
+        if survival <= Fraction(1, 2):
+            return time_
+    return None
+
+
+def _date(ms: int, zone: ZoneInfo) -> date:
+    return (_EPOCH + timedelta(milliseconds=ms)).astimezone(zone).date()
+
+
+def _ms(ts: datetime) -> int:
+    return (ts - _EPOCH) // timedelta(milliseconds=1)
