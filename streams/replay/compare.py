@@ -108,9 +108,7 @@ def _fetch(address: str, token: str | None) -> Any:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise ReplayError(
-            f"{url} answered {error.code}: is that an exporter, and may you read it?"
-        ) from error
+        raise ReplayError(f"{url} answered {error.code}: is that an exporter, and may you read it?") from error
     except (OSError, HTTPException) as error:
         raise ReplayError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
     except ValueError as error:

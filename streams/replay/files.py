@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import heapq
+import io
 import shutil
 import sys
 import tempfile
@@ -21,7 +22,6 @@ from streams.replay.errors import ReplayError, TruncatedError
 from streams.replay.records import Known, Record, known_at
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Iterator, Sequence
 
 STDIN = "-"
@@ -73,6 +73,7 @@ class Files:
     _scans: dict[str, _Scan] = field(default_factory=dict)
     _open: dict[str, IO[bytes]] = field(default_factory=dict)
     _finished: int = 0
+    _piped: IO[bytes] | None = None
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -123,9 +124,7 @@ class Files:
         path = self._paths.get(name) or (None if name == STDIN else Path(name))
         return path.stat().st_size if path else 0
 
-    def _one_ordered(
-        self, name: str, number: int, *, corrected: bool
-    ) -> Iterator[tuple[int, int, int, Record]]:
+    def _one_ordered(self, name: str, number: int, *, corrected: bool) -> Iterator[tuple[int, int, int, Record]]:
         if not self._scans[name].sorted:
             yield from self._sorted_on_disk(name, number, corrected=corrected)
             return
@@ -135,9 +134,7 @@ class Files:
             latest = latest if at is None else at  # what is no event is refused where it stands
             yield latest, number, record.position, record
 
-    def _sorted_on_disk(
-        self, name: str, number: int, *, corrected: bool
-    ) -> Iterator[tuple[int, int, int, Record]]:
+    def _sorted_on_disk(self, name: str, number: int, *, corrected: bool) -> Iterator[tuple[int, int, int, Record]]:
         folder = Path(self._folder.name) / f"sorted-{number}"
         folder.mkdir(exist_ok=True)
         lines = SortedLines(folder, run_length=_RUN_LENGTH)
@@ -154,7 +151,7 @@ class Files:
         path = self._path(name, once=once)
         try:
             if path is None:
-                yield from self._checked(_decompressed(sys.stdin.buffer), "stdin")
+                yield from self._checked(_decompressed(self._standard_input), "stdin")
             elif _is_parquet(path):
                 yield from _parquet_records(path, name)
             else:
@@ -164,14 +161,20 @@ class Files:
         if path is not None:
             self._finished += path.stat().st_size
 
+    @property
+    def _standard_input(self) -> IO[bytes]:
+        if self._piped is None:
+            self._piped = _peekable(sys.stdin.buffer)
+        return self._piped
+
     def _path(self, name: str, *, once: bool) -> Path | None:
         """The file to read; standard input is read directly where one pass is enough."""
         if name not in self._paths and (name == STDIN or not Path(name).is_file()):
-            if once and name == STDIN and _magic(sys.stdin.buffer) != _PARQUET:
+            if once and name == STDIN and _magic(self._standard_input) != _PARQUET:
                 return None
             kept = self._paths[name] = Path(self._folder.name) / f"kept-{len(self._paths)}"
             with (
-                sys.stdin.buffer if name == STDIN else Path(name).open("rb") as source,
+                self._standard_input if name == STDIN else Path(name).open("rb") as source,
                 kept.open("wb") as file,
             ):
                 shutil.copyfileobj(source, file)
@@ -219,6 +222,10 @@ def _decompressed(raw: IO[bytes]) -> IO[bytes]:
     if magic == b"\x28\xb5\x2f\xfd":
         return cast("IO[bytes]", _Zstandard(raw))
     return raw
+
+
+def _peekable(stream: IO[bytes]) -> IO[bytes]:
+    return stream if hasattr(stream, "peek") else cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", stream)))
 
 
 def _magic(raw: IO[bytes]) -> bytes:

@@ -44,9 +44,7 @@ class Display:
         if self._shown:
             self._bar.stop()
 
-    def over(
-        self, items: Iterable[T], what: str, done: Callable[[], tuple[int, int]], unit: str
-    ) -> Iterator[T]:
+    def over(self, items: Iterable[T], what: str, done: Callable[[], tuple[int, int]], unit: str) -> Iterator[T]:
         """Pass items on; ``done`` says how much of how much is done."""
         if not self._shown:
             yield from items

@@ -82,9 +82,7 @@ def _read_times(payload: bytes) -> _Times | None:
         times = _times(payload)
     except msgspec.MsgspecError:
         return None
-    naive = times.occurred_at.tzinfo is None or (
-        times.recorded_at is not None and times.recorded_at.tzinfo is None
-    )
+    naive = times.occurred_at.tzinfo is None or (times.recorded_at is not None and times.recorded_at.tzinfo is None)
     return None if naive else times
 
 

@@ -117,9 +117,7 @@ class Endpoint:
             with error:
                 text = error.read().decode(errors="replace").strip()[:_EXPLAINED]
             if error.code < _SERVER_ERRORS and error.code != _TOO_MANY_REQUESTS:
-                raise RefusedError(
-                    f"{self.url} refused the samples ({error.code}): {text}{_advice(text)}"
-                ) from error
+                raise RefusedError(f"{self.url} refused the samples ({error.code}): {text}{_advice(text)}") from error
             return f"answered {error.code}: {text}", _retry_after(error.headers.get("Retry-After"))
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -218,9 +216,7 @@ class RemoteWrite:
         if known is None:
             labels = sorted({"__name__": sample.name, **sample.labels, **self._labels}.items())
             known = self._names[key] = b"".join(
-                _field(1, _field(1, name.encode()) + _field(2, value.encode()))
-                for name, value in labels
-                if value
+                _field(1, _field(1, name.encode()) + _field(2, value.encode())) for name, value in labels if value
             )
         return known
 

@@ -33,9 +33,7 @@ def json_lines(stream: IO[bytes]) -> Iterator[Take]:
     """One document a line, each written whole."""
 
     def take(snapshot: Snapshot) -> None:
-        stream.write(
-            encode(document(snapshot.at, snapshot.events, snapshot.rejected, snapshot.readings)) + b"\n"
-        )
+        stream.write(encode(document(snapshot.at, snapshot.events, snapshot.rejected, snapshot.readings)) + b"\n")
         stream.flush()
 
     yield take
@@ -64,9 +62,7 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     """
     promtool = shutil.which("promtool")
     if promtool is None:
-        raise ReplayError(
-            "--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics"
-        )
+        raise ReplayError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
     folder.mkdir(parents=True, exist_ok=True)
     with scratch(folder / "blocks") as working:
         metrics = OpenMetrics(working, labels)
@@ -83,9 +79,7 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
 
 
 @contextmanager
-def remote_write(
-    endpoint: Endpoint, labels: Mapping[str, str], acknowledged: Callable[[int], None]
-) -> Iterator[Take]:
+def remote_write(endpoint: Endpoint, labels: Mapping[str, str], acknowledged: Callable[[int], None]) -> Iterator[Take]:
     """Samples to a remote-write receiver; ``acknowledged`` hears of the last instant (ms) that has arrived.
 
     Raises:
@@ -168,9 +162,7 @@ class Resume:
         except (OSError, msgspec.MsgspecError) as error:
             raise ReplayError(f"{self.path} is no state of a replay: {error}") from error
         if state.of != self.of:
-            raise ReplayError(
-                f"{self.path} remembers a run with other events, steps or target; name another file"
-            )
+            raise ReplayError(f"{self.path} remembers a run with other events, steps or target; name another file")
         return state.acknowledged
 
     def write(self, at: int) -> None:

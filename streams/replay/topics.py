@@ -188,9 +188,7 @@ class Topics:
             if self._take(client.poll(_POLL_MS, max_records=_POLL_RECORDS), client, logs):
                 return
         behind = next(log for log in logs.values() if not log.finished)
-        raise ReplayError(
-            f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}"
-        )
+        raise ReplayError(f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}")
 
     def _take(
         self,
@@ -209,10 +207,14 @@ class Topics:
                 if log.finished or message.offset >= log.end:
                     break
                 self._note_gap(log, message.offset)
-                log.next = message.offset + 1
                 log.latest = max(log.latest, message.timestamp)
-                log.buffer.append(Record(message.value, log.origin, message.offset, log.latest))
+                if self.until is not None and log.latest >= self.until:
+                    log.end = log.next
+                    break
+                log.next = message.offset + 1
                 self._read += 1
+                if self.since is None or log.latest >= self.since:
+                    log.buffer.append(Record(message.value, log.origin, message.offset, log.latest))
         for log in logs.values():
             # What ends with records that are never handed out (marks of transactions) ends nevertheless.
             if not log.finished and client.position(log.partition) >= log.end:
@@ -227,13 +229,10 @@ class Topics:
             return
         log.missing += gap
         what = (
-            f"{log.origin} lacks {gap} records before offset {offset}: compacted or deleted, or marks of "
-            "transactions"
+            f"{log.origin} lacks {gap} records before offset {offset}: compacted or deleted, or marks of transactions"
         )
         if not self.allow_truncated:
-            raise TruncatedError(
-                f"{what}; what they said is missing from the past; --allow-truncated goes on without"
-            )
+            raise TruncatedError(f"{what}; what they said is missing from the past; --allow-truncated goes on without")
         if log.missing == gap:
             self.warnings.append(what)
 
@@ -242,9 +241,10 @@ def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
     """The partitions to read, each between the offsets that hold now."""
     partitions = _partitions(topics, client)
     begins, ends = client.beginning_offsets(partitions), client.end_offsets(partitions)
-    starts = begins if topics.since is None else ends | _at_times(client, partitions, topics.since)
-    limits = {} if topics.until is None else _at_times(client, partitions, topics.until)
-    logs = {p: _Log(p, starts[p], limits.get(p, ends[p]), begins[p], settled=p in limits) for p in partitions}
+    starts = begins if topics.since is None else ends | _at_time(client, partitions, topics.since)
+    logs = {
+        partition: _Log(partition, starts[partition], ends[partition], begins[partition]) for partition in partitions
+    }
     if topics.since is None:
         _check_beginnings(topics, list(logs.values()))
     client.assign(partitions)
@@ -257,9 +257,7 @@ def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
     existing = client.topics()
     found = [topic for topic in topics.topics if topic in existing]
     if not found:
-        raise ReplayError(
-            f"none of the event topics exists at {topics.kafka.bootstrap}; `salesgauge topics create`"
-        )
+        raise ReplayError(f"none of the event topics exists at {topics.kafka.bootstrap}; `salesgauge topics create`")
     partitions = [
         TopicPartition(topic, number)
         for topic in found
@@ -271,10 +269,13 @@ def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
     return partitions
 
 
-def _at_times(client: KafkaConsumer, partitions: list[TopicPartition], at: int) -> dict[TopicPartition, int]:
-    """The first offsets whose records are not before an instant, of the partitions that have such records."""
+def _at_time(client: KafkaConsumer, partitions: list[TopicPartition], at: int) -> dict[TopicPartition, int]:
+    """The offsets from which on an instant is reached, of the partitions that reach it.
+
+    They save reading what lies before, and are not relied upon: the embedded broker answers with its own times.
+    """
     found = client.offsets_for_times(dict.fromkeys(partitions, at))
-    return {partition: place.offset for partition, place in found.items() if place is not None}
+    return {p: place.offset for p, place in found.items() if place is not None and place.timestamp >= 0}
 
 
 def _check_beginnings(topics: Topics, logs: Sequence[_Log]) -> None:

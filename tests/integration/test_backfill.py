@@ -1,0 +1,339 @@
+"""Backfills into a real Prometheus, by blocks and by remote write, and replays of topics of a real broker."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import math
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import cramjam
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from metrics.families import family_name
+from metrics.rules import Rules
+from schemas.codec import encode
+from streams.commands.diff import diff_command
+from streams.commands.replay import replay_command
+from streams.replay.errors import ReplayError, TruncatedError
+from streams.replay.instants import iso, millis, moment
+from streams.replay.machine import Replay
+from streams.replay.remote_write import Endpoint, RefusedError, _varint
+from streams.replay.selection import select
+from streams.replay.topics import Topics
+from streams.settings import Kafka
+from streams.simulate import Organisation, history
+from tests.support.process import Process, free_port
+from tests.support.programs import Prometheus, _until_ready, promtool, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from metrics.kpi import Kpi
+    from schemas.events import EventBase
+
+pytestmark = pytest.mark.integration
+
+HOUR = 3_600_000
+KPIS = ("new_leads", "lead_response_seconds", "win_ratio", "leads_waiting", "sales_revenue")
+CHOSEN = [part for kpi in KPIS for part in ("--kpi", kpi)] + ["--window", "24h", "--window", "all"]
+
+
+def replay(*args: object) -> Result:
+    return CliRunner().invoke(replay_command, [str(arg) for arg in args])
+
+
+@pytest.fixture(scope="module")
+def past() -> list[EventBase]:
+    """Ten days until yesterday: Prometheus takes neither what is too old nor what is to come."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    organisation = Organisation(seed=3, leads_per_day=10, reps=6)
+    return list(history(organisation, end - timedelta(days=10), end))
+
+
+@pytest.fixture(scope="module")
+def file(past: list[EventBase], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("past") / "events.jsonl"
+    path.write_bytes(b"".join(encode(event) + b"\n" for event in past))
+    return path
+
+
+@pytest.fixture(scope="module")
+def span(past: list[EventBase]) -> tuple[str, str]:
+    """Two days, as arguments."""
+    last = millis(past[-1].occurred_at) // HOUR * HOUR
+    return iso(last - 48 * HOUR), iso(last)
+
+
+@contextmanager
+def receiver(folder: Path) -> Iterator[Prometheus]:
+    """A Prometheus that takes remote writes of the last month, on whatever data its folder has."""
+    config = folder / "prometheus.yml"
+    config.write_text("storage: {tsdb: {out_of_order_time_window: 31d}}\n")
+    one = Prometheus.__new__(Prometheus)
+    one.port = free_port()
+    one.url = f"http://127.0.0.1:{one.port}"
+    one.process = Process(
+        [
+            require("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'prometheus'}",
+            f"--web.listen-address=127.0.0.1:{one.port}",
+            "--web.enable-remote-write-receiver",
+        ],
+        log=folder / "prometheus.log",
+    )
+    with one.process:
+        _until_ready(one.process, one.url)
+        yield one
+
+
+def expected(documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
+    """(name, labels, ms) -> value, by the naming of `metrics.families`, of readings as JSON."""
+    catalogue = select(KPIS)
+    quantiles = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
+    found = {}
+    for document in documents:
+        at = millis(datetime.fromisoformat(document["at"]))
+        for reading in document["readings"]:
+            kpi: Kpi = catalogue.by_id[reading["kpi"]]
+            labels = {"window": reading["window"], **reading["labels"]}
+            if reading["stat"] in quantiles:
+                labels["quantile"] = quantiles[reading["stat"]]
+            name = family_name(kpi, reading["stat"], tuple(reading["labels"]))
+            found[name, frozenset(labels.items()), at] = reading["value"]
+    return found
+
+
+def shown(one: Prometheus, documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
+    """What a Prometheus holds of all our series, with the times of its samples."""
+    last = millis(datetime.fromisoformat(documents[-1]["at"]))
+    found = {}
+    for result in one.query('{__name__=~"crm_.*"}[3d]', time=last / 1000 + 1):
+        labels = {k: v for k, v in result["metric"].items() if k not in ("__name__", "job")}
+        assert result["metric"]["job"] == "salesgauge"
+        for at, value in result["values"]:
+            found[result["metric"]["__name__"], frozenset(labels.items()), round(at * 1000)] = float(value)
+    return found
+
+
+def test_blocks_and_remote_write_show_the_readings_at_their_times(tmp_path, file, span):
+    common = [
+        "--events",
+        file,
+        "--from",
+        span[0],
+        "--to",
+        span[1],
+        "--step",
+        "15m",
+        *CHOSEN,
+        "--label",
+        "job=salesgauge",
+    ]
+    written = replay(
+        *common, "--json", "--openmetrics", tmp_path / "x.om", "--tsdb", tmp_path / "blocks" / "prometheus"
+    )
+    assert written.exit_code == 0, written.stderr
+    documents = [json.loads(line) for line in written.stdout.splitlines()]
+    assert len(documents) == 193
+
+    families = list(text_string_to_metric_families((tmp_path / "x.om").read_text()))
+    assert sum(len(family.samples) for family in families) > 193 * 50
+    assert promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "x.om", tmp_path / "made").ok
+
+    wanted = expected(documents)
+    with receiver(tmp_path / "blocks") as one:
+        blocks = shown(one, documents)
+    (tmp_path / "remote").mkdir()
+    with receiver(tmp_path / "remote") as one:
+        sent = replay(*common, "--remote-write", f"{one.url}/api/v1/write")
+        assert sent.exit_code == 0, sent.stderr
+        remote = shown(one, documents)
+    assert blocks == remote
+    assert {key: value for key, value in blocks.items() if key in wanted} == wanted
+    # Beside the readings there are only their numerators, denominators and histograms.
+    assert {name.rpartition("_by_")[0] or name for name, _, _ in blocks.keys() - wanted.keys()} <= {
+        "crm_win_ratio_numerator", "crm_win_ratio_denominator", "crm_lead_response_seconds_bucket",
+        "crm_lead_response_seconds_gcount", "crm_lead_response_seconds_gsum",
+    }  # fmt: skip
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """Answers remote writes by a script of status codes, then 204."""
+
+    def __init__(self, *codes: int) -> None:
+        self.codes = list(codes)
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/api/v1/write"
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        code = self.server.codes.pop(0) if self.server.codes else 204
+        if code == 204:
+            self.server.bodies.append(bytes(cramjam.snappy.decompress_raw(body)))
+            self.server.headers.append(dict(self.headers))
+        self.send_response(code)
+        self.end_headers()
+        if code != 204:
+            self.wfile.write(b"out of bounds" if code == 400 else b"busy")
+
+    def log_message(self, *_args):
+        pass
+
+
+def test_remote_write_retries_and_tells_what_is_refused():
+    waits: list[float] = []
+    with Receiver(503, 429, 500) as server:
+        endpoint = Endpoint(server.url.replace("//", "//me:secret@"), sleep=waits.append)
+        endpoint.post(b"x")
+        assert server.bodies == [b"x"]
+        assert server.headers[0]["Authorization"].startswith("Basic ")
+        assert (endpoint.retries, len(waits)) == (3, 3)
+        assert "secret" not in endpoint.url
+        server.codes = [400]
+        with pytest.raises(RefusedError, match=r"out of bounds.*--tsdb"):
+            endpoint.post(b"x")
+        server.shutdown()
+    clock = iter(range(100))
+    patient = Endpoint(f"http://127.0.0.1:{free_port()}", patience=5, sleep=waits.append, clock=lambda: next(clock))
+    with pytest.raises(ReplayError, match=r"cannot be reached.*gave up after 5 s"):
+        patient.post(b"x")
+
+
+def test_an_interrupted_remote_write_goes_on_where_it_was_acknowledged(tmp_path, file, span):
+    common = ["--events", file, "--from", span[0], "--to", span[1], "--step", "1h", "--kpi", "new_leads"]
+    state = tmp_path / "state.json"
+    with Receiver() as whole:
+        assert replay(*common, "--remote-write", whole.url).exit_code == 0
+        whole.shutdown()
+    with Receiver() as server:
+        args = [*common, "--remote-write", server.url, "--resume", state]
+        assert replay(*args[:-4], "--remote-write", server.url, "--resume", state).exit_code == 0
+        remembered = json.loads(state.read_text())
+        assert remembered["acknowledged"] == millis(datetime.fromisoformat(span[1]))
+        remembered["acknowledged"] -= 10 * HOUR
+        state.write_text(json.dumps(remembered))
+        server.bodies.clear()
+        again = replay(*args)
+        assert again.exit_code == 0
+        assert "39 of 49 steps were acknowledged before" in again.stderr
+        first = millis(datetime.fromisoformat(span[1])) - 9 * HOUR
+        assert b"\x10" + _varint(first) in server.bodies[0]
+        assert b"\x10" + _varint(first - HOUR) not in server.bodies[0]
+        other = replay(*args, "--window", "24h")
+        assert other.exit_code == 2
+        assert "remembers a run with other" in other.stderr
+        server.shutdown()
+
+
+# --- topics
+
+
+@pytest.fixture(scope="module")
+def published(broker: Any, past: list[EventBase]) -> Kafka:
+    """The past in the event topics, each record with the time at which it happened."""
+    from kafka import KafkaProducer
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    from schemas.events import TOPICS
+    from streams.brokers import partition_of
+
+    kafka = Kafka(bootstrap=broker.bootstrap)
+    admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    present = set(admin.list_topics()) & set(TOPICS)
+    if present:
+        admin.delete_topics(sorted(present))
+        time.sleep(1)
+    admin.create_topics([NewTopic(topic, 3, 1) for topic in TOPICS])
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, linger_ms=20)
+    for event in past:
+        place = partition_of(event.key, 3)
+        producer.send(
+            event.topic, encode(event), event.key.encode(), partition=place, timestamp_ms=millis(event.occurred_at)
+        )
+    producer.flush()
+    producer.close()
+    return kafka
+
+
+def test_topics_and_files_give_the_same_readings(published, file, span, tmp_path):
+    asked = ["--from", span[0], "--to", span[1], "--step", "4h", *CHOSEN]
+    from_file = replay("--events", file, *asked, "--corrected", "--json")
+    for how in ("--corrected", "--as-known"):
+        from_topics = replay("--topics", "--bootstrap", published.bootstrap, *asked, how, "--json")
+        assert from_topics.exit_code == 0, from_topics.stderr
+        assert from_topics.stdout == from_file.stdout
+    at = ["--at", span[1], "--json"]
+    (tmp_path / "a").write_text(replay("--events", file, *at).stdout)
+    (tmp_path / "b").write_text(replay("--topics", "--bootstrap", published.bootstrap, *at).stdout)
+    compared = CliRunner().invoke(diff_command, [str(tmp_path / "a"), str(tmp_path / "b")])
+    assert compared.exit_code == 0, compared.output
+
+    one = Topics(published, partitions=frozenset({1}))
+    assert {record.origin.rpartition("/")[2] for record in one.records()} == {"1"}
+    since = millis(datetime.fromisoformat(span[0]))
+    later = list(Topics(published, since=since, until=since + 24 * HOUR).records())
+    assert later
+    assert {since <= record.at < since + 24 * HOUR for record in later} == {True}
+
+
+def test_a_record_is_known_from_its_timestamp_on(published, past, span):
+    last = millis(past[-1].occurred_at)
+    replayed = Replay(Rules(), select(["new_leads"]))
+    ordered = Topics(published).ordered(corrected=False)
+    for at in replayed.walk(ordered, range(last - 24 * HOUR, last, 6 * HOUR)):
+        assert replayed.show().events == sum(millis(event.occurred_at) <= at for event in past)
+
+
+def test_a_deleted_beginning_is_told(own_kafka, past):
+    from kafka import KafkaProducer, TopicPartition
+    from kafka.admin import KafkaAdminClient, NewTopic
+
+    kafka = Kafka(bootstrap=own_kafka().bootstrap)
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    admin.create_topics([NewTopic("crm.lead-created", 1, 1)])
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap)
+    created = [event for event in past if event.name == "lead_created"][:20]
+    for event in created:
+        producer.send("crm.lead-created", encode(event), timestamp_ms=millis(event.occurred_at)).get(10)
+    producer.close()
+    admin.delete_records({TopicPartition("crm.lead-created", 0): 5})
+    admin.close()
+    with pytest.raises(TruncatedError, match=r"beginning of crm.lead-created/0 was deleted .*offset 5"):
+        list(Topics(kafka).records())
+    topics = Topics(kafka, allow_truncated=True)
+    assert len(list(topics.records())) == 15
+    assert "was deleted" in topics.warnings[0]
+    result = replay("--topics", "--bootstrap", kafka.bootstrap, "--from", iso(0), "--json")
+    assert result.exit_code == 2
+    assert "--allow-truncated" in result.stderr
+
+
+def test_an_unreachable_broker_is_told():
+    result = replay("--topics", "--bootstrap", f"127.0.0.1:{free_port()}", "--json", "--at", "2026-01-01")
+    assert result.exit_code == 2
+    assert "no Kafka broker answers" in result.stderr
+
+
+def test_moments_are_exact():
+    assert millis(moment(1_772_236_800_123)) == 1_772_236_800_123
+    assert math.isclose(moment(1).timestamp(), 0.001)
