@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metrics.catalogue import CATALOGUE
-from metrics.engine import Addressed, Shard, admit
+from metrics.engine import Addressed, Outcome, Shard, admit
 from metrics.kpi import Catalogue, Kpi
 from metrics.panes import Panes, Resolution
 from metrics.readings import Reading, View
 from metrics.rules import Rules
 from metrics.series import SeriesIndex
 from metrics.windows import WindowSums
-from schemas.codec import Rejection
+from schemas.codec import Reason, Rejection
 from schemas.events import EventBase
 
 
@@ -30,6 +30,15 @@ def copy_changes(panes: Panes, sums: WindowSums, partition: int = 0) -> None:
             sums.replace_roster(partition, key.index, roster)
         else:
             sums.replace(partition, key, panes.cells(key))
+
+
+def _refusals(outcome: Outcome) -> dict[int, Rejection]:
+    """Why inputs of a batch were not applied, by position; -1 stands for facts sent on by other entities."""
+    refused = dict.fromkeys(outcome.refused, Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts"))
+    for failure in outcome.failed:
+        rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure.error))
+        refused |= dict.fromkeys((position for position, _ in failure.items), rejection)
+    return refused
 
 
 @dataclass(slots=True)
@@ -61,7 +70,9 @@ class Machine:
         batch: list[Addressed] = [item for item in admitted if isinstance(item, Addressed)]
         outcome = self.shard.apply(batch)
         self.events += outcome.distinct
-        return [item if isinstance(item, Rejection) else None for item in admitted]
+        refused = _refusals(outcome)
+        positions = iter(range(len(batch)))
+        return [item if isinstance(item, Rejection) else refused.get(next(positions)) for item in admitted]
 
     def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:
         """The readings at the machine's clock."""
