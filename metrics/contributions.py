@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from metrics.measures import Measure
 
 Labels = tuple[str | tuple[str, ...], ...]
@@ -25,6 +27,15 @@ class Contributions(dict[Key, int]):
         """Add a sample of ``value`` milliseconds to a distribution."""
         key = (measure, labels, at, value)
         self[key] = self.get(key, 0) + 1
+
+    @classmethod
+    def total(cls, parts: Iterable[Contributions]) -> Contributions:
+        """The sum of parts."""
+        total = cls()
+        for part in parts:
+            for key, amount in part.items():
+                total[key] = total.get(key, 0) + amount
+        return total
 
 
 def difference(new: Contributions, old: Contributions) -> Contributions:

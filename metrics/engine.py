@@ -1,19 +1,21 @@
 """The engine: facts in, changed entity states, pane changes and forwards out. One shard per source partition.
 
 An entity's state is the packed, sorted set of its facts. Applying facts unites the sets; what the entity then adds to
-the measures is computed anew and compared with what it added before. So the result is a function of the set of
-events: order, batching, repetition and restarts cannot change it.
+the measures is compared with what it added before. So the result is a function of the set of events: order, batching,
+repetition and restarts cannot change it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from metrics import entities
-from metrics.contributions import Contributions, difference
+from metrics.contributions import Contributions
+from metrics.entities.book import Book
 from metrics.facts import (
     AnyFact,
     Fact,
@@ -38,18 +40,15 @@ _MAX_HOPS = 32
 """Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
 
 _RECENT = 8192
-"""Entities whose facts and contributions are kept unpacked: what was touched is often touched again soon."""
+"""Entities kept open: what was touched is often touched again soon."""
 
-_NOTHING = Contributions()
-
-_CURRENCY_FACTS = (Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota)
+_CURRENCY_FACTS = frozenset({Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota})
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[AnyFact]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(NamedTuple):
     """Facts on their way to an entity."""
 
     address: str
@@ -90,13 +89,37 @@ def admit(event: EventBase, rules: Rules, now: int) -> Addressed | Rejection:
     if fact.at > now + rules.max_future_ms:
         ahead = (fact.at - now) / 1000
         return Rejection(Reason.FUTURE, f"occurred_at lies {ahead:.0f} s ahead; {rules.max_future} are allowed")
-    if isinstance(fact, _CURRENCY_FACTS) and not rules.knows(fact.currency, fact.at):
-        return Rejection(Reason.UNKNOWN_CURRENCY, f"no rate for {fact.currency} at that date; add it to `rates`")
+    if type(fact) in _CURRENCY_FACTS:
+        currency = fact.currency  # type: ignore[attr-defined]
+        if not rules.knows(currency, fact.at):
+            return Rejection(Reason.UNKNOWN_CURRENCY, f"no rate for {currency} at that date; add it to `rates`")
     return Addressed(entities.address_of(event), (fact,))
 
 
 def _always_here(_: str) -> bool:
     return True
+
+
+class _Open:
+    """An entity whose facts are unpacked: by id, and sorted by time in ``ordered``."""
+
+    __slots__ = ("book", "facts", "kinds", "ordered")
+
+    def __init__(self, facts: list[Fact], rules: Rules) -> None:
+        self.ordered = facts
+        self.facts = {fact.id: fact for fact in facts}
+        self.kinds = set(map(type, facts))
+        self.book = Book(rules)
+
+    def add(self, fresh: list[Fact], *, corrected: bool) -> list[Fact] | None:
+        """Order the facts again; the new ones, if they could be put at the end (so the book can go on from there)."""
+        self.kinds.update(map(type, fresh))
+        fresh.sort(key=_chronological)
+        if corrected or (self.ordered and _chronological(fresh[0]) < _chronological(self.ordered[-1])):
+            self.ordered = sorted(self.facts.values(), key=_chronological)
+            return None
+        self.ordered += fresh
+        return fresh
 
 
 class Shard:
@@ -114,7 +137,7 @@ class Shard:
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
-        self._recent: dict[str, tuple[Sequence[Fact], Contributions]] = {}
+        self._recent: dict[str, _Open] = {}
 
     def __len__(self) -> int:
         return len(self._states)
@@ -177,6 +200,7 @@ class Shard:
         """Compute all panes from the entities."""
         self.panes = Panes(self.panes.index, self.rules)
         self.panes.advance(now)
+        self._recent.clear()
         self._unbuilt = dict.fromkeys(self._states)
         self.build()
 
@@ -210,49 +234,63 @@ class Shard:
             outcome.failed.append(Failure(tuple(items), error))
             return []
 
-    def _apply_to(
-        self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome
-    ) -> list[Addressed]:
-        recent = self._recent.pop(address, None)
-        old = self.facts(address) if recent is None else recent[0]
-        facts = {fact.id: fact for fact in old}
-        changed = False
+    def _apply_to(self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome) -> list[Addressed]:
+        entity = self._recent.pop(address, None)
+        if entity is None:
+            entity = self._open(address)
+        fresh, corrected = self._unite(entity, items, outcome)
+        if fresh:
+            self._rewrite(address, entity, entity.add(fresh, corrected=corrected), outcome)
+        if address not in self._unbuilt:
+            self._recent[address] = entity
+            if len(self._recent) > _RECENT:
+                del self._recent[next(iter(self._recent))]
+        if entities.TELLING.isdisjoint(entity.kinds):
+            return []
+        return self._forwards(address, entity.ordered, items)
+
+    def _open(self, address: str) -> _Open:
+        """Unpack an entity; its book says what the panes hold of it (nothing while it is not built)."""
+        entity = _Open(self.facts(address), self.rules)
+        if entity.ordered and address not in self._unbuilt:
+            entities.write(address, entity.book, entity.ordered, None)
+            entity.book.take_changes()
+        return entity
+
+    def _unite(
+        self, entity: _Open, items: Sequence[tuple[int, Addressed]], outcome: Outcome
+    ) -> tuple[list[Fact], bool]:
+        """The facts that are news to the entity, and whether some correct known ones."""
+        facts, fresh, corrected = entity.facts, [], False
         for position, item in items:
             for fact in item.facts:
                 known = facts.get(fact.id)
-                if known is None and len(facts) >= self.rules.max_facts:
+                if known is None:
+                    if len(facts) >= self.rules.max_facts:
+                        if position >= 0:
+                            outcome.refused.append(position)
+                        continue
                     if position >= 0:
-                        outcome.refused.append(position)
-                    continue
-                if known is None and position >= 0:
-                    outcome.distinct += 1
-                if known is None or (known != fact and _encode(fact) > _encode(known)):
-                    facts[fact.id] = fact
-                    changed = True
-                    outcome.applied += 1
-                else:
+                        outcome.distinct += 1
+                elif known == fact or _encode(fact) <= _encode(known):
                     outcome.repeated += 1
-        new = sorted(facts.values(), key=_chronological) if changed else old
-        if changed:
-            before = recent[1] if recent else entities.contributions(address, old, self.rules) if old else _NOTHING
-            self._replace(address, before, new, outcome)
-        elif recent is not None:
-            self._recent[address] = recent
-        return self._forwards(address, new, items)
+                    continue
+                else:
+                    corrected = True
+                facts[fact.id] = fact
+                fresh.append(fact)
+        outcome.applied += len(fresh)
+        return fresh, corrected
 
-    def _replace(self, address: str, before: Contributions, new: Sequence[Fact], outcome: Outcome) -> None:
-        after = entities.contributions(address, new, self.rules)
-        state = _encode(new)  # what may fail comes first: an entity is applied as a whole or not at all
-        self.panes.add(difference(after, _NOTHING if address in self._unbuilt else before))
+    def _rewrite(self, address: str, entity: _Open, added: list[Fact] | None, outcome: Outcome) -> None:
+        entities.write(address, entity.book, entity.ordered, added)
+        state = _encode(entity.ordered)  # what may fail comes first: an entity is applied as a whole or not at all
+        for change in entity.book.take_changes():
+            self.panes.add(change)
         self._unbuilt.pop(address, None)
         self._states[address] = outcome.states[address] = state
-        self._recent[address] = (new, after)
-        if len(self._recent) > _RECENT:
-            del self._recent[next(iter(self._recent))]
 
-    def _forwards(
-        self, address: str, facts: Sequence[Fact], items: Sequence[tuple[int, Addressed]]
-    ) -> list[Addressed]:
+    def _forwards(self, address: str, facts: Sequence[Fact], items: Sequence[tuple[int, Addressed]]) -> list[Addressed]:
         touched = (fact for _, item in items for fact in item.facts)
         hops = max(item.hops for _, item in items) + 1
         told = entities.outbound(address, facts, touched)

@@ -8,11 +8,12 @@ to the other's address as the same facts, which makes sending twice harmless.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 from metrics.contributions import Contributions
 from metrics.entities import account, lead, ledger, rep
+from metrics.entities.book import Book
 from metrics.entities.deals import fold_deals
 from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
 from metrics.rules import DAY, Rules
@@ -82,15 +83,29 @@ def home_key(entity: str) -> str:
 
 def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contributions:
     """What an entity with these facts (sorted by time, then id) adds to the measures."""
-    kind, _, key = entity.partition("/")
-    if kind == EntityKind.LEAD:
-        return lead.contributions(facts, key, rules)
-    if kind == EntityKind.ACCOUNT:
-        return account.contributions(facts, key, rules)
-    if kind == EntityKind.REP:
-        return rep.contributions(facts, key, rules)
-    return ledger.contributions(facts, rules)
+    book = Book(rules)
+    write(entity, book, facts, None)
+    return Contributions.total(book.take_changes())
 
+
+def write(entity: str, book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None) -> None:
+    """Bring the book of an entity up to date with its facts (sorted by time, then id).
+
+    ``added`` are those at the end of ``facts`` that the book does not know; None where they are not all at its end.
+    """
+    kind, _, key = entity.partition("/")
+    _WRITERS[kind](book, facts, added, key)
+
+
+_WRITERS: dict[str, Callable[[Book, Sequence[Fact], Sequence[Fact] | None, str], None]] = {
+    EntityKind.LEAD.value: lead.write,
+    EntityKind.ACCOUNT.value: account.write,
+    EntityKind.REP.value: rep.write,
+    EntityKind.PAGE.value: ledger.write,
+}
+
+TELLING = frozenset({Opportunity, Won, Lost, Reopened, Merged})
+"""An entity without facts of these kinds has nothing that another must know."""
 
 _TOLD_FACTS = (Opportunity, Won, Lost, Reopened, Created, Merged)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from metrics import measures as m
 from metrics.contributions import Contributions
+from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import add_period_measures, minor_lines, minor_total
 from metrics.facts import Activity, Churned, Created, Fact, Lost, Opportunity, Reopened, Subscription, Won
@@ -56,9 +57,13 @@ def view(facts: Sequence[Fact], key: str) -> Account:
     return account
 
 
-def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contributions:
-    """What an account adds to the measures."""
-    out = Contributions()
+def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+    """Bring the book of the account ``key`` up to date; ``facts`` are sorted by time."""
+    del added
+    book.chapter(_all, tuple(facts), key)
+
+
+def _all(out: Contributions, rules: Rules, facts: Sequence[Fact], key: str) -> None:
     account = view(facts, key)
     _add_customer(account, rules, out)
     _add_revenue(account, rules, out)
@@ -67,7 +72,6 @@ def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contribution
     _add_subscriptions(account, out)
     _add_activity(account, rules, out)
     _add_own_closes(facts, key, rules, out)
-    return out
 
 
 def _find_spans(account: Account) -> None:
@@ -210,7 +214,9 @@ def _set_level(level: int, after: int, at: int, out: Contributions) -> int:
 
 def _add_subscriptions(account: Account, out: Contributions) -> None:
     count = 0
-    steps: list[tuple[int, int]] = [(s.at, s.subscriptions) for s in account.subscriptions if s.subscriptions is not None]
+    steps: list[tuple[int, int]] = [
+        (s.at, s.subscriptions) for s in account.subscriptions if s.subscriptions is not None
+    ]
     steps += [(churn.at, 0) for churn in account.churns]
     for at, now in sorted(steps):
         out.add(m.SUBSCRIPTIONS, at, now - count)

@@ -1,4 +1,8 @@
-"""The lead: arrival, assignment, touches, replies, meetings, stages and its deals."""
+"""The lead: arrival, assignment, touches, replies, meetings, stages and its deals.
+
+Facts are folded, in order of time, into a :class:`Lead`; its book then has one chapter per question asked of it. Facts
+that come last in time continue the fold; any other order folds anew.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 
 from metrics import measures as m
 from metrics.contributions import Contributions
+from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import add_period_measures
 from metrics.facts import (
@@ -18,10 +23,14 @@ from metrics.facts import (
     Completed,
     Created,
     Fact,
+    Lost,
     Merged,
+    Opportunity,
     Proposal,
+    Reopened,
     Reply,
     Staged,
+    Won,
 )
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
@@ -35,97 +44,103 @@ _COUNTED_ACTIVITIES = frozenset({"call", "email"})
 _TOUCH_KINDS = {"call": "call", "email": "email", "video": "video", "meeting": "video"}
 
 
-@dataclass(slots=True)
-class Lead:
-    """A lead's history, sorted: the view that its measures are computed from. Instants are ms."""
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who owned a lead: ``who`` are (rep, team), each from its instant in ``since`` (ms) on."""
 
-    created: Created | None = None
-    first_at: int = 0
-    owners_from: list[int] = field(default_factory=list)
-    owners: list[tuple[str, str]] = field(default_factory=list)
-    activities: list[Activity] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
-    meetings: dict[str, Booked] = field(default_factory=dict)
-    completed: dict[str, Completed] = field(default_factory=dict)
-    proposals: dict[str, Proposal] = field(default_factory=dict)
-    stages: list[Staged] = field(default_factory=list)
-    deals: list[Deal] = field(default_factory=list)
+    since: tuple[int, ...] = ()
+    who: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def source(self) -> str:
-        return (self.created.source if self.created else "") or UNKNOWN
+    def then(self, at: int, rep: str, team: str) -> Owners:
+        """With one more owner."""
+        return Owners((*self.since, at), (*self.who, (rep, team)))
 
-    @property
-    def campaign(self) -> str:
-        return (self.created.campaign if self.created else "") or UNKNOWN
-
-    @property
-    def location(self) -> str:
-        return (self.created.location if self.created else "") or UNKNOWN
-
-    @property
-    def standing(self) -> list[Deal]:
-        """The deals that are won."""
-        return [deal for deal in self.deals if deal.won is not None]
-
-    @property
-    def is_customer(self) -> bool:
-        """A deal stands won, or the CRM's latest stage says so."""
-        return bool(self.standing) or (bool(self.stages) and self.stages[-1].stage in _CUSTOMER_STAGES)
-
-    def owner(self, at: int) -> tuple[str, str]:
+    def at(self, at: int) -> tuple[str, str]:
         """(rep, team) who owned the lead at an instant; before the first owner is known, the first one."""
-        if not self.owners:
-            return ("", "")
-        return self.owners[max(0, bisect.bisect_right(self.owners_from, at) - 1)]
+        who = self.who
+        if len(who) == 1:
+            return who[0]
+        return who[max(0, bisect.bisect_right(self.since, at) - 1)] if who else ("", "")
+
+    def rep(self, at: int) -> str:
+        """The rep of :meth:`at`."""
+        return self.at(at)[0]
 
     def assigned_at(self, at: int) -> int | None:
         """When the owner at ``at`` got the lead."""
-        index = bisect.bisect_right(self.owners_from, at) - 1
-        return self.owners_from[index] if index >= 0 else None
+        index = bisect.bisect_right(self.since, at) - 1
+        return self.since[index] if index >= 0 else None
 
     def team(self, rep: str, said: str, rules: Rules) -> str:
         """The team of a rep: what the event says, what this lead knows of that rep, or the configured roster."""
         if said:
             return said
-        for owner, team in reversed(self.owners):
+        for owner, team in reversed(self.who):
             if owner == rep and team:
                 return team
         return rules.team_of(rep) or UNKNOWN
 
-    def first_touch(self) -> Activity | None:
-        """The first human touch at or after the creation."""
-        assert self.created is not None
-        start = self.created.at
-        return next((a for a in self.activities if a.human_touch and a.at >= start), None)
+    def labels(self, at: int, created: Created, rules: Rules, doer: str = "") -> tuple[str, str, str]:
+        """(rep, team, source): the owner at an instant; ``doer`` stands in where nobody owned the lead."""
+        rep, team = self.at(at)
+        rep = rep or doer
+        return rep or UNKNOWN, team or self.team(rep, team, rules), created.source or UNKNOWN
 
-    def first_contact(self, rules: Rules) -> Activity | None:
-        """The first outbound activity."""
-        for activity in self.activities:
-            if activity.outbound and (rules.contact_includes_automated or not activity.automated):
-                return activity
-        return None
+
+@dataclass(slots=True)
+class Lead:
+    """A lead's history: the view that its chapters are written from. Instants are ms, sequences are sorted by time."""
+
+    created: Created | None = None
+    first_at: int = -1
+    owners: Owners = field(default_factory=Owners)
+    touch: Activity | None = None
+    """The first human touch at or after the creation."""
+    outbound: Activity | None = None
+    """The first outbound activity."""
+    human_outbound: Activity | None = None
+    """The first that no automation sent."""
+    conversation: Activity | None = None
+    """The first meeting or video call logged as an activity."""
+    activities: list[Activity] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    booked: list[Booked] = field(default_factory=list)
+    meetings: dict[str, Booked] = field(default_factory=dict)
+    completed: dict[str, Completed] = field(default_factory=dict)
+    proposals: list[Proposal] = field(default_factory=list)
+    stages: tuple[Staged, ...] = ()
+    deal_facts: list[Fact] = field(default_factory=list)
+    deals: tuple[Deal, ...] = ()
+
+    def contact(self, rules: Rules) -> Activity | None:
+        """The first outbound activity that makes the lead a contacted one."""
+        return self.outbound if rules.contact_includes_automated else self.human_outbound
 
     def first_conversation(self) -> int | None:
         """The first reply by a person, or the first meeting held."""
-        times = [r.at for r in self.replies[:1]]
-        times += [c.at for c in self.completed.values() if c.outcome == "held"]
-        times += [a.at for a in self.activities if a.kind in ("meeting", "video") and not a.automated][:1]
+        times = [reply.at for reply in self.replies[:1]]
+        times += [done.at for done in self.completed.values() if done.outcome == "held"]
+        if self.conversation is not None:
+            times.append(self.conversation.at)
         return min(times, default=None)
 
-    def first_stage(self, *stages: str) -> Staged | None:
+    def first_stage(self, stages: frozenset[str]) -> Staged | None:
         """The first time that the lead entered one of the stages."""
-        return next((s for s in self.stages if s.stage in stages), None)
+        for staged in self.stages:
+            if staged.stage in stages:
+                return staged
+        return None
 
-    def demos(self) -> list[tuple[int, str]]:
+    def demos(self) -> tuple[tuple[int, str], ...]:
         """(instant, rep) of each demo held."""
         demos = []
         for done in self.completed.values():
             booked = self.meetings.get(done.meeting)
             kind = done.kind or (booked.kind if booked else "")
             if kind == "demo" and done.outcome == "held":
-                demos.append((done.at, done.rep or (booked.rep if booked else "") or self.owner(done.at)[0] or UNKNOWN))
-        return sorted(demos)
+                rep = done.rep or (booked.rep if booked else "") or self.owners.rep(done.at) or UNKNOWN
+                demos.append((done.at, rep))
+        return tuple(sorted(demos))
 
     def closed_at(self) -> int | None:
         """When the lead stopped waiting for an answer by other means: a deal closed, or a closing stage."""
@@ -134,6 +149,10 @@ class Lead:
             times.append(self.stages[-1].at)
         return min(times, default=None)
 
+    def purchase(self) -> int | None:
+        """When the first of the standing wins was won."""
+        return min((deal.closed_at for deal in self.deals if deal.won is not None), default=None)
+
 
 def merged_into(facts: Sequence[Fact], key: str) -> Merged | None:
     """The merge that says where the lead ``key`` lives on: of several, the one recorded last. None where it stands.
@@ -141,59 +160,122 @@ def merged_into(facts: Sequence[Fact], key: str) -> Merged | None:
     Leads that were merged in several directions, or in a circle, are one identity all the same: each lead tells the
     latest merge it knows of to all that were named as survivors, so exactly one of them stands.
     """
-    merges = [fact for fact in facts if isinstance(fact, Merged)]
-    latest = max(merges, key=lambda fact: fact.version, default=None)
+    latest: Merged | None = None
+    for fact in facts:
+        if isinstance(fact, Merged) and (latest is None or fact.version > latest.version):
+            latest = fact
     return None if latest is None or latest.survivor == key else latest
 
 
-def view(facts: Sequence[Fact], key: str) -> Lead | None:
-    """The lead ``key`` that ``facts`` (sorted by time) tell of; None where it was merged into another."""
-    if merged_into(facts, key) is not None:
-        return None
-    lead = Lead()
-    known = [fact for fact in facts if not isinstance(fact, Merged)]
-    for fact in known:
-        _HANDLERS.get(type(fact), _ignore)(lead, fact)
-    lead.first_at = known[0].at if known else 0
-    lead.deals = fold_deals(facts)
-    return lead
+_SQL, _MQL = frozenset({"sql"}), frozenset({"mql"})
+
+
+def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+    """Bring the book of the lead ``key`` up to date with ``facts``, sorted by time.
+
+    Args:
+        book: the book; empty at first.
+        facts: all that is known.
+        added: the facts at the end of ``facts`` that the book does not know; None where they are not all at its end.
+        key: the lead's id.
+    """
+    lead = book.view
+    if lead is None or added is None or any(isinstance(fact, Merged) for fact in added):
+        lead, added = Lead(), facts
+        if merged_into(facts, key) is not None:
+            book.view = None
+            book.strike()
+            return
+    book.view = lead
+    _fold(lead, added)
+    _write_chapters(book, lead)
+
+
+def _fold(lead: Lead, facts: Sequence[Fact]) -> None:
+    deal_facts = len(lead.deal_facts)
+    for fact in facts:
+        take = _HANDLERS.get(type(fact))
+        if take is not None:
+            take(lead, fact)
+        if lead.first_at < 0 and not isinstance(fact, Merged):
+            lead.first_at = fact.at
+    if len(lead.deal_facts) > deal_facts:
+        lead.deals = tuple(fold_deals(lead.deal_facts))
+
+
+def _write_chapters(book: Book, lead: Lead) -> None:
+    """Every chapter is named each time: one whose subject is gone (a fact was corrected) takes itself back."""
+    created, owners, stages = lead.created, lead.owners, lead.stages
+    purchase = lead.purchase() if lead.deals else None
+    customer = purchase is not None or (bool(stages) and stages[-1].stage in _CUSTOMER_STAGES)
+    book.log(_activities, lead.activities, owners, purchase)
+    book.log(_replies, lead.replies, owners)
+    book.log(_meetings, lead.booked, owners)
+    book.log(_proposals, lead.proposals, owners)
+    _write_arrival(book, lead)
+    contact = lead.contact(book.rules)
+    moods = {reply.sentiment for reply in lead.replies if reply.at >= contact.at} if contact and lead.replies else ()
+    book.chapter(_contacted, contact, owners, created, customer, "positive" in moods, "negative" in moods)
+    book.chapter(_stages, stages or created and (), created)
+    book.chapter(_sql, lead.first_stage(_SQL) if stages else None, owners, created, customer)
+    book.chapter(_mql, lead.first_stage(_MQL) if stages else None, created, customer)
+    demos = lead.demos() if lead.completed else ()
+    book.chapter(_demos, demos or None, customer)
+    book.chapter(_deals, lead.deals or None, created, owners, demos[0][0] if demos else None)
+    book.chapter(_touches, lead.deals or None, owners, tuple(lead.activities) if lead.deals else ())
+    book.chapter(_conversion, purchase, created, lead.first_at)
+
+
+def _write_arrival(book: Book, lead: Lead) -> None:
+    created, owners, touch = lead.created, lead.owners, lead.touch
+    if created is None:
+        for chapter in (_arrival, _response, _waiting, _conversation, _qualification):
+            book.chapter(chapter, None)
+        return
+    staged = lead.first_stage(_QUALIFIED_STAGES) if lead.stages else None
+    qualified = staged is not None if created.qualified is None else created.qualified
+    book.chapter(_arrival, created, owners.rep(created.at), qualified, touch is not None)
+    book.chapter(_response, touch, created, owners)
+    book.chapter(_waiting, created if touch is None else None, owners, lead.closed_at() if touch is None else None)
+    book.chapter(_conversation, lead.first_conversation(), created, owners)
+    book.chapter(_qualification, created.at if created.qualified else staged and staged.at, created, owners)
 
 
 def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contributions:
-    """What the lead ``key`` adds to the measures."""
-    out = Contributions()
-    lead = view(facts, key)
-    if lead is None:
-        return out
-    _add_activity(lead, rules, out)
-    if lead.created is not None:
-        _add_arrival(lead, lead.created, rules, out)
-        _add_response(lead, lead.created, rules, out)
-    _add_cohorts(lead, rules, out)
-    _add_stages(lead, out)
-    _add_deals(lead, rules, out)
-    return out
+    """What the lead ``key`` adds to the measures; ``facts`` are sorted by time."""
+    book = Book(rules)
+    write(book, facts, None, key)
+    return Contributions.total(book.take_changes())
+
+
+# --- The fold --------------------------------------------------------------------------------------------------------
 
 
 def _on_created(lead: Lead, fact: Created) -> None:
+    if fact.rep and not lead.owners.who:
+        lead.owners = lead.owners.then(fact.at, fact.rep, fact.team)
     # A lead may be reported twice (a merge, a second form): it is as old as its first report.
     if lead.created is None:
         lead.created = fact
-    if fact.rep and not lead.owners:
-        _own(lead, fact.at, fact.rep, fact.team)
+        lead.touch = next((a for a in lead.activities if a.human_touch and a.at >= fact.at), None)
 
 
 def _on_assigned(lead: Lead, fact: Assigned) -> None:
-    _own(lead, fact.at, fact.rep, fact.team)
-
-
-def _own(lead: Lead, at: int, rep: str, team: str) -> None:
-    lead.owners_from.append(at)
-    lead.owners.append((rep, team))
+    lead.owners = lead.owners.then(fact.at, fact.rep, fact.team)
 
 
 def _on_activity(lead: Lead, fact: Activity) -> None:
     lead.activities.append(fact)
+    if fact.outbound:
+        if lead.outbound is None:
+            lead.outbound = fact
+        if not fact.automated:
+            if lead.human_outbound is None:
+                lead.human_outbound = fact
+            if lead.touch is None and lead.created is not None:
+                lead.touch = fact
+    if lead.conversation is None and not fact.automated and fact.kind in ("meeting", "video"):
+        lead.conversation = fact
 
 
 def _on_reply(lead: Lead, fact: Reply) -> None:
@@ -202,7 +284,9 @@ def _on_reply(lead: Lead, fact: Reply) -> None:
 
 
 def _on_booked(lead: Lead, fact: Booked) -> None:
-    lead.meetings.setdefault(fact.meeting, fact)
+    if fact.meeting not in lead.meetings:
+        lead.meetings[fact.meeting] = fact
+        lead.booked.append(fact)
 
 
 def _on_completed(lead: Lead, fact: Completed) -> None:
@@ -212,15 +296,15 @@ def _on_completed(lead: Lead, fact: Completed) -> None:
 
 
 def _on_staged(lead: Lead, fact: Staged) -> None:
-    lead.stages.append(fact)
+    lead.stages = (*lead.stages, fact)
 
 
 def _on_proposal(lead: Lead, fact: Proposal) -> None:
-    lead.proposals[str(fact.id)] = fact
+    lead.proposals.append(fact)
 
 
-def _ignore(lead: Lead, fact: Fact) -> None:
-    del lead, fact
+def _on_deal(lead: Lead, fact: Fact) -> None:
+    lead.deal_facts.append(fact)
 
 
 _HANDLERS: dict[type[Fact], Callable[[Lead, Any], None]] = {
@@ -232,184 +316,219 @@ _HANDLERS: dict[type[Fact], Callable[[Lead, Any], None]] = {
     Completed: _on_completed,
     Staged: _on_staged,
     Proposal: _on_proposal,
+    Opportunity: _on_deal,
+    Won: _on_deal,
+    Lost: _on_deal,
+    Reopened: _on_deal,
 }
 
 
-def _add_arrival(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    rep = lead.owner(created.at)[0] or UNKNOWN
-    source = lead.source
-    out.add(m.LEADS_CREATED, created.at, 1, source, lead.campaign, lead.location, rep, source)
-    if _is_qualified(lead, created):
-        out.add(m.LEADS_QUALIFIED, created.at, 1, rep, source)
-        if lead.first_touch() is not None:
-            out.add(m.LEADS_FOLLOWED_UP, created.at, 1, rep, source)
+# --- The chapters: pure functions of their subjects ------------------------------------------------------------------
 
 
-def _is_qualified(lead: Lead, created: Created) -> bool:
-    if created.qualified is not None:
-        return created.qualified
-    return any(s.stage in _QUALIFIED_STAGES for s in lead.stages)
+def _source(created: Created | None) -> str:
+    return (created.source if created else "") or UNKNOWN
 
 
-def _add_response(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    touch = lead.first_touch()
-    if touch is None:
-        _add_waiting(lead, created, rules, out)
-    else:
-        _add_touch(lead, created, touch, rules, out)
-    _add_milestones(lead, created, rules, out)
+def _campaign(created: Created | None) -> str:
+    return (created.campaign if created else "") or UNKNOWN
 
 
-def _owner_labels(lead: Lead, at: int, rules: Rules, doer: str = "") -> tuple[str, str, str]:
-    """(rep, team, source): the owner at an instant; ``doer`` stands in where nobody owned the lead."""
-    rep, team = lead.owner(at)
-    rep = rep or doer
-    return rep or UNKNOWN, lead.team(rep, team, rules), lead.source
+def _location(created: Created | None) -> str:
+    return (created.location if created else "") or UNKNOWN
 
 
-def _deadline(lead: Lead, created: Created, rules: Rules) -> int:
-    return rules.deadline(created.at, _owner_labels(lead, created.at, rules)[1])
+def _arrival(out: Contributions, rules: Rules, created: Created, owner: str, qualified: bool, touched: bool) -> None:  # noqa: FBT001
+    del rules
+    at, rep, source = created.at, owner or UNKNOWN, created.source or UNKNOWN
+    out.add(m.LEADS_CREATED, at, 1, source, _campaign(created), _location(created), rep, source)
+    if qualified:
+        out.add(m.LEADS_QUALIFIED, at, 1, rep, source)
+        if touched:
+            out.add(m.LEADS_FOLLOWED_UP, at, 1, rep, source)
 
 
-def _add_touch(lead: Lead, created: Created, touch: Activity, rules: Rules, out: Contributions) -> None:
-    labels = _owner_labels(lead, touch.at, rules, touch.rep)
+def _deadline(created: Created, owners: Owners, rules: Rules) -> int:
+    return rules.deadline(created.at, owners.labels(created.at, created, rules)[1])
+
+
+def _response(out: Contributions, rules: Rules, touch: Activity, created: Created, owners: Owners) -> None:
+    labels = owners.labels(touch.at, created, rules, touch.rep)
     calendar = rules.calendar_of(labels[1])
     response = touch.at - created.at
+    business = calendar.between(created.at, touch.at)
     out.sample(m.RESPONSE, touch.at, response, *labels)
     out.sample(m.RESPONSE_COHORT, created.at, response, *labels)
-    out.sample(m.RESPONSE_BUSINESS, touch.at, calendar.between(created.at, touch.at), *labels)
+    out.sample(m.RESPONSE_BUSINESS, touch.at, business, *labels)
     band = next((name for limit, name in _BANDS if response <= limit), _LAST_BAND)
     out.add(m.RESPONSE_BAND, touch.at, 1, band, *labels)
-    assigned = lead.assigned_at(touch.at)
+    assigned = owners.assigned_at(touch.at)
     if assigned is not None:
         start = max(assigned, created.at)
+        since = business if start == created.at else calendar.between(start, touch.at)
         out.sample(m.RESPONSE_ASSIGNED, touch.at, touch.at - start, *labels)
-        out.sample(m.RESPONSE_ASSIGNED_BUSINESS, touch.at, calendar.between(start, touch.at), *labels)
-    deadline = _deadline(lead, created, rules)
+        out.sample(m.RESPONSE_ASSIGNED_BUSINESS, touch.at, since, *labels)
+    deadline = _deadline(created, owners, rules)
     if touch.at <= deadline:
         out.add(m.SLA_DUE, deadline, 1, *labels)
         out.add(m.SLA_MET, deadline, 1, *labels)
     else:
-        out.add(m.SLA_DUE, deadline, 1, *_owner_labels(lead, deadline, rules, touch.rep))
+        out.add(m.SLA_DUE, deadline, 1, *owners.labels(deadline, created, rules, touch.rep))
 
 
-def _add_waiting(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    deadline, closed = _deadline(lead, created, rules), lead.closed_at()
+def _waiting(out: Contributions, rules: Rules, created: Created, owners: Owners, closed: int | None) -> None:
+    deadline = _deadline(created, owners, rules)
     if closed is None:
-        labels = _owner_labels(lead, lead.owners_from[-1] if lead.owners else created.at, rules)
+        labels = owners.labels(owners.since[-1] if owners.who else created.at, created, rules)
         out.add(m.WAITING, created.at, 1, *labels)
         out.add(m.WAITING_SINCE, created.at, 1, *labels)
         out.add(m.WAITING_LATE, deadline, 1, *labels)
     if closed is None or closed > deadline:
-        out.add(m.SLA_DUE, deadline, 1, *_owner_labels(lead, deadline, rules))
+        out.add(m.SLA_DUE, deadline, 1, *owners.labels(deadline, created, rules))
 
 
-def _add_milestones(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    talk = lead.first_conversation()
-    if talk is not None and talk >= created.at:
-        out.sample(m.CONTACT, talk, talk - created.at, *_owner_labels(lead, talk, rules))
-    qualified = lead.first_stage(*_QUALIFIED_STAGES)
-    at = created.at if created.qualified else qualified.at if qualified else None
-    if at is not None and at >= created.at:
-        out.sample(m.QUALIFICATION, at, at - created.at, *_owner_labels(lead, at, rules))
+def _conversation(out: Contributions, rules: Rules, talk: int, created: Created, owners: Owners) -> None:
+    if talk >= created.at:
+        out.sample(m.CONTACT, talk, talk - created.at, *owners.labels(talk, created, rules))
 
 
-def _add_cohorts(lead: Lead, rules: Rules, out: Contributions) -> None:
-    customer = lead.is_customer
-    contact = lead.first_contact(rules)
-    if contact is not None:
-        labels = (lead.owner(contact.at)[0] or contact.rep or UNKNOWN, contact.kind, lead.source)
-        out.add(m.LEADS_CONTACTED, contact.at, 1, *labels)
-        if customer:
-            out.add(m.CONTACTED_CUSTOMERS, contact.at, 1, *labels)
-        sentiments = {reply.sentiment for reply in lead.replies if reply.at >= contact.at}
-        if "positive" in sentiments:
-            out.add(m.CONTACTED_POSITIVE, contact.at, 1, *labels)
-        if "negative" in sentiments:
-            out.add(m.CONTACTED_NEGATIVE, contact.at, 1, *labels)
-    sql = lead.first_stage("sql")
-    if sql is not None:
-        rep = lead.owner(sql.at)[0] or UNKNOWN
-        out.add(m.LEADS_SQL, sql.at, 1, rep, lead.source)
-        if customer:
-            out.add(m.SQL_CUSTOMERS, sql.at, 1, rep, lead.source)
-    mql = lead.first_stage("mql")
-    if mql is not None:
-        out.add(m.LEADS_MQL, mql.at, 1, lead.source, lead.campaign)
-        if customer:
-            out.add(m.MQL_CUSTOMERS, mql.at, 1, lead.source, lead.campaign)
-    demos = lead.demos()
-    if demos:
-        at, rep = demos[-1]
-        out.add(m.DEMO_LEADS, at, 1, rep)
-        if customer:
-            out.add(m.DEMO_CUSTOMERS, at, 1, rep)
+def _qualification(out: Contributions, rules: Rules, at: int, created: Created, owners: Owners) -> None:
+    if at >= created.at:
+        out.sample(m.QUALIFICATION, at, at - created.at, *owners.labels(at, created, rules))
 
 
-def _add_stages(lead: Lead, out: Contributions) -> None:
-    if lead.created is None and not lead.stages:
-        return
-    stage, since = "lead", lead.created.at if lead.created else 0
-    if lead.created is None:
-        stage, since = lead.stages[0].stage, lead.stages[0].at
+def _contacted(
+    out: Contributions,
+    rules: Rules,
+    contact: Activity,
+    owners: Owners,
+    created: Created | None,
+    customer: bool,  # noqa: FBT001
+    positive: bool,  # noqa: FBT001
+    negative: bool,  # noqa: FBT001
+) -> None:
+    del rules
+    labels = (owners.rep(contact.at) or contact.rep or UNKNOWN, contact.kind, _source(created))
+    out.add(m.LEADS_CONTACTED, contact.at, 1, *labels)
+    if customer:
+        out.add(m.CONTACTED_CUSTOMERS, contact.at, 1, *labels)
+    if positive:
+        out.add(m.CONTACTED_POSITIVE, contact.at, 1, *labels)
+    if negative:
+        out.add(m.CONTACTED_NEGATIVE, contact.at, 1, *labels)
+
+
+def _sql(
+    out: Contributions,
+    rules: Rules,
+    sql: Staged,
+    owners: Owners,
+    created: Created | None,
+    customer: bool,  # noqa: FBT001
+) -> None:
+    del rules
+    labels = (owners.rep(sql.at) or UNKNOWN, _source(created))
+    out.add(m.LEADS_SQL, sql.at, 1, *labels)
+    if customer:
+        out.add(m.SQL_CUSTOMERS, sql.at, 1, *labels)
+
+
+def _mql(out: Contributions, rules: Rules, mql: Staged, created: Created | None, customer: bool) -> None:  # noqa: FBT001
+    del rules
+    labels = (_source(created), _campaign(created))
+    out.add(m.LEADS_MQL, mql.at, 1, *labels)
+    if customer:
+        out.add(m.MQL_CUSTOMERS, mql.at, 1, *labels)
+
+
+def _demos(out: Contributions, rules: Rules, demos: tuple[tuple[int, str], ...], customer: bool) -> None:  # noqa: FBT001
+    del rules
+    for at, rep in demos:
+        out.add(m.DEMOS_HELD, at, 1, rep)
+    at, rep = demos[-1]
+    out.add(m.DEMO_LEADS, at, 1, rep)
+    if customer:
+        out.add(m.DEMO_CUSTOMERS, at, 1, rep)
+
+
+def _stages(out: Contributions, rules: Rules, stages: tuple[Staged, ...], created: Created | None) -> None:
+    del rules
+    if created is not None:
+        stage, since = "lead", created.at
+    else:
+        stage, since = stages[0].stage, stages[0].at
     out.add(m.STAGE, since, 1, stage)
-    for change in lead.stages:
+    for change in stages:
         at = max(change.at, since)
         out.add(m.STAGE, at, -1, stage)
         out.add(m.STAGE, at, 1, change.stage)
         stage = change.stage
 
 
-def _add_activity(lead: Lead, rules: Rules, out: Contributions) -> None:
-    purchase = min((deal.closed_at for deal in lead.standing), default=None)
-    for activity in lead.activities:
-        rep = activity.rep or lead.owner(activity.at)[0]
-        if activity.human_touch and activity.kind in _COUNTED_ACTIVITIES:
-            team = lead.team(rep, activity.team, rules)
+def _activities(
+    out: Contributions, rules: Rules, activities: Sequence[Activity], owners: Owners, purchase: int | None
+) -> None:
+    for activity in activities:
+        rep = activity.rep or owners.rep(activity.at)
+        if activity.kind in _COUNTED_ACTIVITIES and activity.outbound and not activity.automated:
+            team = activity.team or owners.team(rep, "", rules)
             out.add(m.ACTIVITIES, activity.at, 1, activity.kind, rep or UNKNOWN, team)
         if purchase is not None and activity.at > purchase and not activity.automated:
             out.add(m.INTERACTIONS, activity.at, 1, rep or UNKNOWN)
-    for reply in lead.replies:
-        rep = reply.rep or lead.owner(reply.at)[0] or UNKNOWN
-        out.add(m.REPLIES, reply.at, 1, rep, reply.channel or UNKNOWN)
-    for meeting in lead.meetings.values():
-        rep = meeting.rep or lead.owner(meeting.at)[0]
+
+
+def _replies(out: Contributions, rules: Rules, replies: Sequence[Reply], owners: Owners) -> None:
+    del rules
+    for reply in replies:
+        out.add(m.REPLIES, reply.at, 1, reply.rep or owners.rep(reply.at) or UNKNOWN, reply.channel or UNKNOWN)
+
+
+def _meetings(out: Contributions, rules: Rules, meetings: Sequence[Booked], owners: Owners) -> None:
+    for meeting in meetings:
+        rep = meeting.rep or owners.rep(meeting.at)
         out.add(m.MEETINGS_BOOKED, meeting.at, 1, rep or UNKNOWN)
-        out.add(m.ACTIVITIES, meeting.at, 1, "meeting", rep or UNKNOWN, lead.team(rep, meeting.team, rules))
-    for at, demo_rep in lead.demos():
-        out.add(m.DEMOS_HELD, at, 1, demo_rep)
-    for proposal in lead.proposals.values():
-        out.add(m.PROPOSALS, proposal.at, 1, proposal.rep or lead.owner(proposal.at)[0] or UNKNOWN)
+        out.add(m.ACTIVITIES, meeting.at, 1, "meeting", rep or UNKNOWN, owners.team(rep, meeting.team, rules))
 
 
-def _add_deals(lead: Lead, rules: Rules, out: Contributions) -> None:
-    demos = lead.demos()
-    for deal in lead.deals:
-        _add_opportunity(lead, deal, rules, out)
+def _proposals(out: Contributions, rules: Rules, proposals: Sequence[Proposal], owners: Owners) -> None:
+    del rules
+    for proposal in proposals:
+        out.add(m.PROPOSALS, proposal.at, 1, proposal.rep or owners.rep(proposal.at) or UNKNOWN)
+
+
+def _deals(
+    out: Contributions,
+    rules: Rules,
+    deals: tuple[Deal, ...],
+    created: Created | None,
+    owners: Owners,
+    first_demo: int | None,
+) -> None:
+    for deal in deals:
+        _add_opportunity(deal, created, owners, rules, out)
         close = deal.won or deal.lost
         if close is None:
             continue
-        rep = close.rep or lead.owner(deal.closed_at)[0] or UNKNOWN
-        team = lead.team(rep, close.team, rules)
-        add_period_measures(deal, (rep, team, lead.source, lead.location), rules, out)
-        _add_touches(lead, deal, rep, out)
+        rep = _closer(deal, owners)
+        team = owners.team(rep, close.team, rules)
+        add_period_measures(deal, (rep, team, _source(created), _location(created)), rules, out)
         if deal.won is not None:
-            if demos and demos[0][0] <= deal.closed_at:
+            if first_demo is not None and first_demo <= deal.closed_at:
                 out.add(m.DEALS_WON_AFTER_DEMO, deal.closed_at, 1, rep)
-            _add_cycle(lead, deal, rep, out)
-    purchase = min((deal.closed_at for deal in lead.standing), default=None)
-    if purchase is not None:
-        out.add(m.LEADS_CONVERTED, purchase, 1, lead.source, lead.campaign)
-        if purchase >= lead.first_at:
-            out.sample(m.CUSTOMER_LIFECYCLE, purchase, purchase - lead.first_at, lead.source)
+            _add_cycle(deal, created, rep, out)
 
 
-def _add_opportunity(lead: Lead, deal: Deal, rules: Rules, out: Contributions) -> None:
+def _closer(deal: Deal, owners: Owners) -> str:
+    close = deal.won or deal.lost
+    return (close.rep if close else "") or owners.rep(deal.closed_at) or UNKNOWN
+
+
+def _add_opportunity(deal: Deal, created: Created | None, owners: Owners, rules: Rules, out: Contributions) -> None:
     opened = deal.opened
     if opened is None:
         return
-    rep = opened.rep or lead.owner(deal.opened_at)[0] or UNKNOWN
-    labels = (rep, lead.team(rep, opened.team, rules), lead.source)
+    rep = opened.rep or owners.rep(deal.opened_at) or UNKNOWN
+    labels = (rep, owners.team(rep, opened.team, rules), _source(created))
     out.add(m.OPPORTUNITIES, deal.opened_at, 1, *labels)
     amount = rules.minor(opened.amount, opened.currency, opened.at)
     out.add(m.OPPORTUNITY_AMOUNT, deal.opened_at, amount, *labels)
@@ -417,19 +536,31 @@ def _add_opportunity(lead: Lead, deal: Deal, rules: Rules, out: Contributions) -
         out.add(m.OPPORTUNITIES_WON, deal.opened_at, 1, *labels)
 
 
-def _add_touches(lead: Lead, deal: Deal, rep: str, out: Contributions) -> None:
-    outcome = "won" if deal.won else "lost"
-    out.add(m.DEALS_CLOSED, deal.closed_at, 1, outcome, rep)
-    for activity in lead.activities:
-        kind = _TOUCH_KINDS.get(activity.kind)
-        if kind and activity.human_touch and activity.at <= deal.closed_at:
-            out.add(m.TOUCHES, deal.closed_at, 1, outcome, kind, rep)
-
-
-def _add_cycle(lead: Lead, deal: Deal, rep: str, out: Contributions) -> None:
-    created = lead.created
+def _add_cycle(deal: Deal, created: Created | None, rep: str, out: Contributions) -> None:
     # A CRM may hold deals closed before their lead was created; they have no cycle, and no negative one.
     if created is None or deal.closed_at < created.at:
         return
     products = tuple(sorted({product for product, _ in deal.revenue_lines})) or (UNKNOWN,)
     out.sample(m.SALES_CYCLE, deal.closed_at, deal.closed_at - created.at, rep, products)
+
+
+def _touches(
+    out: Contributions, rules: Rules, deals: tuple[Deal, ...], owners: Owners, activities: tuple[Activity, ...]
+) -> None:
+    del rules
+    for deal in deals:
+        if deal.won is None and deal.lost is None:
+            continue
+        outcome, rep = "won" if deal.won else "lost", _closer(deal, owners)
+        out.add(m.DEALS_CLOSED, deal.closed_at, 1, outcome, rep)
+        for activity in activities:
+            kind = _TOUCH_KINDS.get(activity.kind)
+            if kind and activity.human_touch and activity.at <= deal.closed_at:
+                out.add(m.TOUCHES, deal.closed_at, 1, outcome, kind, rep)
+
+
+def _conversion(out: Contributions, rules: Rules, purchase: int, created: Created | None, first_at: int) -> None:
+    del rules
+    out.add(m.LEADS_CONVERTED, purchase, 1, _source(created), _campaign(created))
+    if purchase >= first_at:
+        out.sample(m.CUSTOMER_LIFECYCLE, purchase, purchase - first_at, _source(created))

@@ -6,31 +6,39 @@ from collections.abc import Sequence
 
 from metrics import measures as m
 from metrics.contributions import Contributions
+from metrics.entities.book import Book
 from metrics.entities.rep import add_enps
 from metrics.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
 
 
-def contributions(facts: Sequence[Fact], rules: Rules) -> Contributions:
-    """What the facts of one page add to the measures."""
-    out = Contributions()
+def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+    """Bring the book of a page up to date."""
+    del added, key
+    book.log(_entries, facts)
+
+
+def _entries(out: Contributions, rules: Rules, facts: Sequence[Fact]) -> None:
     for fact in facts:
-        if isinstance(fact, Spend):
-            measure = m.SPEND if fact.category == "marketing" else m.SPEND_SALES
-            amount = rules.minor(fact.amount, fact.currency, fact.at)
-            out.add(measure, fact.at, amount, fact.campaign, fact.channel or UNKNOWN)
-        elif isinstance(fact, Price):
-            _add_price(fact, rules, out)
-        elif isinstance(fact, Survey):
-            _add_survey(fact, out)
-        elif isinstance(fact, Ticket):
-            out.add(m.TICKETS, fact.at, 1)
-        elif isinstance(fact, Usage):
-            out.add(m.USAGE, fact.at, fact.ms)
-        elif isinstance(fact, Feedback):
-            out.add(m.FEEDBACK, fact.at, 1, fact.kind)
-    return out
+        _add(fact, rules, out)
+
+
+def _add(fact: Fact, rules: Rules, out: Contributions) -> None:
+    if isinstance(fact, Usage):
+        out.add(m.USAGE, fact.at, fact.ms)
+    elif isinstance(fact, Spend):
+        measure = m.SPEND if fact.category == "marketing" else m.SPEND_SALES
+        amount = rules.minor(fact.amount, fact.currency, fact.at)
+        out.add(measure, fact.at, amount, fact.campaign, fact.channel or UNKNOWN)
+    elif isinstance(fact, Price):
+        _add_price(fact, rules, out)
+    elif isinstance(fact, Survey):
+        _add_survey(fact, out)
+    elif isinstance(fact, Ticket):
+        out.add(m.TICKETS, fact.at, 1)
+    elif isinstance(fact, Feedback):
+        out.add(m.FEEDBACK, fact.at, 1, fact.kind)
 
 
 def _add_price(fact: Price, rules: Rules, out: Contributions) -> None:

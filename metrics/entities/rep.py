@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from metrics import measures as m
 from metrics.contributions import Contributions
+from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import minor_total
 from metrics.facts import Fact, Joined, Left, Quota, Survey
@@ -16,9 +17,13 @@ from metrics.rules import CommissionTier, Rules
 _BEGINNING = 0
 
 
-def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contributions:
-    """What the rep ``key`` adds to the measures; ``facts`` are sorted by time."""
-    out = Contributions()
+def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+    """Bring the book of the rep ``key`` up to date; ``facts`` are sorted by time."""
+    del added
+    book.chapter(_all, tuple(facts), key)
+
+
+def _all(out: Contributions, rules: Rules, facts: Sequence[Fact], key: str) -> None:
     employment = [fact for fact in facts if isinstance(fact, Joined | Left)]
     _add_headcount(employment, key, rules, out)
     _add_surveys(facts, employment, key, rules, out)
@@ -28,7 +33,6 @@ def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contribution
     )
     for quota in _current_quotas(facts):
         _add_quota(quota, deals, _team_at(employment, quota.start, key, rules), key, rules, out)
-    return out
 
 
 def _team_at(employment: Sequence[Joined | Left], at: int, rep: str, rules: Rules) -> str:

@@ -1,0 +1,94 @@
+"""The book of an entity: what it adds to the measures, in chapters that are written anew only where they change.
+
+A chapter is a *pure function* of its subject: the few facts and values that it is about. Most facts leave most subjects
+as they were (a tenth call moves no first response), so comparing subjects saves computing, adding up and comparing
+contributions. Because chapters are pure, a book that grew fact by fact says the same as one written in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from metrics.contributions import Contributions, difference
+from metrics.rules import Rules
+
+Chapter = Callable[..., None]
+"""``chapter(out, rules, *subject)`` adds to ``out`` what the subject adds to the measures."""
+
+_NOTHING = Contributions()
+
+
+class Book:
+    """What one entity adds to the measures.
+
+    ``view`` is the entity's own reading of its facts, kept while the book is open.
+    """
+
+    __slots__ = ("_chapters", "_logs", "changes", "rules", "view")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.view: Any = None
+        self.changes: list[Contributions] = []
+        self._chapters: dict[Chapter, tuple[tuple[Any, ...], Contributions]] = {}
+        self._logs: dict[Chapter, tuple[Sequence[Any], int, tuple[Any, ...]]] = {}
+
+    def take_changes(self) -> list[Contributions]:
+        """What was added and taken back since the last call; the parts are to be added up."""
+        changes, self.changes = self.changes, []
+        return changes
+
+    def chapter(self, write: Chapter, *subject: Any) -> None:
+        """Have a chapter about ``subject``; where the subject begins with None there is nothing to tell."""
+        known = self._chapters.get(write)
+        if known is None:
+            if subject[0] is None:
+                return
+        elif known[0] == subject:
+            return
+        out = Contributions()
+        if subject[0] is not None:
+            write(out, self.rules, *subject)
+        self._chapters[write] = (subject, out)
+        change = out if known is None else difference(out, known[1])
+        if change:
+            self.changes.append(change)
+
+    def log(self, write: Chapter, items: Sequence[Any], *header: Any) -> None:
+        """Have a chapter with an entry for each of ``items``, under a common header.
+
+        The same list, grown at its end, has only its new entries written. No entries are kept: those of an old header
+        are computed again, when they are to be taken back.
+        """
+        known = self._logs.get(write)
+        if known is None:
+            if not items:
+                return
+            change = self._entries(write, items, header)
+        elif known[0] is items and known[2] == header:
+            if known[1] == len(items):
+                return
+            change = self._entries(write, items[known[1] :], header)
+        else:
+            change = difference(
+                self._entries(write, items, header), self._entries(write, known[0][: known[1]], known[2])
+            )
+        self._logs[write] = (items, len(items), header)
+        if change:
+            self.changes.append(change)
+
+    def strike(self) -> None:
+        """Take everything back: the entity tells nothing any more."""
+        for _, out in self._chapters.values():
+            self.changes.append(difference(_NOTHING, out))
+        for write, (items, count, header) in self._logs.items():
+            self.changes.append(difference(_NOTHING, self._entries(write, items[:count], header)))
+        self._chapters.clear()
+        self._logs.clear()
+
+    def _entries(self, write: Chapter, items: Sequence[Any], header: tuple[Any, ...]) -> Contributions:
+        out = Contributions()
+        if items:
+            write(out, self.rules, items, *header)
+        return out
