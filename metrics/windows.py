@@ -85,13 +85,29 @@ WINDOWS: dict[str, Window] = {
 
 @dataclass(slots=True)
 class _Running:
-    """Running sums over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before."""
+    """Running sums over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before.
+
+    ``counted`` remembers the bucket counts of distributions that were asked for and have not changed since.
+    """
 
     window: Window
     shift: int = 0
     low: int = 0
     high: int = 0
     sums: Cells = field(default_factory=dict)
+    counted: dict[int, dict[int, int]] = field(default_factory=dict)
+
+    def add(self, cells: Mapping[int, int], sign: int) -> None:
+        """Add or subtract cells."""
+        sums, counted = self.sums, self.counted
+        for cell, amount in cells.items():
+            value = sums.get(cell, 0) + sign * amount
+            if value:
+                sums[cell] = value
+            else:
+                sums.pop(cell, None)
+            if counted and cell % CODES:
+                counted.pop(cell // CODES, None)
 
     def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
         size = MINUTE if self.window.resolution is Resolution.FINE else rules.coarse_ms
@@ -151,7 +167,7 @@ class WindowSums:
         self._note_codes(changes)
         for running in self._running.values():
             if running.window.resolution is key.resolution and running.low <= key.index < running.high:
-                _add(running.sums, changes, 1)
+                running.add(changes, 1)
 
     def replace_base(self, partition: int, horizon: int, cells: Mapping[int, int]) -> None:
         """Set the base of a partition, which holds all coarse panes before ``horizon``."""
@@ -162,7 +178,7 @@ class WindowSums:
         changes = _changes(cells, panes.base)
         panes.base = dict(cells)
         self._note_codes(changes)
-        _add(self._running["all", 0].sums, changes, 1)
+        self._running["all", 0].add(changes, 1)
 
     def replace_roster(self, partition: int, hour: int, roster: Roster) -> None:
         """Set an hour of the roster of a partition."""
@@ -213,11 +229,15 @@ class WindowSums:
         """The sum of one series in a window, in the measure's own unit."""
         return self._running[window, 0].sums.get(number * CODES, 0)
 
-    def counts(self, window: str, number: int) -> dict[int, int]:
+    def counts(self, window: str, number: int) -> Mapping[int, int]:
         """Bucket code -> count of a distribution's series in a window."""
-        sums = self._running[window, 0].sums
-        first = number * CODES
-        return {code: n for code in self._codes.get(number, ()) if (n := sums.get(first + code, 0))}
+        running = self._running[window, 0]
+        known = running.counted.get(number)
+        if known is None:
+            sums, first = running.sums, number * CODES
+            known = {code: n for code in self._codes.get(number, ()) if (n := sums.get(first + code, 0))}
+            running.counted[number] = known
+        return known
 
     def roster(self, number: int) -> SortedList[int]:
         """The instants of a roster's series, sorted."""
@@ -232,7 +252,7 @@ class WindowSums:
         for panes in self._partitions.values():
             store = panes.store(running.window.resolution)
             for index in _present(store, indices):
-                _add(running.sums, store[index], sign)
+                running.add(store[index], sign)
 
     def _note_codes(self, cells: Iterable[int]) -> None:
         for cell in cells:
@@ -275,11 +295,3 @@ def _changes(new: Mapping[int, int], old: Mapping[int, int]) -> Cells:
     changes.update({cell: -value for cell, value in old.items() if cell not in new})
     return changes
 
-
-def _add(sums: Cells, cells: Mapping[int, int], sign: int) -> None:
-    for cell, amount in cells.items():
-        value = sums.get(cell, 0) + sign * amount
-        if value:
-            sums[cell] = value
-        else:
-            sums.pop(cell, None)
