@@ -1,0 +1,541 @@
+"""Every KPI of the catalogue worked out by hand: a few events, and the value with its arithmetic.
+
+Times are of 2025 in UTC; unless said otherwise a KPI is read on 1 July at midnight. The second of June is a Monday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from metrics.catalogue import CATALOGUE
+from metrics.distribution import RELATIVE_ERROR
+from metrics.rules import Rules
+from tests.support.stories import (
+    NOW,
+    answered,
+    assigned,
+    churned,
+    created,
+    demo,
+    event,
+    lost,
+    opened,
+    read,
+    reply,
+    spent,
+    stage,
+    touch,
+    won,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from schemas.events import EventBase
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+MONTH = 365.2425 / 12
+"""Days of a mean month."""
+
+
+@dataclass(frozen=True)
+class Example:
+    kpi: str
+    events: Sequence[EventBase]
+    expected: float | None
+    window: str = "all"
+    stat: str = "value"
+    at: str = NOW
+    rules: Rules = field(default_factory=Rules)
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.kpi, self.stat, self.window, *self.labels.values()])
+
+
+def _contacted(n: int) -> list[EventBase]:
+    return [touch(f"lead-{i}", "06-03 10:00", "email") for i in range(n)]
+
+
+TWO_CUSTOMERS = (
+    won("a", "05-02 00:00", 100, mrr="100", account_id="A"),
+    won("b", "05-03 00:00", 100, mrr="50", account_id="B"),
+)
+"""Two customers on 1 June (when the window of 30 days begins), who pay 150 a month."""
+
+ANSWERED_IN = {"a": "06-02 09:04", "b": "06-02 09:10", "c": "06-02 09:40", "d": "06-02 13:00"}
+RESPONSES = [*map(created, ANSWERED_IN), *(touch(lead, at) for lead, at in ANSWERED_IN.items())]
+"""Four leads of 9:00, answered after 4, 10, 40 and 240 minutes."""
+
+QUOTA = event(
+    "quota_set", "04-01 00:00", rep_id="ann", period_start="04-01 00:00", period_end="07-01 01:00", amount=1000
+)
+QUOTA_OF_BOB = event(
+    "quota_set", "04-01 00:00", rep_id="bob", period_start="04-01 00:00", period_end="07-01 01:00", amount=1000
+)
+
+EXAMPLES = (
+    # ---- Sales manager
+    Example(
+        "sales_by_location",
+        [won("a", "06-02 10:00", 300, location="Berlin"), won("b", "06-03 10:00", 200, location="Berlin"),
+         won("c", "06-03 11:00", 70, location="online")],
+        300 + 200,
+        labels={"location": "Berlin"},
+    ),
+    Example(  # a deal without a location counts at its lead's
+        "sales_by_location",
+        [created("a", location="Vienna"), won("a", "06-03 10:00", 80)],
+        80,
+        labels={"location": "Vienna"},
+    ),
+    *(
+        Example(
+            "competitor_price_ratio",
+            [event("competitor_price_observed", "06-02 10:00", product="P", competitor="X", price=90, own_price=100),
+             event("competitor_price_observed", "06-03 10:00", product="P", competitor="Y", price=130, own_price=100)],
+            expected,
+            stat=stat,
+        )
+        for stat, expected in (
+            ("value", ((90 + 130) / 2) / ((100 + 100) / 2)),
+            ("competitor_price", (90 + 130) / 2),
+            ("own_price", (100 + 100) / 2),
+        )
+    ),
+    Example(  # three interactions of two customers; the automated mail and the call before the purchase are none
+        "client_engagement",
+        [*TWO_CUSTOMERS, touch("c", "06-01 10:00"), touch("a", "06-02 10:00", account_id="A"),
+         event("activity_logged", "06-05 10:00", account_id="A", kind="call"),
+         event("activity_logged", "06-06 10:00", account_id="A", kind="email", direction="inbound"),
+         event("activity_logged", "06-07 10:00", account_id="B", kind="meeting"),
+         event("activity_logged", "06-08 10:00", account_id="B", kind="email", automated=True)],
+        3 / 2,
+        window="30d",
+    ),
+    Example(  # A for the 60 days since 2 May, B for the 59 since 3 May
+        "client_engagement", TWO_CUSTOMERS, (60 * DAY + 59 * DAY) / 2, stat="tenure_seconds"
+    ),
+    Example(  # of four answers two are promoters, one is a detractor
+        "enps_score", [answered("enps", score) for score in (10, 9, 8, 6)], 100 * (2 - 1) / 4
+    ),
+    Example(  # A bought more (twice, and counts once), of the two customers on 1 June
+        "upsell_ratio",
+        [*TWO_CUSTOMERS, won("u", "06-10 00:00", 30, account_id="A", kind="upsell"),
+         won("v", "06-11 00:00", 30, account_id="A", kind="upsell")],
+        1 / 2,
+        window="30d",
+    ),
+    Example(
+        "upsell_ratio",
+        [won("n", "06-05 00:00", 140, account_id="N"), won("u", "06-10 00:00", 60, account_id="A", kind="upsell")],
+        60 / (140 + 60),
+        stat="revenue_share",
+        window="30d",
+    ),
+    Example(
+        "cross_sell_ratio",
+        [*TWO_CUSTOMERS, won("x", "06-10 00:00", 30, account_id="A", kind="cross_sell"),
+         won("y", "06-11 00:00", 30, account_id="B", kind="cross_sell")],
+        2 / 2,
+        window="30d",
+    ),
+    *(
+        Example(
+            "sales_cycle_seconds",
+            [created("a", "06-02 00:00"), won("a", "06-12 00:00"), created("b", "06-02 00:00"), won("b", "06-22 00:00"),
+             created("late", "06-20 00:00"), won("late", "06-19 00:00")],  # won before its lead was created: no cycle
+            expected,
+            stat=stat,
+        )
+        for stat, expected in (
+            ("mean", (10 * DAY + 20 * DAY) / 2),
+            ("count", 2),
+            ("sum", 30 * DAY),
+            ("p50", 15 * DAY),  # half way between 10 and 20
+            ("p90", 10 * DAY + 0.9 * 10 * DAY),
+        )
+    ),
+    Example(  # two won in the window (one of them an older opportunity), two opened in it
+        "close_ratio",
+        [opened("old", "old", "05-01 00:00"), won("old", "06-10 00:00"), opened("new", "new", "06-03 00:00"),
+         won("new", "06-11 00:00"), opened("open", "open", "06-04 00:00")],
+        2 / 2,
+        window="30d",
+    ),
+    Example(  # of the two opened in the window one is won by now
+        "close_ratio",
+        [opened("old", "old", "05-01 00:00"), won("old", "06-10 00:00"), opened("new", "new", "06-03 00:00"),
+         won("new", "06-11 00:00"), opened("open", "open", "06-04 00:00")],
+        1 / 2,
+        window="30d",
+        stat="cohort",
+    ),
+    Example("new_leads", [created("a"), created("b"), created("b"), created("c", "05-02 00:00")], 2, window="30d"),
+    Example(
+        "new_leads", [created("a", source="web"), created("b", source="fair")], 1, labels={"source": "fair"}
+    ),
+    Example(
+        "product_demos",
+        [demo("a", "06-03 10:00"), demo("b", "06-04 10:00"), demo("c", "06-05 10:00", "no_show")],
+        2,
+    ),
+    Example(  # two leads with a demo (a had two), one of them is a customer
+        "demo_conversion_ratio",
+        [demo("a", "06-03 10:00"), demo("a", "06-04 10:00"), won("a", "06-20 10:00"), demo("b", "06-05 10:00")],
+        1 / 2,
+    ),
+    Example(
+        "sales_revenue",
+        [won("a", "06-02 10:00", lines=[{"product": "P", "quantity": "3", "unit_price": "19.99"},
+                                        {"product": "Q", "quantity": "1", "unit_price": "-5"}])],
+        3 * 19.99 - 5,
+    ),
+    Example(  # 100 000 in the 30 days before, 120 000 in the last 30
+        "sales_growth_ratio",
+        [won("a", "05-20 00:00", 100_000), won("b", "06-20 00:00", 50_000), won("c", "06-21 00:00", 70_000)],
+        0.20,
+        window="30d",
+    ),
+    Example("sales_growth_ratio", [won("a", "06-20 00:00", 50_000)], None, window="30d"),  # nothing to grow from
+    # ---- Business development representative
+    Example(  # a call, an e-mail and a meeting booked; inbound, automated and social ones are other things
+        "activities",
+        [touch("a", "06-02 10:00", "call"), touch("a", "06-02 11:00", "email"),
+         touch("a", "06-02 12:00", "email", automated=True), touch("a", "06-02 13:00", "call", direction="inbound"),
+         touch("a", "06-02 14:00", "social"),
+         event("meeting_booked", "06-02 15:00", lead_id="a", meeting_id="m")],
+        3,
+    ),
+    Example("opportunities_created", [opened("a", "x", "06-02 10:00"), opened("a", "x", "06-03 10:00")], 1),
+    Example(
+        "quota_attainment_ratio",
+        [QUOTA, QUOTA_OF_BOB, won("a", "05-02 00:00", 1200, rep_id="ann"), won("b", "05-03 00:00", 300, rep_id="bob")],
+        (1200 + 300) / (1000 + 1000),
+    ),
+    Example(  # ann is over her quota, bob is not
+        "quota_attainment_ratio",
+        [QUOTA, QUOTA_OF_BOB, won("a", "05-02 00:00", 1200, rep_id="ann"), won("b", "05-03 00:00", 300, rep_id="bob")],
+        1 / 2,
+        stat="reps_at_quota_ratio",
+    ),
+    Example(
+        "proposals_sent",
+        [event("proposal_sent", f"06-0{day} 10:00", lead_id="a", deal_id="x", rep_id="ann") for day in (2, 3)],
+        2,
+    ),
+    Example(  # three won, one of them re-opened
+        "deals_won",
+        [won("a", "06-02 10:00"), won("b", "06-03 10:00"), won("c", "06-04 10:00"),
+         event("deal_reopened", "06-05 10:00", lead_id="b", deal_id="b")],
+        2,
+    ),
+    Example(  # four contacted, one has bought
+        "customer_conversion_ratio", [*_contacted(4), won("x", "06-20 00:00", lead_id="lead-2")], 1 / 4
+    ),
+    # ---- Account manager
+    Example(
+        "referral_customers",
+        [won("a", "06-02 00:00", 500, account_id="A", referred_by="Z"), won("b", "06-03 00:00", 40, account_id="B")],
+        1,
+    ),
+    Example(
+        "referral_customers",
+        [won("a", "06-02 00:00", 500, account_id="A", referred_by="Z"),
+         won("b", "06-03 00:00", 40, account_id="A", referred_by="Z")],  # A was a customer already
+        500,
+        stat="revenue",
+    ),
+    Example("csat_score", [answered("csat", score) for score in (5, 4, 2)], (5 + 4 + 2) / 3),
+    Example("csat_score", [answered("csat", score) for score in (5, 4, 2)], 2 / 3, stat="satisfied_ratio"),
+    Example(  # one of the two customers on 1 June left
+        "customer_churn_ratio", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], 1 / 2, window="30d"
+    ),
+    Example(  # A bought again: for 200 in May, for 300 in June; its first deal in April was new revenue
+        "organic_growth_ratio",
+        [won("a", "04-02 00:00", 900, account_id="A"), won("b", "05-20 00:00", 200, account_id="A"),
+         won("c", "06-20 00:00", 300, account_id="A"), won("d", "06-21 00:00", 100, account_id="D")],
+        (300 - 200) / 200,
+        window="30d",
+    ),
+    Example(
+        "organic_growth_ratio",
+        [won("a", "04-02 00:00", 900, account_id="A"), won("c", "06-20 00:00", 300, account_id="A"),
+         won("d", "06-21 00:00", 100, account_id="D")],
+        300 / (300 + 100),
+        window="30d",
+        stat="existing_share",
+    ),
+    *(
+        Example(
+            "customer_outcomes",
+            [*TWO_CUSTOMERS, won("c", "06-10 00:00", 90, account_id="A", kind="upsell"),
+             event("support_ticket_opened", "06-11 00:00", account_id="A", ticket_id="t"),
+             event("usage_recorded", "06-12 00:00", account_id="A", minutes="45.5"),
+             event("usage_recorded", "06-12 00:00", account_id="B", minutes="10"),
+             event("subscription_changed", "06-13 00:00", account_id="A", mrr_before=100, mrr_after=100, subscriptions=3),
+             event("subscription_changed", "06-14 00:00", account_id="A", mrr_before=100, mrr_after=100, subscriptions=5)],
+            expected,
+            stat=stat,
+            window="30d",
+        )
+        for stat, expected in (
+            ("value", 90 / 2),
+            ("tickets", 1 / 2),
+            ("minutes", (45.5 + 10) / 2),
+            ("subscriptions", 5 / 2),
+        )
+    ),
+    Example(
+        "customer_feedback",
+        [event("feedback_received", f"06-0{day} 00:00", account_id="A", kind="testimonial") for day in (2, 3, 4)],
+        3,
+        labels={"kind": "testimonial"},
+    ),
+    # ---- Sales development representative
+    *(
+        Example("lead_response_seconds", RESPONSES, expected, stat=stat)
+        for stat, expected in (
+            ("mean", (4 + 10 + 40 + 240) * MINUTE / 4),
+            ("p50", (10 + 40) / 2 * MINUTE),
+            ("p90", (40 + 0.7 * (240 - 40)) * MINUTE),  # position 0.9 * 3 = 2.7
+            ("count", 4),
+        )
+    ),
+    Example(  # two answered after 10 minutes, two still wait: the estimate is 3/4, then 2/4 at 20 minutes
+        "lead_response_seconds",
+        [created("a"), created("b"), created("c"), created("d"), touch("a", "06-02 09:10"), touch("b", "06-02 09:20")],
+        20 * MINUTE,
+        stat="survival_p50",
+    ),
+    *(
+        Example("lead_response_band_ratio", RESPONSES, 1 / 4, labels={"band": band})
+        for band in ("0-5m", "5-15m", "15-60m", "60m+")
+    ),
+    Example(  # of five leads two were answered within 15 minutes, two later, one never
+        "lead_response_sla_ratio", [*RESPONSES, created("e")], 2 / 5
+    ),
+    Example(  # from 16:50 on Friday 6 June to 9:20 on Monday: ten minutes and twenty
+        "lead_response_business_seconds", [created("a", "06-06 16:50"), touch("a", "06-09 09:20")], 30 * MINUTE, stat="mean"
+    ),
+    Example(  # the lead waited three hours, its second owner had it for twenty minutes
+        "lead_assignment_response_seconds",
+        [created("a", rep_id="ann"), assigned("a", "bob", "06-02 11:40"), touch("a", "06-02 12:00")],
+        20 * MINUTE,
+        stat="mean",
+    ),
+    Example(  # assigned on Friday at 16:45, answered on Monday at 9:15: fifteen minutes of each day
+        "lead_assignment_response_business_seconds",
+        [created("a", "06-06 10:00"), assigned("a", "bob", "06-06 16:45"), touch("a", "06-09 09:15")],
+        30 * MINUTE,
+        stat="mean",
+    ),
+    Example(  # touched after an hour, an auto-reply after two, a reply after five
+        "lead_contact_seconds",
+        [created("a"), touch("a", "06-02 10:00"), reply("a", "06-02 11:00", auto_reply=True), reply("a", "06-02 14:00")],
+        5 * HOUR,
+        stat="mean",
+    ),
+    Example(  # MQL after one day; b came in as qualified
+        "lead_qualification_seconds",
+        [created("a"), stage("a", "mql", "06-03 09:00"), stage("a", "sql", "06-04 09:00"), created("b", qualified=True)],
+        (1 * DAY + 0) / 2,
+        stat="mean",
+    ),
+    Example(  # a was answered, b got an automated mail only, c was disqualified, d waits
+        "leads_waiting",
+        [created("a"), created("b"), created("c"), created("d"), touch("a", "06-02 10:00"),
+         touch("b", "06-02 10:00", "email", automated=True), stage("c", "disqualified", "06-02 10:00")],
+        2,
+    ),
+    Example(  # the one of 23:50 is not late yet at midnight
+        "leads_waiting", [created("a"), created("b", "06-30 23:50")], 1, stat="late"
+    ),
+    Example("lead_oldest_wait_seconds", [created("a", "06-30 09:00"), created("b", "06-30 23:00")], 15 * HOUR),
+    Example(  # two qualified, one of them touched; c is not qualified
+        "lead_follow_up_ratio",
+        [created("a", qualified=True), created("b", qualified=True), created("c", qualified=False),
+         touch("a", "06-05 09:00"), touch("c", "06-05 09:00")],
+        1 / 2,
+    ),
+    Example(  # 50 contacted, 3 answered positively (one of them twice): 6 %
+        "positive_reply_ratio",
+        [*_contacted(50), reply("lead-1", "06-04 10:00", "positive"), reply("lead-1", "06-05 10:00", "positive"),
+         reply("lead-2", "06-04 10:00", "positive"), reply("lead-3", "06-04 10:00", "positive"),
+         reply("lead-4", "06-04 10:00", "positive", auto_reply=True), reply("lead-5", "06-04 10:00", "negative")],
+        0.06,
+    ),
+    Example("negative_reply_ratio", [*_contacted(4), reply("lead-1", "06-04 10:00", "negative")], 1 / 4),
+    Example(  # two calls and a video meeting before the win; the call after it and the social one do not count
+        "touches_per_deal",
+        [touch("a", "06-02 10:00"), touch("a", "06-03 10:00"), touch("a", "06-04 10:00", "video"),
+         touch("a", "06-05 10:00", "social"), won("a", "06-06 10:00"), touch("a", "06-07 10:00"),
+         touch("b", "06-02 10:00", "email"), lost("b", "06-06 10:00")],
+        3 / 1,
+        labels={"outcome": "won"},
+    ),
+    Example(
+        "touches_per_deal",
+        [touch("a", "06-02 10:00"), touch("a", "06-03 10:00", "email"), won("a", "06-06 10:00"), lost("b", "06-06 10:00")],
+        (2 + 0) / 2,
+    ),
+    Example(  # one meeting (moved once) for two replies
+        "meeting_acceptance_ratio",
+        [reply("a", "06-03 10:00"), reply("b", "06-03 10:00"),
+         event("meeting_booked", "06-03 11:00", lead_id="a", meeting_id="m"),
+         event("meeting_booked", "06-04 11:00", lead_id="a", meeting_id="m")],
+        1 / 2,
+    ),
+    Example(
+        "sql_to_customer_ratio",
+        [stage("a", "sql", "06-03 10:00"), won("a", "06-20 00:00"), stage("b", "sql", "06-04 10:00"),
+         stage("c", "sql", "06-05 10:00"), stage("d", "mql", "06-05 10:00")],
+        1 / 3,
+    ),
+    Example(
+        "win_loss_ratio",
+        [won("a", "06-02 10:00"), won("b", "06-02 10:00"), won("c", "06-02 10:00"), lost("d", "06-03 10:00"),
+         lost("e", "06-03 10:00")],
+        3 / 2,
+    ),
+    Example("win_loss_ratio", [won("a", "06-02 10:00"), lost("b", "06-03 10:00")], 1 / 2, stat="win_rate"),
+    # ---- Sales and marketing
+    Example(  # a lead without a stage is in the stage `lead`
+        "lifecycle_stage_ratio",
+        [created("a"), created("b"), created("c"), stage("c", "mql", "06-03 00:00"), stage("c", "sql", "06-04 00:00")],
+        1 / 3,
+        labels={"stage": "sql"},
+    ),
+    Example(
+        "mql_to_customer_ratio",
+        [stage("a", "mql", "06-03 10:00"), stage("a", "customer", "06-20 00:00"), stage("b", "mql", "06-04 10:00")],
+        1 / 2,
+    ),
+    Example(  # first seen in a call on 1 June, created on the 2nd, first purchase on the 11th, a second one later
+        "customer_lifecycle_seconds",
+        [touch("a", "06-01 09:00"), created("a"), won("x", "06-11 09:00", lead_id="a"), won("y", "06-15 09:00", lead_id="a")],
+        10 * DAY,
+        stat="mean",
+    ),
+    Example("new_opportunities", [opened("a", "x", "06-02 10:00"), opened("b", "y", "06-02 10:00")], 2),
+    Example(  # the amount of x was corrected from 500 to 800
+        "new_opportunities",
+        [opened("a", "x", "06-02 10:00", amount=500), opened("a", "x", "06-03 10:00", amount=800),
+         opened("b", "y", "06-02 10:00", amount="0.5")],
+        800 + 0.5,
+        stat="amount",
+    ),
+    Example(  # salaries of sales are no marketing spend
+        "cost_per_lead", [created("a"), created("b"), spent(90), spent(40), spent(500, category="sales")], (90 + 40) / 2
+    ),
+    Example("cost_per_acquisition", [*TWO_CUSTOMERS, spent(700)], 700 / 2),
+    Example(  # two on 1 June; one left, one came: (2 - 1) / 2
+        "customer_retention_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C")],
+        (2 - 1) / 2,
+        window="30d",
+    ),
+    Example(
+        "revenue_per_account",
+        [won("a", "06-02 00:00", 100, account_id="A"), won("b", "06-03 00:00", 300, account_id="A"),
+         won("c", "06-04 00:00", 200, account_id="C")],
+        (100 + 300 + 200) / 2,
+    ),
+    Example("revenue_per_account", TWO_CUSTOMERS, (100 + 50) / 2, stat="mrr"),
+    Example("nps_score", [answered("nps", score) for score in (10, 9, 9, 7, 3)], 100 * (3 - 1) / 5),
+    Example(  # MRR of 100 from the one customer left; half of the two left within 30 days: they stay 2 x 30 days
+        "customer_lifetime_value",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00")],
+        (100 / 1) * (2 * 30 / MONTH / 1),
+        window="30d",
+    ),
+    Example("customer_lifetime_value", TWO_CUSTOMERS, None, window="30d"),  # nobody left: no lifetime is known
+    # ---- The starter template
+    Example("average_deal_size", [won("a", "06-02 10:00", 100), won("b", "06-02 10:00", 250)], (100 + 250) / 2),
+    Example(
+        "win_ratio", [won("a", "06-02 10:00"), lost("b", "06-02 10:00"), lost("c", "06-02 10:00"), lost("d", "06-03 10:00")],
+        1 / 4,
+    ),
+    Example(  # two wins, one after a demo; three demos
+        "demo_close_ratio",
+        [demo("a", "06-03 10:00"), won("a", "06-09 10:00"), won("b", "06-09 10:00"), demo("c", "06-03 10:00"),
+         demo("c", "06-04 10:00")],
+        1 / 3,
+    ),
+    Example(  # 1 000 in 90 days and a target of 25 % more
+        "quota_suggestion",
+        [won("a", "05-02 00:00", 1000)],
+        1000 * (1 + 0.25),
+        window="90d",
+        rules=Rules(growth_target=0.25),
+    ),
+    Example(  # 5 % up to the quota of 1 000, 8 % up to 1 500, 10 % of the 100 beyond
+        "commission",
+        [QUOTA, won("a", "05-02 00:00", 1600, rep_id="ann")],
+        0.05 * 1000 + 0.08 * 500 + 0.10 * 100,
+    ),
+    Example(
+        "customer_acquisition_cost", [*TWO_CUSTOMERS, spent(700), spent(300, category="sales")], (700 + 300) / 2
+    ),
+    Example(  # a value of 100 x 60 days in months; one new customer for 50
+        "clv_to_cac_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C", mrr=100), spent(50)],
+        ((100 + 100) / 2) * (2 * 30 / MONTH / 1) / (50 / 1),
+        window="30d",
+    ),
+    Example(
+        "revenue_by_product",
+        [won("a", "06-02 10:00", 100, "P"), won("b", "06-02 10:00", 30, "Q"), won("c", "06-02 10:00", 7, "P")],
+        100 + 7,
+        labels={"product": "P"},
+    ),
+    Example(  # of 150 on 1 June, B's 50 and 20 of A's are gone
+        "revenue_churn_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"),
+         event("subscription_changed", "06-21 00:00", account_id="A", mrr_before=100, mrr_after=80)],
+        (50 + 20) / 150,
+        window="30d",
+    ),
+    Example(  # net of the 90 that A pays more
+        "revenue_churn_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"),
+         event("subscription_changed", "06-21 00:00", account_id="A", mrr_before=100, mrr_after=190)],
+        (50 - 90) / 150,
+        window="30d",
+        stat="net",
+    ),
+    Example(  # four on 1 June, one left and one joined: 1 / ((4 + 4) / 2)
+        "employee_turnover_ratio",
+        [*(event("rep_joined", "05-01 00:00", rep_id=rep, team="north") for rep in ("a", "b", "c", "d")),
+         event("rep_left", "06-20 00:00", rep_id="a", team="north"), event("rep_joined", "06-25 00:00", rep_id="e")],
+        1 / ((4 + 4) / 2),
+        window="30d",
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
+def test_worked_example(example: Example) -> None:
+    value = read(
+        example.events, example.kpi, example.window, example.stat, at=example.at, rules=example.rules, **example.labels
+    )
+    if example.expected is None:
+        assert value is None
+    elif example.stat in ("p50", "p90", "survival_p50"):
+        assert value == pytest.approx(example.expected, rel=RELATIVE_ERROR)
+    else:
+        assert value == pytest.approx(example.expected, rel=1e-12)
+
+
+def test_every_kpi_has_a_worked_example() -> None:
+    assert {example.kpi for example in EXAMPLES} == set(CATALOGUE.by_id)
+
+
+def test_the_sla_is_a_rule() -> None:
+    events = [created("a"), touch("a", "06-02 10:00")]
+    assert read(events, "lead_response_sla_ratio", rules=Rules(response_sla=timedelta(minutes=60))) == 1
+    assert read(events, "lead_response_sla_ratio", rules=Rules(response_sla=timedelta(minutes=59))) == 0
