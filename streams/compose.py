@@ -149,8 +149,10 @@ class Process:
             await run_app(self.app)
 
 
-def process(settings: Settings, *, worker: bool, exporter: bool, serve: bool = True, **knobs: bool) -> Process:
-    """Build a process of these parts."""
+def process(
+    settings: Settings, *, worker: bool, exporter: bool, serve: bool = True, follow: bool = False, **knobs: bool
+) -> Process:
+    """Build a process of these parts; ``follow`` lets the exporter change to another version that becomes active."""
     registry = CollectorRegistry()
     for collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
         registry.register(collector)
@@ -159,7 +161,7 @@ def process(settings: Settings, *, worker: bool, exporter: bool, serve: bool = T
     app = DeliveryApp(delivery(settings, **knobs), engine) if engine else None
     if app is not None:
         registry.register(_Delivered(app))
-    shown = Exporter(settings, Board(settings)) if exporter else None
+    shown = Exporter(settings, Board(settings), follow=follow) if exporter else None
     web = settings.web if exporter else settings.worker_web
     server = Server(web, [registry], shown, app) if serve else None
     return Process(settings, registry, app, engine, shown, server)
@@ -189,5 +191,6 @@ class _Delivered(Collector):
 def quiet_logs(level: int = logging.WARNING) -> None:
     """Only warnings of the libraries; they log much that is normal."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("faust", "aiokafka", "kafka", "mode", "asyncio"):
+    for name in ("faust", "aiokafka", "mode", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.ERROR))
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what fails there is raised, and told by us

@@ -33,15 +33,17 @@ _RETRY_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """The active version, the rules it was computed with, and since when (ms)."""
+    """The active version, the rules and the partitions it was computed with, and since when (ms)."""
 
     version: int
     rules: Rules
+    partitions: int
     since: int
 
     def applied_to(self, settings: Settings) -> Settings:
         """Settings for this version."""
-        return settings.model_copy(update={"version": self.version, "rules": self.rules})
+        kafka = settings.kafka.model_copy(update={"partitions": self.partitions})
+        return settings.model_copy(update={"version": self.version, "rules": self.rules, "kafka": kafka})
 
 
 def explicit(settings: Settings) -> bool:
@@ -80,6 +82,7 @@ def activate(settings: Settings) -> None:
     record = {
         "active": settings.version,
         "rules": settings.rules.model_dump(mode="json"),
+        "partitions": settings.kafka.partitions,
         "since": time.time_ns() // 1_000_000,
     }
     with Publisher(settings.kafka) as publisher:
@@ -125,7 +128,10 @@ def _parse(value: bytes | None) -> Active | None:
     try:
         document: Mapping[str, Any] = msgspec.json.decode(value or b"")
         return Active(
-            int(document["active"]), Rules.model_validate(document["rules"]), int(document["since"])
+            version=int(document["active"]),
+            rules=Rules.model_validate(document["rules"]),
+            partitions=int(document["partitions"]),
+            since=int(document["since"]),
         )
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError, ValidationError):
         return None

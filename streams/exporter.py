@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -16,14 +17,20 @@ from prometheus_client.registry import Collector
 
 from metrics.catalogue import CATALOGUE
 from metrics.exposition import KpiCollector
-from metrics.kpi import Catalogue
 from metrics.readings import Reading, View
 from metrics.series import SeriesIndex
 from metrics.windows import WindowSums
 from streams.brokers import BrokerError, consumer
+from streams.control import Active, watch
 from streams.publication import OWNER, Status, Subscriber
-from streams.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from metrics.kpi import Catalogue
+    from streams.settings import Settings
+
+_log = logging.getLogger("salesgauge.exporter")
 _POLL_MS = 200
 _RETRY_SECONDS = 2.0
 _STALE_MS = 30_000
@@ -65,6 +72,11 @@ class Board:
             self.view.sums.advance(milliseconds() if at is None else at)
             yield self.view
 
+    def become(self, other: Board) -> None:
+        """Show what the other one shows, from one look to the next; the two share their lock."""
+        with self.lock:
+            self.settings, self.view, self.subscriber = other.settings, other.view, other.subscriber
+
     def readings(self) -> list[Reading]:
         """All readings at this moment."""
         with self.now() as view:
@@ -82,60 +94,56 @@ class Board:
         )
 
 
-class Exporter:
-    """Follows the windows topic in a thread of its own."""
+class Follower:
+    """Feeds a subscriber from the windows topic of one version, in a thread of its own.
 
-    def __init__(self, settings: Settings, board: Board) -> None:
-        self._settings = settings
-        self.board = board
+    Args:
+        settings: of that version.
+        subscriber: takes the records.
+        lock: held while it does.
+        bad_records: counts what is no publication.
+    """
+
+    def __init__(self, settings: Settings, subscriber: Subscriber, lock: threading.RLock, bad_records: Counter) -> None:
+        self.settings = settings
         self.error = ""
+        self.caught_up = False
+        self._subscriber = subscriber
+        self._lock = lock
+        self._bad_records = bad_records
         self._stop = threading.Event()
-        self._caught_up = False
         self._positions: dict[int, int] = {}
         self._lag: dict[int, int] = {}
-        self._thread = threading.Thread(target=self._follow, name="windows", daemon=True)
-        self.registry = CollectorRegistry()
-        self._bad_records = Counter(
-            "salesgauge_windows_bad_records", "Records of the windows topic that are no publication.", registry=self.registry
-        )
-        self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
-        self.registry.register(KpiCollector(lambda: self.board.view if self._caught_up else None))
-        self.registry.register(_Self(self))
+        self._thread = threading.Thread(target=self._follow, name=settings.windows_topic, daemon=True)
 
     def start(self) -> None:
-        """Begin to follow.
-
-        Raises:
-            BrokerError: Kafka cannot be reached at the start; later the exporter keeps trying.
-        """
-        with consumer(self._settings.kafka) as client:
-            if not client.partitions_for_topic(self._settings.windows_topic):
-                raise BrokerError(f"topic {self._settings.windows_topic} is missing; run `salesgauge topics create`")
+        """Begin to follow; what fails is tried again."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, timeout: float = 5.0) -> None:
         """Stop following and wait for it."""
         self._stop.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=5)
+            self._thread.join(timeout)
 
     def health(self) -> Health:
-        """Whether everything that should be shown is shown."""
-        with self.board.lock:
-            statuses = dict(self.board.subscriber.statuses)
+        """Whether everything of this version is there."""
+        with self._lock:
+            statuses = dict(self._subscriber.statuses)
+        partitions = self.settings.kafka.partitions
         lag = dict(self._lag)
         ages = [milliseconds() - status.at for status in statuses.values()]
         reasons = []
         if self.error:
             reasons.append(self.error)
-        if not self._caught_up:
+        if not self.caught_up:
             reasons.append(f"reading the windows topic, {sum(lag.values())} records to go")
-        missing = self._settings.kafka.partitions - len(statuses)
+        missing = partitions - len(statuses)
         if missing > 0:
-            reasons.append(f"{missing} of {self._settings.kafka.partitions} partitions have not been published by a worker")
+            reasons.append(f"{missing} of {partitions} partitions have not been published by a worker")
         if ages and max(ages) > _STALE_MS:
             reasons.append(f"no word of a worker for {max(ages) // 1000} s on some partitions; it recovers or is down")
-        if self._caught_up and sum(lag.values()) > self._settings.ready_lag:
+        if self.caught_up and sum(lag.values()) > self.settings.ready_lag:
             reasons.append(f"{sum(lag.values())} records behind on the windows topic")
         workers = len({status.worker for status in statuses.values()})
         freshness = max(ages) / 1000 if ages else None
@@ -144,14 +152,14 @@ class Exporter:
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                with consumer(self._settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50) as client:
+                with consumer(self.settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50) as client:
                     self._read(client)
             except (BrokerError, KafkaError) as error:
                 self.error = str(error)
                 self._stop.wait(_RETRY_SECONDS)
 
     def _read(self, client: KafkaConsumer) -> None:
-        topic = self._settings.windows_topic
+        topic = self.settings.windows_topic
         partitions = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())]
         client.assign(partitions)
         ends = client.end_offsets(partitions)
@@ -165,19 +173,114 @@ class Exporter:
             self._positions = {p.partition: client.position(p) for p in partitions}
             behind = {p.partition: _end(client, p, ends) - self._positions[p.partition] for p in partitions}
             self._lag = {p: max(0, records) for p, records in behind.items()}
-            if not self._caught_up and all(self._positions[p.partition] >= ends[p] for p in partitions):
-                with self.board.lock:
-                    self.board.subscriber.settle()
-                self._caught_up = True
+            if not self.caught_up and all(self._positions[p.partition] >= ends[p] for p in partitions):
+                with self._lock:
+                    self._subscriber.settle()
+                self.caught_up = True
 
     def _accept(self, records: Sequence[object]) -> None:
-        with self.board.lock:
+        with self._lock:
             for record in records:
                 owner = dict(record.headers or ()).get(OWNER, b"")  # type: ignore[attr-defined]
                 try:
-                    self.board.subscriber.accept(record.key, record.value, owner.decode())  # type: ignore[attr-defined]
+                    self._subscriber.accept(record.key, record.value, owner.decode())  # type: ignore[attr-defined]
                 except ValueError:
                     self._bad_records.inc()
+
+
+class Exporter:
+    """Keeps a board up to date with the windows topic.
+
+    Args:
+        settings: of the version to begin with.
+        board: what readers look at.
+        follow: whether to change to another version when that becomes the active one. It is loaded aside, and the
+            board takes it over as a whole once it is complete, so the gauges have no gap.
+    """
+
+    def __init__(self, settings: Settings, board: Board, *, follow: bool = False) -> None:
+        self.board = board
+        self.registry = CollectorRegistry()
+        self._bad_records = Counter(
+            "salesgauge_windows_bad_records",
+            "Records of the windows topic that are no publication.",
+            registry=self.registry,
+        )
+        self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
+        self.registry.register(KpiCollector(lambda: self.board.view if self._follower.caught_up else None))
+        self._follower = self._follower_of(board)
+        self._next: tuple[Follower, Board] | None = None
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="control", daemon=True) if follow else None
+        self._settings = settings
+        self.registry.register(_Self(self))
+
+    def start(self) -> None:
+        """Begin to follow.
+
+        Raises:
+            BrokerError: Kafka cannot be reached at the start; later the exporter keeps trying.
+        """
+        with consumer(self._settings.kafka) as client:
+            if not client.partitions_for_topic(self._settings.windows_topic):
+                raise BrokerError(f"topic {self._settings.windows_topic} is missing; run `salesgauge topics create`")
+        self._follower.start()
+        if self._watcher is not None:
+            self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop following and wait for it."""
+        self._stop.set()
+        if self._watcher is not None and self._watcher.is_alive():
+            self._watcher.join(timeout=5)
+        self._drop_next()
+        self._follower.stop()
+
+    def health(self) -> Health:
+        """Whether everything that should be shown is shown."""
+        return self._follower.health()
+
+    @property
+    def version(self) -> int:
+        """The version that is shown."""
+        return self._follower.settings.version
+
+    # --- another version becomes the active one
+
+    def _watch(self) -> None:
+        for active in watch(self._settings, self._stop):
+            if active is not None:
+                self._aim(active)
+            if self._next is not None and self._next[0].health().ready:
+                self._change(*self._next)
+
+    def _aim(self, active: Active) -> None:
+        """Load the active version, unless it is shown or being loaded."""
+        loading = self._next[0].settings.version if self._next else self.version
+        if active.version == loading:
+            return
+        self._drop_next()
+        if active.version != self.version:
+            board = Board(active.applied_to(self._settings), self.board.catalogue, lock=self.board.lock)
+            self._next = self._follower_of(board), board
+            self._next[0].start()
+            _log.warning("version %d is the active one now; loading it", active.version)
+
+    def _change(self, follower: Follower, board: Board) -> None:
+        old, self._next = self._follower, None
+        with self.board.lock:
+            self.board.become(board)
+            self._follower = follower
+        _log.warning("the gauges show version %d now", follower.settings.version)
+        old.stop()
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next[0].stop()
+            self._next = None
+
+    def _follower_of(self, board: Board) -> Follower:
+        return Follower(board.settings, board.subscriber, board.lock, self._bad_records)
 
 
 def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicPartition, int]) -> int:
@@ -210,6 +313,9 @@ class _Self(Collector):
         for partition, behind in health.lag.items():
             lag.add_metric([str(partition)], behind)
         yield lag
+        yield GaugeMetricFamily(
+            "salesgauge_state_version", "Version of the state that is shown.", self._exporter.version
+        )
         yield GaugeMetricFamily("salesgauge_series", "Series held.", len(board.view.sums.index))
         folded = GaugeMetricFamily(
             "salesgauge_folded_label_values", "Label values shown as `other`.", labels=["kpi", "breakdown"]
@@ -218,8 +324,10 @@ class _Self(Collector):
             folded.add_metric([kpi, "_".join(breakdown)], count)
         yield folded
         yield GaugeMetricFamily(
-            "salesgauge_fenced_records", "Records ignored, of workers that had lost their partition.", board.subscriber.ignored
+            "salesgauge_fenced_records",
+            "Records ignored, of workers that had lost their partition.",
+            board.subscriber.ignored,
         )
 
 
-__all__ = ["Board", "Exporter", "Health", "milliseconds"]
+__all__ = ["Board", "Exporter", "Follower", "Health", "milliseconds"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,7 @@ def explained(function: Function) -> Function:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what fails there is raised, and told by us
         try:
             return function(*args, **kwargs)
         except SettingsError as error:
@@ -63,9 +65,9 @@ def explained(function: Function) -> Function:
 def kafka_options(function: Function) -> Function:
     """``--config`` and ``--bootstrap``, which every command that talks to Kafka has."""
     function = click.option("--bootstrap", metavar="HOST:PORT", help="Kafka to talk to.")(function)
-    return click.option(
-        "--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML)."
-    )(function)
+    return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML).")(
+        function
+    )
 
 
 def settings_of(config: Path | None, **flags: Any) -> Settings:

@@ -23,15 +23,11 @@ _PLAIN_WIDTH = 160  # characters, where stdout is no terminal
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
 @click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")
-@click.option(
-    "--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative."
-)
+@click.option("--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative.")
 @click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Compare these KPIs alone.")
 @click.option("--window", "windows", multiple=True, metavar="W", help="Compare these windows alone.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="Differences shown.")
-@click.option(
-    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Bearer token for exporters."
-)
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Bearer token for exporters.")
 def diff_command(
     *,
     left: str,
@@ -62,7 +58,7 @@ def diff_command(
     _warn(one, other)
     found = list(differences(one, other, Tolerance(tolerance, quantile_tolerance)))
     if found:
-        console.print(_table(found, one, other, limit))
+        console.print(differences_table(found, one, other, limit))
     total = len(one.values.keys() | other.values.keys())
     click.echo(f"{len(found):,} of {total:,} readings differ" if found else f"{total:,} readings are equal")
     if found:
@@ -85,7 +81,8 @@ def _warn(one: Readings, other: Readings) -> None:
         click.echo(f"note: A has seen {one.events:,} events, B {other.events:,}", err=True)
 
 
-def _table(found: list[Difference], one: Readings, other: Readings, limit: int) -> Table:
+def differences_table(found: list[Difference], one: Readings, other: Readings, limit: int) -> Table:
+    """What differs, as a table of at most ``limit`` rows."""
     several = any(difference.key[0] for difference in found)
     columns = [Column("at")] if several else []
     table = Table(
