@@ -3,6 +3,8 @@
 Times are of 2025 in UTC; unless said otherwise a KPI is read on 1 July at midnight. The second of June is a Monday.
 """
 
+# ruff: noqa: E501 - an event a line
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
