@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
 from metrics.contributions import Contributions
+from metrics.distribution import code_of
 from metrics.measures import Kind
 from metrics.rules import HOUR, MINUTE, Rules
 from metrics.series import SeriesIndex
@@ -44,6 +45,12 @@ Roster = dict[int, Cells]
 
 BASE = PaneKey(Resolution.BASE, 0)
 
+Increase = Sequence[tuple[Iterable[int], int]]
+"""(cells, amount to add to each of them)."""
+
+# An enum's member is looked up slowly, and this is the hottest path.
+_FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.BASE, Resolution.ROSTER
+
 
 @dataclass(slots=True)
 class Panes:
@@ -57,7 +64,7 @@ class Panes:
     base: Cells = field(default_factory=dict)
     roster: dict[int, Roster] = field(default_factory=dict)
     horizon: int = 0
-    changed: set[PaneKey] = field(default_factory=set)
+    _changed: dict[Resolution, set[int]] = field(default_factory=lambda: {resolution: set() for resolution in Resolution})
     _ahead: dict[int, Cells] = field(default_factory=dict)
     _instants: list[int] = field(default_factory=list)
     _first_fine: int = field(init=False)
@@ -73,15 +80,22 @@ class Panes:
 
     def add(self, changes: Contributions) -> None:
         """Add the contributions of an entity, or the difference of its old and new ones."""
-        now = self.now
+        now, cells_of = self.now, self.index.cells
         for (measure, labels, at, value), amount in changes.items():
-            cells = self.index.cells(measure, labels, value, amount)
-            if measure.kind is Kind.ROSTER:
-                self._add_to_roster(at, cells)
-            elif at > now:
-                self._put_aside(at, cells)
+            cells = cells_of(measure, labels)
+            kind = measure.kind
+            if kind is Kind.SUM:
+                increase = ((cells, amount),)
+            elif kind is Kind.DISTRIBUTION:
+                code = code_of(value)
+                increase = ((cells, value * amount), ([cell + code for cell in cells], amount))
             else:
-                self._add_to_panes(at, cells)
+                self._add_to_roster(at, cells, amount)
+                continue
+            if at > now:
+                self._put_aside(at, increase)
+            else:
+                self._add_to_panes(at, increase)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""
@@ -90,7 +104,7 @@ class Panes:
         self.now = now
         while self._instants and self._instants[0] <= now:
             at = heapq.heappop(self._instants)
-            self._add_to_panes(at, self._ahead.pop(at, {}).items())
+            self._add_to_panes(at, _as_increase(self._ahead.pop(at, {})))
         self._drop_fine()
         self._fold_coarse()
 
@@ -108,51 +122,50 @@ class Panes:
             yield from (PaneKey(resolution, index) for index in store)
         yield from (PaneKey(Resolution.ROSTER, index) for index in self.roster)
 
+    @property
+    def changed(self) -> bool:
+        """Whether a pane has changed since the last :meth:`take_changed`."""
+        return any(self._changed.values())
+
     def take_changed(self) -> list[PaneKey]:
         """The panes changed since the last call; the base comes first, as it takes over what others lose."""
-        keys = sorted(self.changed, key=lambda key: (key.resolution is not Resolution.BASE, key))
-        self.changed.clear()
+        # "base" is also the first by name
+        keys = sorted(PaneKey(resolution, index) for resolution, indices in self._changed.items() for index in indices)
+        for indices in self._changed.values():
+            indices.clear()
         return keys
 
-    def _add_to_panes(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
+    def _add_to_panes(self, at: int, increase: Increase) -> None:
         fine = at // MINUTE
         if fine >= self._first_fine:
-            self._increase(self.fine, Resolution.FINE, fine, cells)
+            _increase(self.fine, fine, increase)
+            self._changed[_FINE].add(fine)
         coarse = at // self._coarse_ms
         if coarse >= self.horizon:
-            self._increase(self.coarse, Resolution.COARSE, coarse, cells)
+            _increase(self.coarse, coarse, increase)
+            self._changed[_COARSE].add(coarse)
         else:
-            _increase(self.base, cells)
-            self.changed.add(BASE)
+            self._increase_base(increase)
 
-    def _increase(
-        self, store: dict[int, Cells], resolution: Resolution, index: int, cells: Iterable[tuple[int, int]]
-    ) -> None:
-        pane = store.get(index)
-        if pane is None:
-            pane = store[index] = {}
-        _increase(pane, cells)
-        if not pane:
-            del store[index]
-        self.changed.add(PaneKey(resolution, index))
+    def _increase_base(self, increase: Increase) -> None:
+        for cells, amount in increase:
+            _add(self.base, cells, amount)
+        self._changed[_BASE].add(BASE.index)
 
-    def _add_to_roster(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
-        key = PaneKey(Resolution.ROSTER, at // HOUR)
-        hour = self.roster.setdefault(key.index, {})
-        instant = hour.setdefault(at, {})
-        _increase(instant, cells)
-        if not instant:
-            del hour[at]
-        if not hour:
-            del self.roster[key.index]
-        self.changed.add(key)
+    def _add_to_roster(self, at: int, cells: Iterable[int], amount: int) -> None:
+        hour = at // HOUR
+        instants = self.roster.setdefault(hour, {})
+        _increase(instants, at, ((cells, amount),))
+        if not instants:
+            del self.roster[hour]
+        self._changed[_ROSTER].add(hour)
 
-    def _put_aside(self, at: int, cells: Iterable[tuple[int, int]]) -> None:
-        waiting = self._ahead.get(at)
-        if waiting is None:
-            waiting = self._ahead[at] = {}
+    def _put_aside(self, at: int, increase: Increase) -> None:
+        if at not in self._ahead:
+            self._ahead[at] = {}
             heapq.heappush(self._instants, at)
-        _increase(waiting, cells)
+        for cells, amount in increase:
+            _add(self._ahead[at], cells, amount)
 
     def _drop_fine(self) -> None:
         first = (self.now - self._fine_retention_ms) // MINUTE
@@ -161,26 +174,40 @@ class Panes:
         self._first_fine = first
         for index in [index for index in self.fine if index < first]:
             del self.fine[index]
-            self.changed.add(PaneKey(Resolution.FINE, index))
+            self._changed[_FINE].add(index)
 
     def _fold_coarse(self) -> None:
         horizon = (self.now - self._coarse_retention_ms) // self._coarse_ms
         if horizon <= self.horizon:
             return
         self.horizon = horizon
-        self.changed.add(BASE)
+        self._changed[_BASE].add(BASE.index)
         for index in [index for index in self.coarse if index < horizon]:
-            _increase(self.base, self.coarse.pop(index).items())
-            self.changed.add(PaneKey(Resolution.COARSE, index))
+            self._increase_base(_as_increase(self.coarse.pop(index)))
+            self._changed[_COARSE].add(index)
 
 
 def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _increase(pane: Cells, cells: Iterable[tuple[int, int]]) -> None:
+def _as_increase(pane: Cells) -> Increase:
+    return [((cell,), amount) for cell, amount in pane.items()]
+
+
+def _increase(panes: dict[int, Cells], index: int, increase: Increase) -> None:
+    pane = panes.get(index)
+    if pane is None:
+        pane = panes[index] = {}
+    for cells, amount in increase:
+        _add(pane, cells, amount)
+    if not pane:
+        del panes[index]
+
+
+def _add(pane: Cells, cells: Iterable[int], amount: int) -> None:
     get = pane.get
-    for cell, amount in cells:
+    for cell in cells:
         value = get(cell, 0) + amount
         if value:
             pane[cell] = value

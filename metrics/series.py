@@ -7,12 +7,12 @@ integers hash fast and are small.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import product
 
 from metrics.contributions import Labels
-from metrics.distribution import MAX_CODE, code_of
-from metrics.measures import MEASURES, Kind, Measure
+from metrics.distribution import MAX_CODE
+from metrics.measures import MEASURES, Measure
 
 CODES = MAX_CODE + 1
 Breakdown = tuple[str, ...]
@@ -33,7 +33,7 @@ class SeriesIndex:
         self.series: list[Series] = []
         self._ids: dict[Series, int] = {}
         self._by_family: dict[tuple[str, Breakdown], dict[tuple[str, ...], int]] = {}
-        self._expanded: dict[tuple[Measure, Labels], tuple[int, ...]] = {}
+        self._cells: dict[Measure, dict[Labels, tuple[int, ...]]] = {}
         self._positions = {
             name: tuple((b, tuple(MEASURES[name].dims.index(d) for d in b)) for b in breakdowns)
             for name, breakdowns in plan.items()
@@ -55,15 +55,15 @@ class SeriesIndex:
         """Label values -> number, of all series of a measure in a breakdown."""
         return self._by_family.get((measure, breakdown), {})
 
-    def cells(self, measure: Measure, labels: Labels, value: int, amount: int) -> Iterable[tuple[int, int]]:
-        """(cell, amount) of one contribution, for the whole and each breakdown."""
-        numbers = self._expanded.get((measure, labels))
-        if numbers is None:
-            numbers = self._expanded[measure, labels] = self._expand(measure, labels)
-        if measure.kind is not Kind.DISTRIBUTION:
-            return [(number * CODES, amount) for number in numbers]
-        code, total = code_of(value), value * amount
-        return [pair for n in numbers for pair in ((n * CODES, total), (n * CODES + code, amount))]
+    def cells(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
+        """The cells of the sums that a contribution goes into: of the whole and of each breakdown."""
+        known = self._cells.get(measure)
+        if known is None:
+            known = self._cells[measure] = {}
+        cells = known.get(labels)
+        if cells is None:
+            cells = known[labels] = tuple(number * CODES for number in self._expand(measure, labels))
+        return cells
 
     def _expand(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
         numbers = []
