@@ -196,6 +196,11 @@ class Shard:
             self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
         return not self._unbuilt
 
+    @property
+    def built(self) -> bool:
+        """Whether the panes hold all entities."""
+        return not self._unbuilt
+
     def rebuild(self, now: int) -> None:
         """Compute all panes from the entities."""
         self.panes = Panes(self.panes.index, self.rules)

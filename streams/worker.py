@@ -152,6 +152,10 @@ class Worker:
 
     # --- Publication -------------------------------------------------------------------------------------------------
 
+    def building(self) -> bool:
+        """Whether panes of a restored partition are still being computed."""
+        return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
+
     def due(self, partition: int) -> list[Publication]:
         """What of a partition is to be published now; a partition whose panes are being built waits."""
         owned = self._owned.get(partition)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,6 +219,7 @@ class DeliveryApp(faust.App):
 
     async def _publish(self) -> None:
         while not self.should_stop:
+            began = time.monotonic()
             try:
                 for partition in sorted(self.status.owned):
                     await self._publish_partition(partition)
@@ -225,7 +227,9 @@ class DeliveryApp(faust.App):
                 await self._fail(f"publishing stopped: {error}", error)
                 return
             self._note_lag()
-            await self.sleep(self.delivery.publish_every)
+            # Under load publications come less often and hold more: they take at most a fifth of the time.
+            spent = time.monotonic() - began
+            await self.sleep(0 if self.processor.building() else max(self.delivery.publish_every, 4 * spent))
 
     async def _publish_partition(self, partition: int) -> None:
         for publication in self.processor.due(partition):

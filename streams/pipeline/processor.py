@@ -61,5 +61,8 @@ class Processor(Protocol):
     def revoked(self, partitions: frozenset[int]) -> None:
         """These partitions are owned no more; their state is to be dropped."""
 
+    def building(self) -> bool:
+        """Whether restored state is still being worked into the panes, a step with each call of :meth:`due`."""
+
     def due(self, partition: int) -> list[Publication]:
         """What is to be published of an owned partition now."""
