@@ -77,7 +77,9 @@ class EmbeddedBroker:
                 self.stop()
                 log.seek(0)
                 said = log.read().decode(errors="replace").strip()
-        raise EmbeddedBrokerUnavailable(f"the embedded broker does not start on {self.bootstrap}: {said[-500:] or 'no answer'}")
+        raise EmbeddedBrokerUnavailable(
+            f"the embedded broker does not start on {self.bootstrap}: {said[-500:] or 'no answer'}"
+        )
 
     def stop(self) -> None:
         """End the broker and what it holds; doing it twice does no harm."""

@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aiokafka
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
 from streams.delivery.records import Record
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import aiokafka
+
 _POLL = 0.2
 """Seconds that a fetch may hold back a seek."""
-_FETCH_WAIT_MS = 250
-"""How long the broker may hold an empty fetch; a seek takes effect with the next fetch."""
+_FETCH_WAIT_MS = 50
+"""How long the broker may hold an empty fetch. A seek takes effect with the next fetch, and the embedded broker looks
+for new records only every half of it."""
 _CHECK_EVERY = 0.01
 
 
-class Chunk(ConsumerMessage):  # type: ignore[misc]
+class Chunk(ConsumerMessage):
     """A message that stands for consecutive records of a partition. Its offset is the first one's."""
 
     __slots__ = ("epoch", "records")
@@ -47,7 +51,7 @@ class Chunk(ConsumerMessage):  # type: ignore[misc]
         return self.records[-1].offset + 1
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The thread with the client, and the time of the coordinator's last word."""
 
     confirmed_at = 0.0
@@ -79,7 +83,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self.confirmed_at = monotonic()
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]
+class Consumer(driver.Consumer):
     """Fetches chunks, and commits what the lanes have done."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -123,9 +127,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     def _chunks(self, tp: TP, records: Sequence[Any], epoch: int) -> Iterator[Chunk]:
         topic, partition = tp
-        taken = [
-            Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in records
-        ]
+        taken = [Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers) for r in records]
         size = len(taken) if self.app.delivery.batch or self._is_changelog_tp(tp) else 1
         for start in range(0, len(taken), size or 1):
             yield Chunk(tp, taken[start : start + size], epoch, self.app.consumer_generation_id)
@@ -238,7 +240,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         return lags
 
 
-class Transport(driver.Transport):  # type: ignore[misc]
+class Transport(driver.Transport):
     """Faust's transport with the consumer above."""
 
     Consumer = Consumer

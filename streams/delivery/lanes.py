@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import TopicPartition
 
-from streams.delivery.consumer import Chunk
-from streams.delivery.records import Output, Record
 from streams.delivery.writer import Message
+
+if TYPE_CHECKING:
+    from streams.delivery.consumer import Chunk
+    from streams.delivery.records import Output, Record
 
 _DRAIN_WITHIN = 60.0
 
@@ -56,15 +58,19 @@ class Lane:
             self._arrived.clear()
             while chunks := self._take():
                 self.idle.clear()
-                await self._turn(chunks)
-                self.idle.set()
+                try:
+                    await self._turn(chunks)
+                finally:
+                    self.idle.set()
                 self._app.lanes.room.set()
                 await asyncio.sleep(0)
 
     def _take(self) -> list[Chunk]:
         taken: list[Chunk] = []
         records = 0
-        while self._waiting and (not taken or records + len(self._waiting[0].records) <= self._app.delivery.batch_records):
+        while self._waiting and (
+            not taken or records + len(self._waiting[0].records) <= self._app.delivery.batch_records
+        ):
             chunk = self._waiting.popleft()
             records += len(chunk.records)
             if self._app.consumer.is_current(chunk):
@@ -77,26 +83,30 @@ class Lane:
         output = self._app.processor.apply(self._partition, records)
         if self._app.delivery.unsafe_commit_before_ack:
             await self._done(chunks, len(records))
-            await self._app.consumer.commit()
+            await self._app.consumer.force_commit()
             await self._write(output, generation)
         elif await self._write(output, generation):
             await self._done(chunks, len(records))
 
     async def _write(self, output: Output, generation: int) -> bool:
+        """Write the sends, then the state; False if the partition is no longer this worker's.
+
+        In this order: a state that remembers an event without the sends it led to would never send them.
+        """
         app = self._app
-        if not (output.state or output.sends):
+        if output.sends:
+            await app.writer.send(output.sends)
+        if not output.state:
             return True
+        recovery = app.tables.recovery
         if not await app.consumer.is_member(generation):
-            app.tables.recovery.distrust()
+            recovery.distrust()
             return False
-        batches: dict[TopicPartition, list[Message]] = await app.writer.routed(output.sends)
         changelog = TopicPartition(*app.changelog(self._partition))
-        if output.state:
-            headers = app.tables.recovery.tenures[self._partition].headers
-            batches[changelog] = [Message(key, value, headers) for key, value in output.state.items()]
-        offsets = await app.writer.write(batches)
-        if output.state:
-            app.tables.recovery.written(self._partition, offsets[changelog])
+        headers = recovery.tenures[self._partition].headers
+        states = [Message(key, value, headers) for key, value in output.state.items()]
+        offsets = await app.writer.write({changelog: states})
+        recovery.written(self._partition, offsets[changelog])
         return True
 
     async def _done(self, chunks: list[Chunk], records: int) -> None:

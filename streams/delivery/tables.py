@@ -12,20 +12,24 @@ each changelog partition that it takes over. The claim serves twice:
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faust
 from aiokafka import TopicPartition
 from faust.tables.manager import TableManager as FaustTableManager
+from faust.tables.recovery import RebalanceAgain
 from faust.tables.recovery import Recovery as FaustRecovery
 from faust.types import TP
 from mode import Service
 
-from streams.delivery.records import Headers, Record
 from streams.delivery.writer import Message
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable, Sequence
+
+    from streams.delivery.records import Headers, Record
 
 CLAIM_KEY = b"\x00claim"
 OWNER = "owner"
@@ -58,7 +62,7 @@ class Tenure:
     fence: Fence = field(default_factory=Fence)
 
 
-class Recovery(FaustRecovery):  # type: ignore[misc]
+class Recovery(FaustRecovery):
     """Restores the processor's state, and knows how far each changelog partition is in it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -90,14 +94,13 @@ class Recovery(FaustRecovery):  # type: ignore[misc]
         if gone:
             self.app.processor.revoked(gone)
 
-    async def _build_highwaters(
-        self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str
-    ) -> None:
+    async def _build_highwaters(self, consumer: Any, tps: set[TP], destination: Counter[TP], title: str) -> None:
         del consumer, title
+        self.signal_recovery_end.clear()  # it may be set from the recovery before
         claims = {TopicPartition(*tp): [self._claim(tp.partition)] for tp in tps}
-        offsets: dict[TopicPartition, int] = {}
-        if claims and await self.app.consumer.is_member(self._generation_id):
-            offsets = await self.app.writer.write(claims)
+        if not await self.app.consumer.is_member(self._generation_id):
+            raise RebalanceAgain
+        offsets = await self.app.writer.write(claims)
         destination.clear()
         destination.update({TP(*tp): offset for tp, offset in offsets.items()})
 
@@ -136,18 +139,21 @@ class Recovery(FaustRecovery):  # type: ignore[misc]
         self.active_offsets[self.app.changelog(partition)] = offset
 
 
-class TableManager(FaustTableManager):  # type: ignore[misc]
+class TableManager(FaustTableManager):
     """Faust's, with the recovery above."""
+
+    _recovery: Recovery | None
 
     @property
     def recovery(self) -> Recovery:
         """Recovery service used by this table manager."""
-        if self._recovery is None:
-            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        recovery: Recovery | None = self._recovery
+        if recovery is None:
+            recovery = self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return recovery
 
 
-class EntityTable(faust.Table):  # type: ignore[misc]
+class EntityTable(faust.Table):
     """Stands for the changelog in Faust's assignment and recovery; it holds nothing."""
 
     async def on_start(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.delivery.records import Headers, Send
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from streams.delivery.records import Headers, Send
 
 
 class ProduceFailed(Exception):  # noqa: N818 - the name says what is the matter
@@ -40,15 +42,11 @@ class Writer:
         Raises:
             ProduceFailed: not all of them were acknowledged.
         """
-        await self.write(await self.routed(sends))
-
-    async def routed(self, sends: Iterable[Send]) -> dict[TopicPartition, list[Message]]:
-        """The records by their partitions, in their order."""
         batches: dict[TopicPartition, list[Message]] = {}
         for send in sends:
             target = TopicPartition(send.topic, await self._partition(send))
             batches.setdefault(target, []).append(Message(send.key, send.value, send.headers))
-        return batches
+        await self.write(batches)
 
     async def write(self, batches: Mapping[TopicPartition, Sequence[Message]]) -> dict[TopicPartition, int]:
         """Write records and return the offset of the last one of each partition.
@@ -59,6 +57,7 @@ class Writer:
         pending: dict[TopicPartition, tuple[Any, int]] = {}
         try:
             for target, messages in batches.items():
+                await self._require(target)
                 for batch in self._packed(messages):
                     acknowledged = await self._producer.send_batch(batch, target.topic, partition=target.partition)
                     previous, _ = pending.get(target, (None, 0))
@@ -66,10 +65,19 @@ class Writer:
                         await previous
                     pending[target] = acknowledged, batch.record_count()
             return {target: (await ack).offset + count - 1 for target, (ack, count) in pending.items()}
-        except (KafkaError, AssertionError, ValueError) as error:  # the client asserts that the partition exists
+        except (
+            KafkaError,
+            AssertionError,
+            ValueError,
+        ) as error:  # the client asserts that the partition exists
             self.errors += 1
             names = ", ".join(f"{target.topic}/{target.partition}" for target in batches)
             raise ProduceFailed(f"writing to {names} failed: {error!r}; check the broker and its logs") from error
+
+    async def _require(self, target: TopicPartition) -> None:
+        """The client would only assert it."""
+        if target.partition not in await self._producer.partitions_for(target.topic):
+            raise ValueError(f"{target.topic} has no partition {target.partition}")
 
     def _packed(self, messages: Sequence[Message]) -> Iterable[Any]:
         """The messages in as few batches as the producer's batch size allows."""
