@@ -55,7 +55,7 @@ class Machine:
     events: int = 0
 
     def __post_init__(self) -> None:
-        index = SeriesIndex(self.catalogue.plan())
+        index = SeriesIndex(self.catalogue.plan(), self.rules.unredacted)
         self.shard = Shard(self.rules, index)
         sums = WindowSums(index, self.rules, self.catalogue.windows_before())
         self.view = View(self.catalogue, sums)

@@ -119,6 +119,9 @@ class Rules(BaseModel):
     """How long hour panes are kept; what is older is folded into the base."""
     label_ceiling: Annotated[int, Field(ge=1)] = 100
     """Label values shown per breakdown; the smaller ones beyond it are folded into ``other``."""
+    unredacted: frozenset[str] = frozenset()
+    """Dimensions (``rep``) whose label values may be e-mail addresses or telephone numbers; elsewhere they are
+    shown as ``redacted``."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
     """Facts that one entity remembers; events beyond are refused as ``entity_full``."""
 

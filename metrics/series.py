@@ -7,12 +7,13 @@ integers hash fast and are small.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import product
 
 from metrics.contributions import Labels
 from metrics.distribution import MAX_CODE
 from metrics.measures import MEASURES, Measure
+from metrics.privacy import redacted
 
 CODES = MAX_CODE + 1
 Breakdown = tuple[str, ...]
@@ -26,10 +27,16 @@ Plan = Mapping[str, tuple[Breakdown, ...]]
 
 
 class SeriesIndex:
-    """Numbers the series, for one process."""
+    """Numbers the series, for one process.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: the breakdowns that are wanted.
+        unredacted: dimensions whose values are shown even where they look like somebody's address or number.
+    """
+
+    def __init__(self, plan: Plan, unredacted: Container[str] = ()) -> None:
         self.plan = plan
+        self._unredacted = unredacted
         self.series: list[Series] = []
         self._ids: dict[Series, int] = {}
         self._by_family: dict[tuple[str, Breakdown], dict[tuple[str, ...], int]] = {}
@@ -68,7 +75,11 @@ class SeriesIndex:
     def _expand(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
         numbers = []
         for breakdown, positions in self._positions.get(measure.name, ()):
-            values = [labels[p] for p in positions]
-            choices = [value if isinstance(value, tuple) else (value,) for value in values]
+            choices = [self._shown(dim, labels[p]) for dim, p in zip(breakdown, positions, strict=True)]
             numbers += [self.id_of((measure.name, breakdown, chosen)) for chosen in product(*choices)]
         return tuple(numbers)
+
+    def _shown(self, dim: str, value: str | tuple[str, ...]) -> tuple[str, ...]:
+        """The values under which something is counted, each once."""
+        values = value if isinstance(value, tuple) else (value,)
+        return values if dim in self._unredacted else tuple(dict.fromkeys(map(redacted, values)))

@@ -113,7 +113,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        self._index = SeriesIndex(catalogue.plan())
+        self._index = SeriesIndex(catalogue.plan(), settings.rules.unredacted)
         self._owned: dict[int, _Owned] = {}
         self._active: frozenset[int] = frozenset()
         self._name = uuid.uuid4().hex[:8]

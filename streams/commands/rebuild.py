@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -109,8 +110,8 @@ class _Rebuild:
             return
         found = list(differences(left, right, Tolerance()))
         if found:
-            wide = None if out.is_terminal else _PLAIN_WIDTH
-            out.print(differences_table(found, left, right, _SHOWN), width=wide)
+            wide = out if out.is_terminal else Console(width=_PLAIN_WIDTH)
+            wide.print(differences_table(found, left, right, _SHOWN))
         err.print(f"{len(found):,} of {len(left.values.keys() | right.values.keys()):,} readings differ")
 
 
