@@ -84,6 +84,7 @@ class Panes:
         for (measure, labels, at, value), amount in changes.items():
             cells = cells_of(measure, labels)
             kind = measure.kind
+            increase: Increase
             if kind is Kind.SUM:
                 increase = ((cells, amount),)
             elif kind is Kind.DISTRIBUTION:
