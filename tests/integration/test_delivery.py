@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import random
 import signal
@@ -31,6 +32,7 @@ from streams.delivery.service import (
 )
 from streams.delivery.tables import CLAIM_KEY, OWNER, EntityTable, Fence, Recovery, TableManager
 from streams.embedded import EmbeddedBroker, EmbeddedBrokerUnavailable
+from tests.support.kafka import Security
 from tests.support.process import free_port
 from tests.support.toy_worker import Seen, Toy
 from tests.support.toy_world import World
@@ -265,6 +267,32 @@ def test_missing_topics_are_named(broker):
     settings = DeliverySettings(broker.bootstrap, "nobody", [broker.topic("absent")], 1)
     with pytest.raises(TopicsNotReady, match="absent"):
         asyncio.run(serve(build_app(settings, Seen(Toy(settings, "r"))), asyncio.Event()))
+
+
+@pytest.mark.kafka
+def test_workers_log_in_and_secrets_stay_secret(own_kafka, tmp_path):
+    kafka = own_kafka(security=Security("SASL_PLAINTEXT"))
+    [(user, password)] = kafka.security.users.items()
+    credentials = faust.SASLCredentials(username=user, password=password, mechanism="SCRAM-SHA-512")
+    login = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": user,
+        "sasl.password": password,
+    }
+    toys = World(kafka.bootstrap, "secured", tmp_path, client=login, credentials=credentials)
+    toys.produce(range(200))
+    seen = Seen(Toy(toys.settings, toys.rekey))
+    asyncio.run(_while_served(toys, seen, [], lambda s: s.records >= 400))
+    assert toys.missing() == (0, 0)
+    assert password not in repr(toys.settings)
+
+    wrong = faust.SASLCredentials(username=user, password="another", mechanism="SCRAM-SHA-512")
+    settings = dataclasses.replace(toys.settings, credentials=wrong)
+    with pytest.raises(BrokerUnreachable) as refused:
+        asyncio.run(serve(build_app(settings, seen), asyncio.Event()))
+    assert "login" in str(refused.value)
+    assert "another" not in str(refused.value)
 
 
 # --- the embedded broker

@@ -29,7 +29,17 @@ KEYS = 60
 class World:
     """The topics of one test, on a broker that others may use too."""
 
-    def __init__(self, bootstrap: str, name: str, folder: Path, *, partitions: int = 4, **settings: Any) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        name: str,
+        folder: Path,
+        *,
+        partitions: int = 4,
+        client: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._client = {"bootstrap.servers": bootstrap, **(client or {})}
         self.bootstrap = bootstrap
         self.folder = folder
         self.events = [f"{name}-a", f"{name}-b"]
@@ -47,11 +57,11 @@ class World:
         )
         self.workers: list[Process] = []
         self.produced: set[int] = set()
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 2, "partitioner": "murmur2_random"})
+        self._producer = Producer({**self._client, "linger.ms": 2, "partitioner": "murmur2_random"})
         self._create()
 
     def _create(self) -> None:
-        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin = AdminClient(self._client)
         topics = [
             NewTopic(topic, self.settings.partitions, 1, config={"max.message.bytes": str(9 << 20)})
             for topic in (*self.settings.topics, self.settings.changelog_topic)
@@ -125,7 +135,7 @@ class World:
 
     def read(self, topic: str) -> list[Record]:
         """A topic from its beginning to its end, in the order of each partition."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "reader", "enable.partition.eof": True})
+        consumer = Consumer({**self._client, "group.id": "reader", "enable.partition.eof": True})
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(self.settings.partitions)])
         records: list[Record] = []
         ended: set[int] = set()
@@ -164,7 +174,7 @@ class World:
 
     def committed(self, topics: Iterable[str] | None = None) -> dict[tuple[str, int], int]:
         """Committed offsets, 0 where there are none."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": self.settings.app_id})
+        consumer = Consumer({**self._client, "group.id": self.settings.app_id})
         wanted = [
             TopicPartition(topic, partition)
             for topic in (topics or self.settings.topics)
