@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
+from streams.replay.currency import is_open, reporting, sole_currency
 from streams.replay.errors import ReplayError
 from streams.replay.files import Files
 from streams.replay.instants import Steps, aligned, iso, parse_instant, parse_span
@@ -218,7 +219,7 @@ class Run:
             tally = Tally(
                 stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None
             )
-            replay = Replay(self._settings.rules, self._catalogue, tally)
+            replay = Replay(self._rules(source), self._catalogue, tally)
             display = stack.enter_context(Display(self._console, quiet=self._asked.quiet))
             if self._asked.stepping:
                 self._step(source, replay, display)
@@ -226,6 +227,17 @@ class Run:
                 self._load(source, replay, display)
         self._summary(replay, source, time.monotonic() - began)
         return replay.valid > 0
+
+    def _rules(self, source: Source) -> Rules:
+        """The rules, in the currency of the files if that is one and none was set."""
+        rules = self._settings.rules
+        if not isinstance(source, Files) or not source.rereadable or not is_open(rules):
+            return rules
+        currency = sole_currency(source.records(), rules.currency)
+        if currency is None:
+            return rules
+        self._say(f"all amounts are in {currency}, so it is the reporting currency; set rules.currency to choose")
+        return reporting(rules, currency)
 
     @property
     def _corrected(self) -> bool:

@@ -82,6 +82,11 @@ class Files:
             if name != STDIN and Path(name).is_dir():
                 raise ReplayError(f"{name} is a folder; name the files in it")
 
+    @property
+    def rereadable(self) -> bool:
+        """Whether all are files on disk, which a second look costs only time."""
+        return all(name != STDIN and Path(name).is_file() for name in self.names)
+
     def records(self) -> Iterator[Record]:
         """All records in the order of the files."""
         self._finished = 0
