@@ -1,0 +1,235 @@
+"""A KPI is a function of the set of events: order, repetition, batching, crashes and partitions change nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics.catalogue import CATALOGUE
+from metrics.engine import Addressed, Shard, admit, pack_addressed, unpack_addressed
+from metrics.entities import home_key
+from metrics.machine import Machine, copy_changes
+from metrics.panes import Panes, Resolution
+from metrics.readings import View
+from metrics.rules import Rules
+from metrics.series import CODES, SeriesIndex
+from metrics.windows import WindowSums
+from tests.support.worlds import BEGIN, DAY, HOUR, NOW, worlds
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from schemas.events import EventBase
+
+RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=3)
+BRIEF = RULES.model_copy(update={"fine_retention": timedelta(hours=2), "coarse_retention": timedelta(days=3)})
+"""Hardly any memory of panes: nearly everything is folded into the base."""
+
+
+def machine(events: Sequence[EventBase], *, now: int = NOW, rules: Rules = RULES) -> Machine:
+    """The plain way: the clock first, all events in one batch."""
+    found = Machine(rules)
+    found.advance(now)
+    assert not any(found.apply(list(events)))
+    return found
+
+
+def contents(panes: Panes) -> dict[str, object]:
+    """What panes hold, by series instead of by numbers, which depend on the order in which series were seen."""
+
+    def named(cells: object) -> dict[object, int]:
+        return {(panes.index.series[cell // CODES], cell % CODES): n for cell, n in dict(cells).items()}  # type: ignore[call-overload]
+
+    return {
+        "fine": {index: named(cells) for index, cells in panes.fine.items()},
+        "coarse": {index: named(cells) for index, cells in panes.coarse.items()},
+        "base": named(panes.base),
+        "roster": {at: named(cells) for hour in panes.roster.values() for at, cells in hour.items()},
+    }
+
+
+def total(shard: Shard) -> dict[object, int]:
+    return {key: amount for key, amount in shard.contributions().items() if amount}
+
+
+def numbers(view: View) -> dict[object, float]:
+    return {(r.kpi, r.stat, r.window, tuple(r.labels.items())): r.value for r in view.readings()}
+
+
+def from_scratch(shard: Shard, now: int) -> Panes:
+    """Panes computed from all contributions at once, without any history: the oracle."""
+    panes = Panes(SeriesIndex(CATALOGUE.plan()), shard.rules)
+    panes.advance(now)
+    panes.add(shard.contributions())
+    return panes
+
+
+def cut(items: Sequence[EventBase], rng: random.Random) -> list[list[EventBase]]:
+    """Batches of random sizes."""
+    rest, batches = list(items), []
+    while rest:
+        size = rng.choice((1, 1, 2, 5, 40))
+        batches.append(rest[:size])
+        del rest[:size]
+    return batches
+
+
+def disturbed(events: Sequence[EventBase], rng: random.Random) -> list[list[EventBase]]:
+    """In any order, in any batches, some of them again."""
+    arriving = [*events, *rng.choices(events, k=rng.randrange(4))]
+    rng.shuffle(arriving)
+    return cut(arriving, rng)
+
+
+@given(events=worlds(), rng=st.randoms(use_true_random=False), rules=st.sampled_from([RULES, BRIEF]))
+def test_order_repetition_and_batches_change_nothing(events: list[EventBase], rng: random.Random, rules: Rules) -> None:
+    plain = machine(events, rules=rules)
+    other = Machine(rules)
+    for batch in disturbed(events, rng):
+        other.apply(batch)
+    other.advance(NOW)
+    assert total(other.shard) == total(plain.shard)
+    assert contents(other.shard.panes) == contents(plain.shard.panes)
+    # an event id counts once, except that the same id about two entities is two facts
+    distinct = len({(admit_one(e, rules).address, e.event_id) for e in events})
+    assert other.events == plain.events == distinct
+
+
+def admit_one(event: EventBase, rules: Rules = RULES) -> Addressed:
+    item = admit(event, rules, NOW)
+    assert isinstance(item, Addressed)
+    return item
+
+
+@given(
+    events=worlds(), rng=st.randoms(use_true_random=False), rules=st.sampled_from([RULES, BRIEF]),
+    ticks=st.lists(st.integers(0, 61 * 24), max_size=6).map(sorted),
+)  # fmt: skip
+def test_running_panes_equal_a_computation_from_scratch(
+    events: list[EventBase], rng: random.Random, rules: Rules, ticks: list[int]
+) -> None:
+    """With the clock moving between the batches: what lies ahead of it comes due, what leaves retention is folded."""
+    running = Machine(rules)
+    batches = disturbed(events, rng)
+    for hours in ticks:
+        running.advance(BEGIN + hours * HOUR)
+        if batches:
+            running.apply(batches.pop())
+        assert contents(running.shard.panes) == contents(from_scratch(running.shard, running.shard.panes.now))
+    for batch in batches:
+        running.apply(batch)
+    running.advance(NOW)
+    expected = contents(from_scratch(running.shard, NOW))
+    assert contents(running.shard.panes) == expected
+    running.shard.rebuild(NOW)
+    assert contents(running.shard.panes) == expected
+
+
+@given(events=worlds(), rng=st.randoms(use_true_random=False), build=st.sampled_from(["whole", "partly", "later"]))
+def test_a_crash_between_any_two_batches_changes_nothing(
+    events: list[EventBase], rng: random.Random, build: str
+) -> None:
+    """The changelog has all states up to the crash; batches whose offsets were not committed come again."""
+    batches = [[admit_one(event) for event in batch] for batch in disturbed(events, rng)]
+    crash = rng.randrange(len(batches) + 1)
+    redelivered = rng.randrange(crash + 1)
+    changelog: dict[str, bytes] = {}
+    first = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+    for batch in batches[:crash]:
+        changelog |= first.apply(batch).states
+    assert changelog == first.states
+
+    second = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+    second.advance(NOW)
+    for address, state in changelog.items():
+        second.restore(address, state)
+    if build != "later":
+        second.build(None if build == "whole" else 1)
+    for batch in batches[redelivered:]:
+        second.apply(batch)
+    assert second.build()
+    expected = machine(events).shard
+    assert total(second) == total(expected)
+    assert contents(second.panes) == contents(expected.panes)
+
+
+@given(events=worlds(), rng=st.randoms(use_true_random=False), partitions=st.integers(1, 4))
+def test_the_number_of_partitions_changes_nothing(events: list[EventBase], rng: random.Random, partitions: int) -> None:
+    """Facts for other partitions travel as messages: repeated, re-ordered, late. Partials are merged, then divided."""
+
+    def home(key: str) -> int:
+        return crc32(key.encode()) % partitions
+
+    index = SeriesIndex(CATALOGUE.plan())
+    shards = [Shard(RULES, index, lambda key, mine=n: home(key) == mine) for n in range(partitions)]  # type: ignore[misc]
+    waiting = [admit_one(event) for event in [*events, *rng.choices(events, k=2)]]
+    for shard in shards:
+        shard.advance(NOW - rng.choice((0, 0, 10 * DAY)))
+    while waiting:
+        rng.shuffle(waiting)
+        batch = [waiting.pop() for _ in range(min(len(waiting), rng.choice((1, 3, 10))))]
+        for n, shard in enumerate(shards):
+            outcome = shard.apply([item for item in batch if home(home_key(item.address)) == n])
+            assert not outcome.failed
+            for forward in outcome.forwards:
+                copies = 1 + (rng.random() < 0.05)
+                waiting += [unpack_addressed(pack_addressed(forward))] * copies
+    sums = WindowSums(index, RULES, CATALOGUE.windows_before())
+    for n, shard in enumerate(shards):
+        shard.advance(NOW)
+        copy_changes(shard.panes, sums, n)
+    sums.advance(NOW)
+    single = machine(events)
+    expected = {(r.kpi, r.stat, r.window, tuple(r.labels.items())): r.value for r in single.readings()}
+    assert numbers(View(CATALOGUE, sums)) == expected
+
+
+@given(
+    events=worlds(), early=st.integers(0, 10),
+    steps=st.lists(st.integers(-30 * 60, 40 * 60), min_size=1, max_size=8),
+)  # fmt: skip
+def test_sliding_windows_equal_fresh_ones(events: list[EventBase], early: int, steps: list[int]) -> None:
+    """In steps of any number of minutes, also backwards, with panes arriving between."""
+    found = machine(events)
+    sliding = WindowSums(found.view.sums.index, RULES, CATALOGUE.windows_before())
+    now = NOW
+    for number, step in enumerate([0, *steps]):
+        if number == min(early, len(steps)):
+            publish(found.shard.panes, sliding)
+        now = max(now + step * 60_000, NOW - 20 * HOUR)
+        sliding.advance(now)
+    fresh = WindowSums(found.view.sums.index, RULES, CATALOGUE.windows_before())
+    publish(found.shard.panes, fresh)
+    fresh.advance(now)
+    for window in ("1h", "24h", "today", "7d", "30d", "mtd", "90d", "qtd", "365d", "all"):
+        assert sliding.sums(window) == fresh.sums(window), window
+    for window in CATALOGUE.windows_before():
+        assert sliding.sums(window, before=True) == fresh.sums(window, before=True), window
+
+
+def publish(panes: Panes, sums: WindowSums) -> None:
+    """All panes, as after a rebalance."""
+    for key in panes.keys():  # noqa: SIM118 - no mapping
+        if key.resolution is Resolution.BASE:
+            sums.replace_base(0, panes.horizon, panes.base)
+        elif key.resolution is not Resolution.ROSTER:
+            sums.replace(0, key, panes.cells(key))
+
+
+@given(events=worlds(), hours=st.lists(st.integers(1, 24 * 20), max_size=5))
+def test_folding_into_the_base_keeps_all_time_and_stocks_exact(events: list[EventBase], hours: list[int]) -> None:
+    forgetful, other = Machine(BRIEF), Machine(RULES)
+    now = BEGIN + 30 * DAY
+    for step in [0, *hours]:
+        now += step * HOUR
+        for each in (forgetful, other):
+            each.advance(now)
+            each.apply(events)
+    only = frozenset({"all"})
+    got = {(r.kpi, r.stat, *r.labels.items()): r.value for r in forgetful.readings(windows=only)}
+    assert got == {(r.kpi, r.stat, *r.labels.items()): r.value for r in other.readings(windows=only)}
