@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 PER_DOUBLING = 32
 RELATIVE_ERROR = 2 ** (1 / (2 * PER_DOUBLING)) - 1
@@ -27,6 +28,7 @@ def code_of(ms: int) -> int:
     return min(MAX_CODE, index + _OFFSET)
 
 
+@cache
 def upper_bound(code: int) -> float:
     """The inclusive upper boundary of a bucket, in seconds."""
     return 0.0 if code == ZERO_CODE else float(2 ** ((code - _OFFSET) / PER_DOUBLING))
@@ -48,18 +50,23 @@ def quantile(counts: Mapping[int, int], q: float) -> float | None:
         return None
     position = (total - 1) * q
     low = math.floor(position)
-    lower, upper = _ranked(counts, low), _ranked(counts, min(low + 1, total - 1))
+    lower, upper = _ranked(counts, low, min(low + 1, total - 1))
     return lower + (upper - lower) * (position - low)
 
 
-def _ranked(counts: Mapping[int, int], rank: int) -> float:
+def _ranked(counts: Mapping[int, int], rank: int, next_rank: int) -> tuple[float, float]:
+    """The representatives of two order statistics, the second at or right after the first."""
     seen = 0
+    lower: float | None = None
     code = ZERO_CODE
     for code in sorted(counts):
         seen += counts[code]
-        if seen > rank:
+        if lower is None and seen > rank:
+            lower = representative(code)
+        if seen > next_rank:
             break
-    return representative(code)
+    upper = representative(code)
+    return upper if lower is None else lower, upper
 
 
 def kaplan_meier_median(counts: Mapping[int, int], waiting: Sequence[int]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from metrics.formula import Expr, Mean, Quantile, Ratio, Whole
 from metrics.formula import Count as SampleCount
@@ -146,6 +147,7 @@ class Kpi:
         yield from seen
 
 
+@cache
 def applicable(breakdown: Breakdown, measure: Measure) -> Breakdown:
     """The part of a breakdown that a measure has: one without a dimension counts as a whole there."""
     return tuple(dim for dim in breakdown if dim in measure.dims)
