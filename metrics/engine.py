@@ -193,7 +193,9 @@ class Shard:
         while self._unbuilt and left > 0:
             address, _ = self._unbuilt.popitem()
             left -= 1
-            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
+            book = Book(self.rules)
+            entities.write(address, book, _decode(self._states[address]), None)
+            self.panes.add_all(book.take_changes())
         return not self._unbuilt
 
     @property
@@ -266,12 +268,12 @@ class Shard:
         self, entity: _Open, items: Sequence[tuple[int, Addressed]], outcome: Outcome
     ) -> tuple[list[Fact], bool]:
         """The facts that are news to the entity, and whether some correct known ones."""
-        facts, fresh, corrected = entity.facts, [], False
+        facts, fresh, corrected, limit = entity.facts, [], False, self.rules.max_facts
         for position, item in items:
             for fact in item.facts:
                 known = facts.get(fact.id)
                 if known is None:
-                    if len(facts) >= self.rules.max_facts:
+                    if len(facts) >= limit:
                         if position >= 0:
                             outcome.refused.append(position)
                         continue
@@ -290,8 +292,7 @@ class Shard:
     def _rewrite(self, address: str, entity: _Open, added: list[Fact] | None, outcome: Outcome) -> None:
         entities.write(address, entity.book, entity.ordered, added)
         state = _encode(entity.ordered)  # what may fail comes first: an entity is applied as a whole or not at all
-        for change in entity.book.take_changes():
-            self.panes.add(change)
+        self.panes.add_all(entity.book.take_changes())
         self._unbuilt.pop(address, None)
         self._states[address] = outcome.states[address] = state
 

@@ -10,10 +10,10 @@ Times are milliseconds since the epoch; amounts are millionths of a currency's m
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -240,12 +240,14 @@ DealFact = Opportunity | Won | Lost | Reopened
 def to_fact(event: ev.EventBase) -> Fact:
     """The fact that ``event`` states."""
     recorded = event.recorded_at
-    return _MAKERS[event.name](event, fact_id(event.event_id), millis(event.occurred_at), millis(recorded) if recorded else 0)
+    return _MAKERS[event.name](
+        event, fact_id(event.event_id), millis(event.occurred_at), millis(recorded) if recorded else 0
+    )
 
 
 def fact_id(event_id: str) -> int:
     """A 64-bit hash of the event id; within one entity a collision is practically excluded."""
-    return int.from_bytes(hashlib.blake2b(event_id.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
 
 
 def millis(time: datetime) -> int:

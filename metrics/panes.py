@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
@@ -45,9 +45,6 @@ Roster = dict[int, Cells]
 
 BASE = PaneKey(Resolution.BASE, 0)
 
-Increase = Sequence[tuple[Iterable[int], int]]
-"""(cells, amount to add to each of them)."""
-
 # An enum's member is looked up slowly, and this is the hottest path.
 _FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.BASE, Resolution.ROSTER
 
@@ -64,7 +61,9 @@ class Panes:
     base: Cells = field(default_factory=dict)
     roster: dict[int, Roster] = field(default_factory=dict)
     horizon: int = 0
-    _changed: dict[Resolution, set[int]] = field(default_factory=lambda: {resolution: set() for resolution in Resolution})
+    _changed: dict[Resolution, set[int]] = field(
+        default_factory=lambda: {resolution: set() for resolution in Resolution}
+    )
     _ahead: dict[int, Cells] = field(default_factory=dict)
     _instants: list[int] = field(default_factory=list)
     _first_fine: int = field(init=False)
@@ -78,25 +77,33 @@ class Panes:
         self._coarse_ms = self.rules.coarse_ms
         self._first_fine = (self.now - self._fine_retention_ms) // MINUTE
 
-    def add(self, changes: Contributions) -> None:
+    def add(self, change: Contributions) -> None:
         """Add the contributions of an entity, or the difference of its old and new ones."""
-        now, cells_of = self.now, self.index.cells
-        for (measure, labels, at, value), amount in changes.items():
-            cells = cells_of(measure, labels)
-            kind = measure.kind
-            increase: Increase
-            if kind is Kind.SUM:
-                increase = ((cells, amount),)
-            elif kind is Kind.DISTRIBUTION:
-                code = code_of(value)
-                increase = ((cells, value * amount), ([cell + code for cell in cells], amount))
-            else:
-                self._add_to_roster(at, cells, amount)
-                continue
-            if at > now:
-                self._put_aside(at, increase)
-            else:
-                self._add_to_panes(at, increase)
+        self.add_all((change,))
+
+    def add_all(self, changes: Iterable[Contributions]) -> None:
+        """Add what makes up the change of one entity."""
+        cells_of = self.index.cells
+        targets: dict[int, list[Cells]] = {}
+        for change in changes:
+            for (measure, labels, at, value), amount in change.items():
+                cells = cells_of(measure, labels)
+                kind = measure.kind
+                if kind is Kind.ROSTER:
+                    self._add_to_roster(at, cells, amount)
+                    continue
+                panes = targets.get(at)
+                if panes is None:
+                    panes = targets[at] = self._panes_at(at)
+                if kind is Kind.SUM:
+                    for pane in panes:
+                        _add(pane, cells, amount)
+                else:
+                    code = code_of(value)
+                    for pane in panes:
+                        _add(pane, cells, value * amount)
+                        _add(pane, [cell + code for cell in cells], amount)
+        self._drop_empty(targets)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""
@@ -105,7 +112,10 @@ class Panes:
         self.now = now
         while self._instants and self._instants[0] <= now:
             at = heapq.heappop(self._instants)
-            self._add_to_panes(at, _as_increase(self._ahead.pop(at, {})))
+            waiting = self._ahead.pop(at, {})
+            for pane in self._panes_at(at):
+                _add_all(pane, waiting)
+            self._drop_empty((at,))
         self._drop_fine()
         self._fold_coarse()
 
@@ -136,37 +146,47 @@ class Panes:
             indices.clear()
         return keys
 
-    def _add_to_panes(self, at: int, increase: Increase) -> None:
+    def _panes_at(self, at: int) -> list[Cells]:
+        """The panes that what happened at an instant goes into, noted as changed; what lies ahead waits aside."""
+        if at > self.now:
+            return [self._waiting(at)]
+        panes = []
         fine = at // MINUTE
         if fine >= self._first_fine:
-            _increase(self.fine, fine, increase)
+            panes.append(self.fine.setdefault(fine, {}))
             self._changed[_FINE].add(fine)
         coarse = at // self._coarse_ms
         if coarse >= self.horizon:
-            _increase(self.coarse, coarse, increase)
+            panes.append(self.coarse.setdefault(coarse, {}))
             self._changed[_COARSE].add(coarse)
         else:
-            self._increase_base(increase)
+            panes.append(self.base)
+            self._changed[_BASE].add(BASE.index)
+        return panes
 
-    def _increase_base(self, increase: Increase) -> None:
-        for cells, amount in increase:
-            _add(self.base, cells, amount)
-        self._changed[_BASE].add(BASE.index)
+    def _waiting(self, at: int) -> Cells:
+        waiting = self._ahead.get(at)
+        if waiting is None:
+            waiting = self._ahead[at] = {}
+            heapq.heappush(self._instants, at)
+        return waiting
+
+    def _drop_empty(self, instants: Iterable[int]) -> None:
+        for at in instants:
+            for store, index in ((self.fine, at // MINUTE), (self.coarse, at // self._coarse_ms)):
+                if index in store and not store[index]:
+                    del store[index]
 
     def _add_to_roster(self, at: int, cells: Iterable[int], amount: int) -> None:
         hour = at // HOUR
         instants = self.roster.setdefault(hour, {})
-        _increase(instants, at, ((cells, amount),))
+        instant = instants.setdefault(at, {})
+        _add(instant, cells, amount)
+        if not instant:
+            del instants[at]
         if not instants:
             del self.roster[hour]
         self._changed[_ROSTER].add(hour)
-
-    def _put_aside(self, at: int, increase: Increase) -> None:
-        if at not in self._ahead:
-            self._ahead[at] = {}
-            heapq.heappush(self._instants, at)
-        for cells, amount in increase:
-            _add(self._ahead[at], cells, amount)
 
     def _drop_fine(self) -> None:
         first = (self.now - self._fine_retention_ms) // MINUTE
@@ -184,26 +204,12 @@ class Panes:
         self.horizon = horizon
         self._changed[_BASE].add(BASE.index)
         for index in [index for index in self.coarse if index < horizon]:
-            self._increase_base(_as_increase(self.coarse.pop(index)))
+            _add_all(self.base, self.coarse.pop(index))
             self._changed[_COARSE].add(index)
 
 
 def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
-
-
-def _as_increase(pane: Cells) -> Increase:
-    return [((cell,), amount) for cell, amount in pane.items()]
-
-
-def _increase(panes: dict[int, Cells], index: int, increase: Increase) -> None:
-    pane = panes.get(index)
-    if pane is None:
-        pane = panes[index] = {}
-    for cells, amount in increase:
-        _add(pane, cells, amount)
-    if not pane:
-        del panes[index]
 
 
 def _add(pane: Cells, cells: Iterable[int], amount: int) -> None:
@@ -214,3 +220,8 @@ def _add(pane: Cells, cells: Iterable[int], amount: int) -> None:
             pane[cell] = value
         else:
             pane.pop(cell, None)
+
+
+def _add_all(pane: Cells, cells: Cells) -> None:
+    for cell, amount in cells.items():
+        _add(pane, (cell,), amount)

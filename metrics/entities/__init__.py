@@ -32,7 +32,7 @@ class EntityKind(enum.StrEnum):
     PAGE = "page"
 
 
-_FIXED_KINDS = {
+_KINDS = {
     "customer_churned": EntityKind.ACCOUNT,
     "subscription_changed": EntityKind.ACCOUNT,
     "quota_set": EntityKind.REP,
@@ -43,31 +43,30 @@ _FIXED_KINDS = {
     "feedback_received": EntityKind.PAGE,
     "spend_recorded": EntityKind.PAGE,
     "competitor_price_observed": EntityKind.PAGE,
+    "survey_answered": EntityKind.PAGE,
 }
+"""Of the events that name no lead."""
 
 
 def address_of(event: EventBase) -> str:
     """The address of the entity that an event is about."""
-    kind = _FIXED_KINDS.get(event.name)
-    if kind is None:
-        kind, key = _flexible(event)
-    else:
-        key = event.key
-    if kind is EntityKind.PAGE:
-        # The day in UTC, whatever zone the event was written in: a repetition may come in another one.
-        return address(kind, f"{key}{_DAY_SEPARATOR}{_EPOCH_DAY + millis(event.occurred_at) // DAY}")
-    return address(kind, key)
-
-
-def _flexible(event: EventBase) -> tuple[EntityKind, str]:
-    if event.name == "survey_answered":
+    lead_id: str | None = getattr(event, "lead_id", None)
+    if lead_id:  # most events
+        return f"lead/{lead_id}"
+    name = event.name
+    if name == "survey_answered" and getattr(event, "kind", "") == "enps":
         rep_id: str | None = getattr(event, "rep_id", None)
-        if getattr(event, "kind", "") == "enps" and rep_id:
-            return EntityKind.REP, rep_id
-        return EntityKind.PAGE, event.key
-    if getattr(event, "lead_id", None):
-        return EntityKind.LEAD, event.key
-    return EntityKind.ACCOUNT, event.key
+        if rep_id:
+            return address(EntityKind.REP, rep_id)
+    kind = _KINDS.get(name, EntityKind.ACCOUNT)
+    if kind is EntityKind.PAGE:
+        return address(kind, _page_key(event))
+    return address(kind, event.key)
+
+
+def _page_key(event: EventBase) -> str:
+    """Key and day: in UTC, whatever zone the event was written in; a repetition may come in another one."""
+    return f"{event.key}{_DAY_SEPARATOR}{_EPOCH_DAY + millis(event.occurred_at) // DAY}"
 
 
 def address(kind: EntityKind, key: str) -> str:

@@ -179,8 +179,9 @@ def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: 
         added: the facts at the end of ``facts`` that the book does not know; None where they are not all at its end.
         key: the lead's id.
     """
-    lead = book.view
+    lead, anew = book.view, False
     if lead is None or added is None or any(isinstance(fact, Merged) for fact in added):
+        anew = lead is not None
         lead, added = Lead(), facts
         if merged_into(facts, key) is not None:
             book.view = None
@@ -188,7 +189,7 @@ def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: 
             return
     book.view = lead
     _fold(lead, added)
-    _write_chapters(book, lead)
+    _write_chapters(book, lead, anew=anew)
 
 
 def _fold(lead: Lead, facts: Sequence[Fact]) -> None:
@@ -203,26 +204,44 @@ def _fold(lead: Lead, facts: Sequence[Fact]) -> None:
         lead.deals = tuple(fold_deals(lead.deal_facts))
 
 
-def _write_chapters(book: Book, lead: Lead) -> None:
-    """Every chapter is named each time: one whose subject is gone (a fact was corrected) takes itself back."""
+def _write_chapters(book: Book, lead: Lead, *, anew: bool) -> None:
+    """Bring all chapters up to date.
+
+    What a lead has nothing of is passed over, unless it is written ``anew``: then a chapter whose subject is gone (a
+    fact was corrected) takes itself back.
+    """
     created, owners, stages = lead.created, lead.owners, lead.stages
     purchase = lead.purchase() if lead.deals else None
     customer = purchase is not None or (bool(stages) and stages[-1].stage in _CUSTOMER_STAGES)
     book.log(_activities, lead.activities, owners, purchase)
-    book.log(_replies, lead.replies, owners)
-    book.log(_meetings, lead.booked, owners)
-    book.log(_proposals, lead.proposals, owners)
-    _write_arrival(book, lead)
+    if created is not None or anew:
+        _write_arrival(book, lead)
     contact = lead.contact(book.rules)
-    moods = {reply.sentiment for reply in lead.replies if reply.at >= contact.at} if contact and lead.replies else ()
-    book.chapter(_contacted, contact, owners, created, customer, "positive" in moods, "negative" in moods)
-    book.chapter(_stages, stages or created and (), created)
-    book.chapter(_sql, lead.first_stage(_SQL) if stages else None, owners, created, customer)
-    book.chapter(_mql, lead.first_stage(_MQL) if stages else None, created, customer)
-    demos = lead.demos() if lead.completed else ()
-    book.chapter(_demos, demos or None, customer)
-    book.chapter(_deals, lead.deals or None, created, owners, demos[0][0] if demos else None)
-    book.chapter(_touches, lead.deals or None, owners, tuple(lead.activities) if lead.deals else ())
+    if contact is not None or anew:
+        replies = lead.replies
+        moods = {reply.sentiment for reply in replies if reply.at >= contact.at} if contact and replies else ()
+        book.chapter(_contacted, contact, owners, created, customer, "positive" in moods, "negative" in moods)
+    if stages or anew:
+        book.chapter(_sql, lead.first_stage(_SQL), owners, created, customer)
+        book.chapter(_mql, lead.first_stage(_MQL), created, customer)
+    book.chapter(_stages, stages or (created and ()), created)
+    if lead.replies or lead.booked or lead.completed or anew:
+        _write_meetings(book, lead, customer=customer)
+    if lead.deals or lead.proposals or anew:
+        _write_deals(book, lead, purchase)
+
+
+def _write_meetings(book: Book, lead: Lead, *, customer: bool) -> None:
+    book.log(_replies, lead.replies, lead.owners)
+    book.log(_meetings, lead.booked, lead.owners)
+    book.chapter(_demos, lead.demos() or None, customer)
+
+
+def _write_deals(book: Book, lead: Lead, purchase: int | None) -> None:
+    created, owners, deals, demos = lead.created, lead.owners, lead.deals or None, lead.demos()
+    book.log(_proposals, lead.proposals, owners)
+    book.chapter(_deals, deals, created, owners, demos[0][0] if demos else None)
+    book.chapter(_touches, deals, owners, tuple(lead.activities) if deals else ())
     book.chapter(_conversion, purchase, created, lead.first_at)
 
 
