@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -88,10 +89,25 @@ def explained(kafka: Kafka) -> Iterator[None]:
 
 
 def _unreachable(kafka: Kafka) -> str:
+    """What to tell where no handshake came about. Brokers hang up on a wrong login or protocol without a word."""
+    where = kafka.bootstrap
+    if any(map(_listens, where.split(","))):
+        if kafka.sasl:
+            return f"Kafka at {where} refused the login, or speaks another protocol; check kafka.sasl and kafka.tls"
+        return f"what listens at {where} is no Kafka in {_protocol(kafka)}; check kafka.tls and kafka.sasl"
     return (
         f"no Kafka broker answers at {kafka.bootstrap}; start one, or name it with --bootstrap or "
         "SALESGAUGE_KAFKA__BOOTSTRAP"
     )
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+            return True
+    except (OSError, ValueError, OverflowError):
+        return False
 
 
 @contextmanager
