@@ -201,7 +201,8 @@ class Files:
                 raise TruncatedError(
                     f"{name} ends too early: it is cut; --allow-truncated takes what is there"
                 ) from error
-            self.warnings.append(f"{name} ends too early: what was cut off is missing")
+            warning = f"{name} ends too early: what was cut off is missing"
+            self.warnings[:] = dict.fromkeys([*self.warnings, warning])  # each pass meets it
         except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise ReplayError(f"{name} is damaged: {error}") from error
 

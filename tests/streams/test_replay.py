@@ -144,7 +144,8 @@ def test_what_is_no_event_is_counted_listed_and_passed_over(tmp_path):
         b'{"event":"deal_won","event_id":"d","deal_id":"d","lead_id":"l1","occurred_at":"2026-01-01T00:00:00Z",'
         b'"currency":"XTS","lines":[{"product":"p","unit_price":1}]}\n'
     )
-    path.write_bytes(lead(1, "2026-01-01T00:00:00Z") + deal)
+    euros = deal.replace(b"XTS", b"EUR").replace(b'"d"', b'"d2"')
+    path.write_bytes(lead(1, "2026-01-01T00:00:00Z") + deal + euros)
     assert document("--events", path)["rejected"] == 1
 
 
