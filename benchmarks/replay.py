@@ -14,9 +14,9 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -28,6 +28,9 @@ from streams.replay.machine import BATCH, Replay
 from streams.replay.openmetrics import OpenMetrics
 from streams.replay.selection import select
 from streams.simulate import Organisation, history
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RUNS = 3
 HOUR = 3_600_000
@@ -131,11 +134,11 @@ def step(path: Path, name: str, size: int, *, few: bool, folder: Path) -> None:
 
 
 def topics(path: Path, count: int) -> None:
-    from streams.embedded import EmbeddedBroker
-    from streams.publish import Publisher
-    from streams.replay.topics import Topics
-    from streams.settings import Kafka, Settings
-    from streams.topics import create
+    from streams.embedded import EmbeddedBroker  # noqa: PLC0415
+    from streams.publish import Publisher  # noqa: PLC0415
+    from streams.replay.topics import Topics  # noqa: PLC0415
+    from streams.settings import Kafka, Settings  # noqa: PLC0415
+    from streams.topics import create  # noqa: PLC0415
 
     with EmbeddedBroker() as broker:
         kafka = Kafka(bootstrap=broker.bootstrap)

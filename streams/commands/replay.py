@@ -38,6 +38,7 @@ from streams.settings import Settings, SettingsError, load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from metrics.rules import Rules
     from streams.replay.records import Source
 
 EXIT_NOTHING = 1
@@ -96,14 +97,10 @@ _PATH = click.Path(path_type=Path)
 @click.option("--topics", is_flag=True, help="Read the event topics instead of files.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="The broker, if not the one of the settings.")
 @click.option("--partition", "partitions", type=int, multiple=True, help="Read these partitions alone.")
-@click.option(
-    "--since", metavar="TIME", help="Topics: leave out what the log has before; stocks then begin there."
-)
+@click.option("--since", metavar="TIME", help="Topics: leave out what the log has before; stocks then begin there.")
 @click.option("--allow-truncated", is_flag=True, help="Go on where a part of the input is missing.")
 @click.option("--at", metavar="TIME", help="One instant; by default when the latest event happened.")
-@click.option(
-    "--step", metavar="SPAN", help="Many instants, this far apart: 30s, 1m, 1h. 1m if only --from is given."
-)
+@click.option("--step", metavar="SPAN", help="Many instants, this far apart: 30s, 1m, 1h. 1m if only --from is given.")
 @click.option("--from", "start", metavar="TIME", help="First instant; by default the first event.")
 @click.option("--to", "end", metavar="TIME", help="Last instant; by default the last event, for topics now.")
 @click.option(
@@ -112,20 +109,14 @@ _PATH = click.Path(path_type=Path)
     help="With what is known today of an instant (default of --at), or was known then (of --step).",
 )
 @click.option("--kpi", "kpis", multiple=True, metavar="ID", help="These KPIs alone.")
-@click.option(
-    "--window", "windows", multiple=True, metavar="W", help="These windows alone: 1h, 24h, mtd, all."
-)
+@click.option("--window", "windows", multiple=True, metavar="W", help="These windows alone: 1h, 24h, mtd, all.")
 @click.option(
     "--breakdown", "breakdowns", multiple=True, metavar="DIMS", help="rep or product,competitor; none: whole."
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="To stdout: one object, with --step one per line and instant."
-)
+@click.option("--json", "as_json", is_flag=True, help="To stdout: one object, with --step one per line and instant.")
 @click.option("--openmetrics", type=_PATH, metavar="FILE", help="OpenMetrics with timestamps, for promtool.")
 @click.option("--tsdb", type=_PATH, metavar="DIR", help="Prometheus blocks, made by promtool.")
-@click.option(
-    "--remote-write", "remote", metavar="URL", help="Send samples: http://127.0.0.1:9090/api/v1/write."
-)
+@click.option("--remote-write", "remote", metavar="URL", help="Send samples: http://127.0.0.1:9090/api/v1/write.")
 @click.option("--token-file", type=_PATH, metavar="FILE", help="Bearer token for --remote-write.")
 @click.option(
     "--resume",
@@ -134,9 +125,7 @@ _PATH = click.Path(path_type=Path)
     help="Remember here what --remote-write has acknowledged; go on there.",
 )
 @click.option("--parquet", type=_PATH, metavar="FILE", help="Readings as a table.")
-@click.option(
-    "--label", "labels", multiple=True, metavar="NAME=VALUE", help="Added to samples: job=salesgauge."
-)
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Added to samples: job=salesgauge.")
 @click.option(
     "--rejects", type=_PATH, metavar="FILE", help="List what is no valid event, with its line and the reason."
 )
@@ -184,9 +173,7 @@ def _check(asked: Options) -> None:
     if asked.at and asked.stepping:
         raise click.UsageError("--at is one instant; --step, --from and --to are for many")
     if asked.stepping and not asked.has_sink:
-        raise click.UsageError(
-            "many instants need --json, --openmetrics, --tsdb, --remote-write or --parquet"
-        )
+        raise click.UsageError("many instants need --json, --openmetrics, --tsdb, --remote-write or --parquet")
     if asked.topics and asked.stepping and not asked.start:
         raise click.UsageError("--topics needs --from TIME: the first instant")
     if (asked.resume or asked.token_file) and not asked.remote:
@@ -216,9 +203,7 @@ class Run:
         began = time.monotonic()
         with ExitStack() as stack:
             source = stack.enter_context(self._source())
-            tally = Tally(
-                stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None
-            )
+            tally = Tally(stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None)
             replay = Replay(self._rules(source), self._catalogue, tally)
             display = stack.enter_context(Display(self._console, quiet=self._asked.quiet))
             if self._asked.stepping:
@@ -255,9 +240,7 @@ class Run:
             for take in takes:
                 take(snapshot)
         if at is None and replay.valid:
-            self._say(
-                f"at {iso(snapshot.at)}, when the latest event happened; --at TIME asks for another instant"
-            )
+            self._say(f"at {iso(snapshot.at)}, when the latest event happened; --at TIME asks for another instant")
         if not self._asked.has_sink and replay.valid:
             stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
             stdout.print(readings_table(snapshot, stdout.width, breakdowns=bool(self._asked.breakdowns)))
@@ -361,9 +344,7 @@ class Run:
 
     def _summary(self, replay: Replay, source: Source, seconds: float) -> None:
         for warning in source.warnings:
-            self._console.print(
-                f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True
-            )
+            self._console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         rate = replay.seen / max(seconds, 1e-9)
         self._say(
             f"{replay.machine.events:,} events applied of {replay.seen:,} records "

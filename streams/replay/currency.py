@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from metrics.rules import Rules
-from streams.replay.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from streams.replay.records import Record
 
 _CURRENCY = re.compile(rb'"currency"\s*:\s*"([A-Za-z]{3})"')
 
