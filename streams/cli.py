@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 from streams.version import VERSION
+
+FAULT = 1
+_TOLD = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.EFBIG})
 
 _COMMANDS = {
     "demo": ("streams.commands.demo:demo_command", "See it live: broker, simulated CRM, worker, exporter, board."),
@@ -57,8 +62,21 @@ def cli() -> None:
 
 
 def main(args: list[str] | None = None) -> Any:
-    """The entry point."""
-    sys.exit(cli.main(args=args, prog_name="salesgauge", standalone_mode=True))
+    """The entry point. A full disk, a file that may not be written and their like end in a message."""
+    code: Any = FAULT
+    try:
+        try:
+            cli.main(args=args, prog_name="salesgauge", standalone_mode=True)
+        except SystemExit as leaving:
+            code = leaving.code
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _TOLD:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        sys.stderr.write(f"error: {error.filename or 'cannot write'}: {error.strerror}\n")
+        code = FAULT
+    sys.exit(code)
 
 
 if __name__ == "__main__":
