@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders.dashboard import FieldColor
@@ -17,7 +17,11 @@ from grafana.rules import BUDGET_LEFT, BURN
 from grafana.thresholds import Target, Thresholds
 from grafana.units import colours
 from metrics.kpi import NOW, Catalogue, Kpi, Role
-from metrics.series import Breakdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from metrics.series import Breakdown
 
 Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 
@@ -96,18 +100,18 @@ def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Board]:
         _role(
             numbers, catalogue, "salesgauge-sales-manager", "Sales manager",
             "Revenue, growth, close and win rates, by rep, team, product, location and source.",
-            ("sales_revenue", "sales_growth_ratio", "new_leads", "close_ratio", "win_ratio", "average_deal_size"),
+            first=("sales_revenue", "sales_growth_ratio", "new_leads", "close_ratio", "win_ratio", "average_deal_size"),
         ),
         _role(
             numbers, catalogue, "salesgauge-business-development", "Business development",
             "Activities, opportunities, proposals, replies and conversions of the people who open doors.",
-            ("activities", "opportunities_created", "deals_won", "quota_attainment_ratio", "positive_reply_ratio",
+            first=("activities", "opportunities_created", "deals_won", "quota_attainment_ratio", "positive_reply_ratio",
              "sql_to_customer_ratio"),
         ),
         _role(
             numbers, catalogue, "salesgauge-account-management", "Account management",
             "Customers: satisfaction, churn, retention, organic growth and what they get out of the product.",
-            ("customer_retention_ratio", "customer_churn_ratio", "nps_score", "csat_score", "revenue_per_account",
+            first=("customer_retention_ratio", "customer_churn_ratio", "nps_score", "csat_score", "revenue_per_account",
              "referral_customers"),
         ),
         _marketing(numbers, catalogue),
@@ -119,11 +123,9 @@ def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Board]:
 # --- by role ----------------------------------------------------------------------------------------------------------
 
 
-def _role(
-    numbers: Numbers, catalogue: Catalogue, uid: str, title: str, description: str, first: tuple[str, ...]
-) -> Board:
+def _role(numbers: Numbers, catalogue: Catalogue, uid: str, title: str, about: str, *, first: tuple[str, ...]) -> Board:
     kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
-    return Board(uid, title, description, tuple(_role_sections(numbers, catalogue, kpis, first)))
+    return Board(uid, title, about, tuple(_role_sections(numbers, catalogue, kpis, first)))
 
 
 def _role_sections(
@@ -173,7 +175,9 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
     waiting, oldest, response = k["leads_waiting"], k["lead_oldest_wait_seconds"], k["lead_response_seconds"]
     sla, bands, follow_up = k["lead_response_sla_ratio"], k["lead_response_band_ratio"], k["lead_follow_up_ratio"]
     clocks = [
-        kpi for kpi in catalogue.kpis if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.samples and kpi is not response
+        kpi
+        for kpi in catalogue.kpis
+        if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.samples and kpi is not response
     ]
     handled = {waiting.id, oldest.id, response.id, sla.id, bands.id, follow_up.id, *(c.id for c in clocks)}
     rest = [kpi for kpi in catalogue.kpis if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.id not in handled]
@@ -252,7 +256,8 @@ def _budget(thresholds: Thresholds) -> stat.Panel:
     return (
         big(
             f"Error budget left ({slo.period})",
-            f"{100 * slo.objective:g} % of the leads due in {slo.period} are to be answered within the SLA; the rest is the "
+            f"{100 * slo.objective:g} % of the leads due in {slo.period} are to be answered within the SLA; "
+            "the rest is the "
             "error budget. 100 %: nothing was missed; 0 %: all of it is used up; below: the objective is missed.",
             4,
         )
@@ -304,8 +309,10 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
     uid = "salesgauge-marketing"
     k = catalogue.by_id
     kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
-    first = ("new_leads", "cost_per_lead", "cost_per_acquisition", "customer_acquisition_cost", "customer_lifetime_value",
-             "clv_to_cac_ratio")  # fmt: skip
+    first = (
+        "new_leads", "cost_per_lead", "cost_per_acquisition", "customer_acquisition_cost",
+        "customer_lifetime_value", "clv_to_cac_ratio",
+    )  # fmt: skip
     base = list(_role_sections(numbers, catalogue, kpis, first))
     steps = (("new_leads", "leads"), ("new_opportunities", "opportunities"), ("proposals_sent", "proposals"),
              ("deals_won", "deals won"))  # fmt: skip
@@ -313,7 +320,8 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
         bargauge.Panel()
         .title("Funnel of the window")
         .description(
-            "What happened in the window: leads created, opportunities created, proposals sent, deals won. These are not the "
+            "What happened in the window: leads created, opportunities created, proposals sent, deals won. "
+            "These are not the "
             "same leads: for what became of a cohort read the conversion rates."
         )
         .datasource(DATASOURCE)
@@ -349,7 +357,8 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
 _SCORES = (
     ("leads_waiting", "value"), ("leads_waiting", "late"), ("lead_oldest_wait_seconds", "value"),
     ("lead_response_seconds", "p50"), ("lead_response_sla_ratio", "value"), ("lead_follow_up_ratio", "value"),
-    ("activities", "value"), ("product_demos", "value"), ("opportunities_created", "value"), ("proposals_sent", "value"),
+    ("activities", "value"), ("product_demos", "value"), ("opportunities_created", "value"),
+    ("proposals_sent", "value"),
     ("deals_won", "value"), ("sales_revenue", "value"), ("average_deal_size", "value"), ("win_ratio", "value"),
     ("close_ratio", "value"), ("positive_reply_ratio", "value"), ("meeting_acceptance_ratio", "value"),
     ("touches_per_deal", "value"), ("quota_attainment_ratio", "value"), ("commission", "value"),

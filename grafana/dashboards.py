@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from string import ascii_uppercase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grafana_foundation_sdk.builders.dashboard import (
     CustomVariable,
@@ -28,10 +27,14 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.boards import Board, boards
 from grafana.panels import DATASOURCE
-from grafana.thresholds import Thresholds
 from metrics.families import family_name
-from metrics.kpi import Catalogue
 from metrics.windows import WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from grafana.thresholds import Thresholds
+    from metrics.kpi import Catalogue
 
 LONG_WINDOWS = ("7d", "30d", "90d", "365d")
 SOURCES = {"rep": "activities", "team": "activities", "source": "new_leads"}
@@ -94,7 +97,7 @@ def _menu() -> DashboardLink:
 
 
 def _number_and_place(panels: list[dict[str, Any]]) -> None:
-    """Give panels and queries ids that links can name, and lines of panels of one height, so that nothing hangs in a gap."""
+    """Give panels and queries ids, and put panels of one height in a line, so that nothing hangs in a gap."""
     x = y = height = 0
     for number, panel in enumerate(panels, 1):
         panel["id"] = number
@@ -166,8 +169,6 @@ def _values(name: str, board: Board, catalogue: Catalogue) -> QueryVariable:
     return variable.multi(True).include_all(True).all_value(".+").current(everything)  # noqa: FBT003
 
 
-
-
 # --- annotations ------------------------------------------------------------------------------------------------------
 
 
@@ -185,10 +186,11 @@ def _annotations(board: Board) -> list[dict[str, Any]]:
         },
         _from_prometheus(
             "Alerts", "red", f'max by (alertname, severity, team) (ALERTS{{alertstate="firing", layer=~"{layer}"}})',
-            "{{alertname}}", "{{severity}} {{team}}", "severity,team",
+            title="{{alertname}}", text="{{severity}} {{team}}", tags="severity,team",
         ),
         _from_prometheus(
-            "Recoveries", "orange", "max(salesgauge_recovering) == 1", "A worker recovers", "Numbers may stand still.", "",
+            "Recoveries", "orange", "max(salesgauge_recovering) == 1",
+            title="A worker recovers", text="Numbers may stand still.", tags="",
         ),
         {
             "datasource": grafana, "enable": True, "hide": False, "iconColor": "purple", "name": "Replays",
@@ -197,7 +199,7 @@ def _annotations(board: Board) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _from_prometheus(name: str, color: str, expr: str, title: str, text: str, tags: str) -> dict[str, Any]:
+def _from_prometheus(name: str, color: str, expr: str, *, title: str, text: str, tags: str) -> dict[str, Any]:
     return {
         "datasource": {"type": "prometheus", "uid": "${datasource}"},
         "enable": True,

@@ -20,7 +20,7 @@ SCRAPED = frozenset({"job", "instance"})
 METRICS: dict[str, frozenset[str]] = {
     name: frozenset(labels) | SCRAPED
     for name, labels in {
-        # worker
+        # of a worker
         "salesgauge_events_total": {"event"},
         "salesgauge_rejected_total": {"reason"},
         "salesgauge_repeated_total": (),
@@ -37,7 +37,7 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_publish_seconds_count": (),
         "salesgauge_publish_seconds_sum": (),
         "salesgauge_build_info": {"version"},
-        # exporter
+        # of the exporter
         "salesgauge_windows_lag_records": {"partition"},
         "salesgauge_freshness_seconds": (),
         "salesgauge_series": (),
@@ -46,7 +46,7 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_scrape_seconds_count": (),
         "salesgauge_scrape_seconds_sum": (),
         "salesgauge_ready": (),
-        # both (prometheus_client)
+        # of both, by prometheus_client
         "process_cpu_seconds_total": (),
         "process_resident_memory_bytes": (),
         "process_open_fds": (),
@@ -88,7 +88,9 @@ def _target(op: str, value: float) -> Target:
     return Target.model_validate({"kpi": "engine", "window": "all", "op": op, "value": value, "summary": _OK})
 
 
-def _tile(title: str, about: str, query: str, unit: str, target: Target | None, empty: str, width: int = 3) -> stat.Panel:
+def _tile(  # noqa: PLR0917 - a table of tiles reads best without names
+    title: str, about: str, query: str, unit: str, target: Target | None, empty: str, width: int = 3
+) -> stat.Panel:
     panel = big(title, about, width).unit(unit).no_value(empty).with_target(instant(query, title))
     mode = BigValueColorMode.NONE if target is None else BigValueColorMode.BACKGROUND
     return panel.color_mode(mode).thresholds(colours(target))
@@ -100,7 +102,8 @@ def _tiles() -> list[stat.Panel]:
     return [
         _tile("Ready", "Whether the gauges can be trusted; `/readyz` names the reasons.", "max(salesgauge_ready)",
               "bool_yes_no", _target("<", 1), down),
-        _tile("Freshness", "Age of the oldest partition's last word to the exporter.", "max(salesgauge_freshness_seconds)",
+        _tile("Freshness", "Age of the oldest partition's last word to the exporter.",
+              "max(salesgauge_freshness_seconds)",
               "s", _target(">", 60), "no word of a worker yet"),
         _tile("Events per second", "Events applied by all workers, over 5 minutes.", f"sum({EVENTS})",
               "cps", None, "no event since the start"),
@@ -108,7 +111,8 @@ def _tiles() -> list[stat.Panel]:
               "none", _target(">", 5000), idle),
         _tile("Dead letters", "Records refused in the last 15 minutes.", f"sum({DEAD}) or vector(0)",
               "none", _target(">", 0), "none"),
-        _tile("Workers", "Workers that answer the scrape.", "count(salesgauge_batches_total)", "none", _target("<", 1), idle),
+        _tile("Workers", "Workers that answer the scrape.", "count(salesgauge_batches_total)", "none",
+              _target("<", 1), idle),
         _tile("Recovering", "Workers that read their changelog.", "sum(salesgauge_recovering)", "none",
               _target(">", 0), idle),
         _tile("Newest event", "How long ago the newest event happened; at night that may be long.",
@@ -116,7 +120,9 @@ def _tiles() -> list[stat.Panel]:
     ]  # fmt: skip
 
 
-def _lines(title: str, about: str, unit: str, *queries: tuple[str, str], width: int = 8, empty: str = "none") -> timeseries.Panel:
+def _lines(
+    title: str, about: str, unit: str, *queries: tuple[str, str], width: int = 8, empty: str = "none"
+) -> timeseries.Panel:
     panel = lines(title, about, width).unit(unit).no_value(empty)
     for query, legend in queries:
         panel.with_target(ranged(query, legend))
@@ -143,9 +149,7 @@ def _flow() -> list[timeseries.Panel]:
 
 
 def _slowest(metric: str, name: str) -> tuple[tuple[str, str], ...]:
-    mean = (
-        f"sum(rate({metric}_sum[$__rate_interval])) / sum(rate({metric}_count[$__rate_interval]))"
-    )
+    mean = f"sum(rate({metric}_sum[$__rate_interval])) / sum(rate({metric}_count[$__rate_interval]))"
     high = f"histogram_quantile(0.99, sum by (le) (rate({metric}_bucket[$__rate_interval])))"
     return (mean, f"{name}, mean"), (high, f"{name}, p99")
 

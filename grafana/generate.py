@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from grafana import dashboards, routes, rules, runbooks
 from grafana.thresholds import PATH, Thresholds, load
 from metrics.catalogue import CATALOGUE
-from metrics.kpi import Catalogue
+
+if TYPE_CHECKING:
+    from metrics.kpi import Catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def files(root: Path = ROOT, catalogue: Catalogue = CATALOGUE) -> dict[str, str]:
-    """Relative path -> content, from the catalogue and the thresholds under ``root``; the same input gives the same text.
+    """Relative path -> content, from the catalogue and the thresholds under ``root``; the same input, the same text.
 
     Raises:
         ThresholdsError: ``prometheus/thresholds.yml`` cannot be used.

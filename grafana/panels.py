@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import (
@@ -37,10 +37,14 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.promql import count_behind, gauge
-from grafana.thresholds import Thresholds
 from grafana.units import colours, decimals, unit, why_empty
 from metrics.kpi import NOW, Kpi
-from metrics.series import Breakdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from grafana.thresholds import Thresholds
+    from metrics.series import Breakdown
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 SCORECARD = "salesgauge-rep-scorecard"
@@ -111,7 +115,7 @@ class Numbers:
             .no_value(why_empty(kpi))
             .display_mode(BarGaugeDisplayMode.BASIC)
             .orientation(VizOrientation.HORIZONTAL)
-            .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+            .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(values=False))
             .with_target(instant(f"sort_desc(topk({_TOP}, {query}))", " ".join(f"{{{{{label}}}}}" for label in by)))
         )
         places = decimals(kpi, name)
@@ -138,7 +142,7 @@ class Numbers:
             .height(10)
             .unit("none")
             .no_value("none in this window")
-            .show_header(True)
+            .show_header(show_header=True)
             .with_transformation(DataTransformerConfig(id_val="merge", options={}))
             .with_transformation(
                 DataTransformerConfig(
@@ -251,7 +255,9 @@ def label_of(name: str) -> str:
 def describe(kpi: Kpi, name: str) -> str:
     """What the catalogue says of a number: meaning, formula, traps."""
     beside = next((s.help for s in kpi.beside if s.name == name), "")
-    formula = next((str(s.formula) for s in kpi.stats if s.name == name and name != "value"), "") if beside else kpi.words
+    formula = (
+        next((str(s.formula) for s in kpi.stats if s.name == name and name != "value"), "") if beside else kpi.words
+    )
     parts = [beside or kpi.help, f"Formula: {formula or kpi.words}.", f"Watch out: {kpi.traps}" if kpi.traps else ""]
     return "\n\n".join(filter(None, parts))
 
@@ -271,7 +277,7 @@ def big(title: str, description: str, width: int, *, height: int = 4) -> stat.Pa
         .graph_mode(BigValueGraphMode.NONE)
         .text_mode(BigValueTextMode.VALUE)
         .text(VizTextDisplayOptions().title_size(16))
-        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(values=False))
     )
 
 
@@ -292,7 +298,7 @@ def lines(title: str, description: str, width: int) -> timeseries.Panel:
             VizLegendOptions()
             .display_mode(LegendDisplayMode.LIST)
             .placement(LegendPlacement.BOTTOM)
-            .show_legend(True)
+            .show_legend(show_legend=True)
             .calcs(["lastNotNull"])
         )
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from metrics.families import family_name
-from metrics.kpi import Kpi
-from metrics.series import Breakdown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from metrics.kpi import Kpi
+    from metrics.series import Breakdown
 
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
 

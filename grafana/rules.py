@@ -5,14 +5,16 @@ Recording rules are named ``level:metric:operations``; the level is the labels t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grafana.promql import count_behind, gauge, wilson
 from grafana.thresholds import Burn, Severity, Target, Thresholds, is_share, seconds
 from metrics.kpi import Catalogue, Kpi, Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BUSINESS = "business"
 ENGINE = "engine"
@@ -146,7 +148,9 @@ def _sla_recordings(thresholds: Thresholds, catalogue: Catalogue) -> Iterator[Re
         yield Recording(missed, f"1 - {met} / {due}")
         yield Recording(_level(MISSED_LOWER, by), wilson(missed, n, z, -1))
         yield Recording(_level(BURN, by), f"{missed} / {budget}")
-        yield Recording(_level(BUDGET_LEFT, by), _without_window(f'1 - {_level(BURN, by)}{{window="{slo.period}"}}', by))
+        yield Recording(
+            _level(BUDGET_LEFT, by), _without_window(f'1 - {_level(BURN, by)}{{window="{slo.period}"}}', by)
+        )
 
 
 def _without_window(expr: str, by: tuple[str, ...]) -> str:
@@ -214,13 +218,12 @@ def _targets(thresholds: Thresholds, catalogue: Catalogue) -> Iterator[Alert]:
 
 
 def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
-    assert target.alert is not None
+    name = str(target.alert)
     value = gauge(kpi, target.stat, target.by, window=target.window)
     expr = f"{value} {target.op} {target.value:g}"
     if target.min_n:
-        behind = count_behind(kpi)
-        assert behind is not None
-        n = gauge(kpi, behind, target.by, window=target.window)
+        behind = count_behind(kpi)  # Target.among has seen to it that there is one
+        n = gauge(kpi, str(behind), target.by, window=target.window)
         expr += f" and {_on(target.by)} {n} >= {target.min_n:g}"
     where = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in target.by)
     span = "now" if target.window == "all" else f"in the last {target.window}"
@@ -229,7 +232,7 @@ def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
     subject = ", ".join(filter(None, (f"{kpi.title}{_stat_words(target.stat)}", where, span)))
     description = f"{subject}: {shown}, {limit}."
     return Alert(
-        name=target.alert,
+        name=name,
         expr=expr,
         for_=target.for_,
         severity=target.severity,
@@ -316,9 +319,12 @@ def _burn(burn: Burn, thresholds: Thresholds) -> Alert:
         ),
         meaning=(
             f"Of all leads that were due, {objective} are to be answered within the SLA over {slo.period}. A lead that "
-            f"nobody answers is missed the moment it is due. The alert asks that {burn.long} and {burn.short} both burn at "
-            f"{rate} times the allowed rate, that at least {slo.min_due} leads were due, and that the share of missed leads "
-            f"is that high with {100 * slo.confidence:g} % confidence (lower bound of the Wilson interval): three missed of "
+            f"nobody answers is missed the moment it is due. The alert asks that {burn.long} and {burn.short} "
+            "both burn at "
+            f"{rate} times the allowed rate, that at least {slo.min_due} leads were due, and that the share "
+            "of missed leads "
+            f"is that high with {100 * slo.confidence:g} % confidence (lower bound of the Wilson interval): "
+            "three missed of "
             "four wake nobody."
         ),
         action=(
@@ -349,13 +355,18 @@ def _reply_drop(thresholds: Thresholds, catalogue: Catalogue) -> Alert:
             f"The positive-reply rate of {reply.window} is {{{{ $value | humanizePercentage }}}} of what it was in the "
             f"{reply.baseline} before (an alert below {100 * (1 - reply.drop):g} %)"
             f"{{{{ with query `{now}` }}}}; now {{{{ . | first | value | humanizePercentage }}}}{{{{ end }}}}"
-            f"{{{{ with query `{REPLY_BASELINE}` }}}}, before {{{{ . | first | value | humanizePercentage }}}}{{{{ end }}}}."
+            f"{{{{ with query `{REPLY_BASELINE}` }}}}, before "
+            f"{{{{ . | first | value | humanizePercentage }}}}{{{{ end }}}}."
         ),
         meaning=(
-            f"The rate over {reply.window} is compared with what the same reading was over the {reply.baseline} that ended "
-            f"{reply.window} ago: cohorts of the same age, so that fresh leads that have had no time to reply are no drop. "
-            f"It asks for at least {reply.min_n} leads contacted, for a drop of {100 * reply.drop:g} %, and that the past "
-            f"rate lies above the {100 * reply.confidence:g} % upper bound of the present one. It needs as much history in "
+            f"The rate over {reply.window} is compared with what the same reading was over the "
+            f"{reply.baseline} that ended "
+            f"{reply.window} ago: cohorts of the same age, so that fresh leads that have had no time to reply "
+            "are no drop. "
+            f"It asks for at least {reply.min_n} leads contacted, for a drop of {100 * reply.drop:g} %, and "
+            "that the past "
+            f"rate lies above the {100 * reply.confidence:g} % upper bound of the present one. It needs as "
+            "much history in "
             "Prometheus as the baseline and the window are long."
         ),
         action=(
@@ -382,7 +393,8 @@ def _silence(thresholds: Thresholds) -> Alert:
         description=f"The newest event happened {{{{ $value | humanizeDuration }}}} ago; {after} are allowed at work.",
         meaning=(
             f"Sales traffic pauses at night, so silence counts in business hours only ({hours.opens:%H:%M} to "
-            f"{hours.closes:%H:%M}, {hours.zone}, less what the clock changes move). The boards are right, but about a past "
+            f"{hours.closes:%H:%M}, {hours.zone}, less what the clock changes move). The boards are right, "
+            "but about a past "
             "that does not go on: most often the CRM's connector has stopped."
         ),
         action=(
@@ -406,7 +418,8 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         summary="Partition {{ $labels.partition }} lies behind",
         description=f"{{{{ $value | humanize }}}} records of partition {{{{ $labels.partition }}}} are not read yet; "
         f"{limits.lag_records} are allowed for {limits.lag_for}.",
-        meaning="Events come in faster than they are applied: boards show the past. After a restart or a backfill this passes.",
+        meaning="Events come in faster than they are applied: boards show the past. After a restart or a "
+        "backfill this passes.",
         action=(
             "Look at *Engine health*: does the lag shrink? Then wait.",
             "Start more workers, up to the number of partitions.",
@@ -424,7 +437,8 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         severity="critical",
         layer=ENGINE,
         summary="Partition {{ $labels.partition }} is not read",
-        description=f"For {limits.stuck_for} partition {{{{ $labels.partition }}}} has had unread records that do not get "
+        description=f"For {limits.stuck_for} partition {{{{ $labels.partition }}}} has had unread records "
+        "that do not get "
         "fewer (at least {{ $value | humanize }}).",
         meaning="A worker owns the partition but does not get on: it hangs, or the broker refuses its reads or writes.",
         action=(
@@ -453,9 +467,11 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         severity="critical",
         layer=ENGINE,
         summary="The boards show a past moment",
-        description=f"{{{{ $labels.instance }}}} last heard of the oldest partition {{{{ $value | humanizeDuration }}}} ago; "
+        description=f"{{{{ $labels.instance }}}} last heard of the oldest partition "
+        f"{{{{ $value | humanizeDuration }}}} ago; "
         f"{limits.stale_after} are allowed.",
-        meaning="Workers send a word for each partition every few seconds, events or not. Without it the gauges are old.",
+        meaning="Workers send a word for each partition every few seconds, events or not. Without it the "
+        "gauges are old.",
         action=(
             "Are workers running, and do they own all partitions (*Engine health*)?",
             "After a crash they recover first: look at *Recovering*.",
@@ -472,7 +488,8 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         layer=ENGINE,
         summary="A worker has been recovering for long",
         description=f"{{{{ $labels.instance }}}} has been reading its changelog for more than {limits.recovering_for}.",
-        meaning="A worker that starts or takes over partitions first reads their state. Meanwhile nobody applies new events.",
+        meaning="A worker that starts or takes over partitions first reads their state. Meanwhile nobody "
+        "applies new events.",
         action=(
             "Look whether the broker answers slowly; look at the worker's log.",
             "Configure standby replicas or a volume for the state if this happens often.",
@@ -487,9 +504,11 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         severity="info",
         layer=ENGINE,
         summary="Values of {{ $labels.breakdown }} are folded into `other`",
-        description="{{ $value | humanize }} values of {{ $labels.breakdown }} of {{ $labels.kpi }} are shown as `other`, "
+        description="{{ $value | humanize }} values of {{ $labels.breakdown }} of {{ $labels.kpi }} are "
+        "shown as `other`, "
         "because there are more than `rules.label_ceiling`.",
-        meaning="Totals stay right; the smaller parts are no longer told apart. Often a free-text field has become a label.",
+        meaning="Totals stay right; the smaller parts are no longer told apart. Often a free-text field has "
+        "become a label.",
         action=(
             "Look which values there are (`salesgauge replay … --json`); clean them up at their source.",
             "Or raise `SALESGAUGE_RULES__LABEL_CEILING`.",
@@ -507,9 +526,13 @@ def _down(thresholds: Thresholds) -> Iterator[Alert]:
         severity="critical",
         layer=ENGINE,
         summary="No exporter can be scraped",
-        description=f"For {limits.down_for} no exporter has answered: there are no KPIs, and business alerts cannot fire.",
+        description=f"For {limits.down_for} no exporter has answered: there are no KPIs, and business alerts "
+        "cannot fire.",
         meaning="The exporter is down, cannot be reached, or refuses the scrape's credentials.",
-        action=("Look at its log and at `/healthz`.", "Look at *Targets* in Prometheus for the reason of the failed scrape."),
+        action=(
+            "Look at its log and at `/healthz`.",
+            "Look at *Targets* in Prometheus for the reason of the failed scrape.",
+        ),
         subject="exporter",
         blinds=True,
     )
@@ -568,8 +591,10 @@ def _dead_letters(thresholds: Thresholds) -> Iterator[Alert]:
         severity="warning",
         layer=ENGINE,
         summary="Records cannot be processed: {{ $labels.reason }}",
-        description=f"{{{{ $value | humanize }}}} records within {window} went to the dead letters as {{{{ $labels.reason }}}}.",
-        meaning="Each record that cannot be processed is kept in the dead-letter topic with its reason; the KPIs lack it.",
+        description=f"{{{{ $value | humanize }}}} records within {window} went to the dead letters as "
+        f"{{{{ $labels.reason }}}}.",
+        meaning="Each record that cannot be processed is kept in the dead-letter topic with its reason; the "
+        "KPIs lack it.",
         action=steps,
         subject="dead-letters",
     )
@@ -583,9 +608,11 @@ def _dead_letters(thresholds: Thresholds) -> Iterator[Alert]:
         severity="critical",
         layer=ENGINE,
         summary="Many records cannot be processed",
-        description=f"{{{{ $value | humanizePercentage }}}} of the records of the last {window} went to the dead letters; "
+        description=f"{{{{ $value | humanizePercentage }}}} of the records of the last {window} went to the "
+        "dead letters; "
         f"{100 * limits.dead_letter_share:g} % are allowed.",
-        meaning="So many at once are a changed sender or setting, not single bad records. KPIs are too low until a redrive.",
+        meaning="So many at once are a changed sender or setting, not single bad records. KPIs are too low "
+        "until a redrive.",
         action=steps,
         subject="dead-letters",
     )

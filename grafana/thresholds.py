@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, time, timedelta
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -14,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from metrics.kpi import Catalogue, Kpi, Unit
 from metrics.rules import zone_of
 from metrics.series import Breakdown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATH = "prometheus/thresholds.yml"
 ROLLING_SECONDS = {"1h": 3600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000, "90d": 7_776_000, "365d": 31_536_000}
@@ -75,8 +77,7 @@ class BusinessHours(_Model):
 
 
 def _offset_minutes(zone: ZoneInfo, month: int) -> int:
-    offset = datetime(_YEAR, month, 1, tzinfo=zone).utcoffset()
-    assert offset is not None
+    offset = datetime(_YEAR, month, 1, tzinfo=zone).utcoffset() or timedelta()
     return offset // timedelta(minutes=1)
 
 
@@ -278,7 +279,7 @@ def load(path: Path, catalogue: Catalogue) -> Thresholds:
     """Read and check the settings file.
 
     Raises:
-        ThresholdsError: it is missing, no YAML, has unknown or invalid values, or names what the catalogue does not have.
+        ThresholdsError: it is missing, no YAML, has invalid values, or names what the catalogue does not have.
     """
     try:
         thresholds = Thresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -68,8 +68,10 @@ def test_a_waiting_lead_is_told_and_so_is_its_answer(tmp_path):
 
             stub.text = healthy() + WAITING.format(late=0, oldest=5)
             until(lambda: box.alerts("LeadsWaitPastSla", "resolved"), 30, "the word that it is over")
-            # Prometheus sends an alert that fires from its very start again after a minute; here its way is tried alone.
-            said = amtool("alert", "add", "Watchdog", "severity=none", "layer=watchdog", f"--alertmanager.url={told.url}")
+            # Prometheus repeats an alert that fires from its start after a minute; here its way is tried alone.
+            said = amtool(
+                "alert", "add", "Watchdog", "severity=none", "layer=watchdog", f"--alertmanager.url={told.url}"
+            )
             assert said.ok, said.text
             until(lambda: box.texts("/heartbeat").count("Watchdog"), 10, "the heartbeat")
 
@@ -96,7 +98,9 @@ def salesgauge(*args: str, **kwargs):
 
 
 def event(name: str, at: datetime, **fields: object) -> str:
-    return json.dumps({"event": name, "event_id": f"{name}-{fields['lead_id']}", "occurred_at": at.isoformat(), **fields})
+    return json.dumps(
+        {"event": name, "event_id": f"{name}-{fields['lead_id']}", "occurred_at": at.isoformat(), **fields}
+    )
 
 
 def test_a_lead_that_nobody_answers_in_the_real_pipeline(embedded_kafka, tmp_path):
@@ -111,12 +115,15 @@ def test_a_lead_that_nobody_answers_in_the_real_pipeline(embedded_kafka, tmp_pat
         for name, value in environment.items():
             patched.setenv(name, value)
         salesgauge("topics", "create")
-        with Process([sys.executable, "-m", "streams.cli", "run", "--port", str(port)], log=tmp_path / "run.log", cwd=ROOT) as run:
+        with Process(
+            [sys.executable, "-m", "streams.cli", "run", "--port", str(port)], log=tmp_path / "run.log", cwd=ROOT
+        ) as run:
             run.until_listening(port, 60)
             lead = {"lead_id": "lead-1", "rep_id": "ada", "team": "north"}
             # answered within the SLA: never an alert; and one that falls due in five seconds
             events = [
-                event("lead_created", now - timedelta(minutes=30), lead_id="lead-0", source="web", team="south", rep_id="ben"),
+                event("lead_created", now - timedelta(minutes=30), lead_id="lead-0", source="web",
+                      team="south", rep_id="ben"),
                 event("activity_logged", now - timedelta(minutes=29), lead_id="lead-0", rep_id="ben", kind="call",
                       direction="outbound", automated=False),
                 event("lead_created", now - sla + timedelta(seconds=20), source="web", **lead),

@@ -1,9 +1,9 @@
 """Boards: they draw what exists, all of it, and follow the rules of Grafana's dashboard linter.
 
-The linter's rules (grafana/dashboard-linter, docs/rules) are implemented here, since the program itself is not to be had from a
-package registry. Excepted:
-- template-job, template-instance, target-job, target-instance: KPIs are the same whatever process shows them; queries merge
-  exporters with `max by`, and a job or instance variable would split one number into several.
+The linter's rules (grafana/dashboard-linter, docs/rules) are implemented here, since the program itself is not
+to be had from a package registry. Excepted:
+- template-job, template-instance, target-job, target-instance: KPIs are the same whatever process shows them; queries
+  merge exporters with `max by`, and a job or instance variable would split one number into several.
 - template-uneditable applies (boards are generated, so they are not editable); target-logql: no Loki here.
 - panel-units on bar gauges and time series is stricter here than there: every panel that shows numbers has a unit.
 """
@@ -58,7 +58,9 @@ def queries(board: dict[str, Any]) -> list[str]:
 
 
 def test_committed_files_are_the_generated_ones():
-    stale = [path for path, text in GENERATED.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text]
+    stale = [
+        path for path, text in GENERATED.items() if not (ROOT / path).exists() or (ROOT / path).read_text() != text
+    ]
     assert stale == [], "run `salesgauge generate`"
     lying = {str(p.relative_to(ROOT)) for p in (ROOT / "grafana/dashboards").rglob("*.json")}
     assert lying == set(BOARDS)
@@ -83,7 +85,9 @@ def test_every_breakdown_and_every_number_beside_is_drawn():
     assert wanted - drawn == set()
 
 
-@pytest.mark.parametrize(("path", "panel", "target"), TARGETS, ids=lambda v: v.get("title", "") if isinstance(v, dict) else "")
+@pytest.mark.parametrize(
+    ("path", "panel", "target"), TARGETS, ids=lambda v: v.get("title", "") if isinstance(v, dict) else ""
+)
 def test_queries_name_what_exists(path, panel, target):
     assert unknown(plain(target["expr"]), known(RECORDINGS)) == []
 
@@ -93,7 +97,7 @@ def test_variables_and_annotations_name_what_exists():
     for board in BOARDS.values():
         for variable in variables(board).values():
             if variable["type"] == "query":
-                selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]).groups()
+                ((selector, label),) = re.findall(r"^label_values\((.+), (\w+)\)$", variable["query"])
                 assert unknown(f"sum by ({label}) ({selector})", metrics) == []
         for annotation in board["annotations"]["list"]:
             if "expr" in annotation:
@@ -102,9 +106,7 @@ def test_variables_and_annotations_name_what_exists():
 
 def test_a_chosen_window_exists_for_the_kpi():
     """A panel that follows $window is never empty only because its KPI lacks that window."""
-    of_family = {
-        family_name(k, s, by): k for k in CATALOGUE.kpis for s in stat_names(k) for by in ((), *k.breakdowns)
-    }
+    of_family = {family_name(k, s, by): k for k in CATALOGUE.kpis for s in stat_names(k) for by in ((), *k.breakdowns)}
     offered = {"$window": set(WINDOWS), "$long_window": set(LONG_WINDOWS)}
     for path, panel, target in TARGETS:
         for metric, value in re.findall(r'(crm_\w+)\{window="([^"]+)"', target["expr"]):
@@ -198,6 +200,7 @@ def test_targets_colour_their_panels():
     tile = next(p for p in speed["panels"] if p.get("title") == "Leads waiting, past the SLA")
     steps = tile["fieldConfig"]["defaults"]["thresholds"]["steps"]
     target = thresholds().target("leads_waiting", "late")
+    assert target is not None
     assert [step["color"] for step in steps] == ["green", "red"]
     assert steps[1]["value"] == pytest.approx(target.value)
 

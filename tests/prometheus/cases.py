@@ -51,12 +51,13 @@ _OLDEST = 'crm_lead_oldest_wait_seconds_by_team{window="all",team="north"}'
 _LAG = 'salesgauge_lag_records{partition="3",instance="w1"}'
 
 
-def _below(kpi: str, window: str, value: str, wrong: str, n: str, wait: int) -> Case:
+def _below(kpi: str, window: str, value: str, wrong: str, n: str, *, wait: int = 60) -> Case:
     of, behind = f'crm_{kpi}{{window="{window}"}}', f'crm_{kpi}_denominator{{window="{window}"}}'
     few = str(int(n) - 1)
     return Case(
         {of: (value, wrong)}, wait=wait, lasts=wait + 20, still={behind: f"{n}x130"},
-        never=({of: f"{wrong}x130", behind: f"{few}x130"}, {of: f"{value}x130", behind: f"{n}x130"}, {of: f"{wrong}x130"}),
+        never=({of: f"{wrong}x130", behind: f"{few}x130"},
+               {of: f"{value}x130", behind: f"{n}x130"}, {of: f"{wrong}x130"}),
     )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ CASES: dict[str, Case] = {
     "LeadsWaitPastSla": Case(
         {_LATE: ("0", "2")}, wait=1, still={_OLDEST: "1500x60"}, labels={"team": "north"},
         never=(
-            {_LATE: "0x60", 'crm_leads_waiting_by_team{window="all",team="north"}': "9x60"},  # waiting, but within the SLA
+            {_LATE: "0x60", 'crm_leads_waiting_by_team{window="all",team="north"}': "9x60"},  # within the SLA
             {_LATE: "0x9 1x0 0x50"},  # answered within the minute
         ),
     ),
@@ -92,10 +93,10 @@ CASES: dict[str, Case] = {
              'crm_lead_response_seconds_count{window="24h"}': "200x60"},
         ),
     ),
-    "FollowUpLow": _below("lead_follow_up_ratio", "7d", "0.95", "0.8", "30", 60),
-    "WinRateLow": _below("win_ratio", "30d", "0.3", "0.1", "20", 60),
-    "CsatLow": _below("csat_score", "30d", "4.5", "3.2", "20", 60),
-    "NpsLow": _below("nps_score", "90d", "10", "-10", "20", 60),
+    "FollowUpLow": _below("lead_follow_up_ratio", "7d", "0.95", "0.8", "30"),
+    "WinRateLow": _below("win_ratio", "30d", "0.3", "0.1", "20"),
+    "CsatLow": _below("csat_score", "30d", "4.5", "3.2", "20"),
+    "NpsLow": _below("nps_score", "90d", "10", "-10", "20"),
     "ChurnHigh": Case(
         {'crm_customer_churn_ratio{window="30d"}': ("0.02", "0.08")}, wait=60, lasts=80,
         still={'crm_customer_churn_ratio_denominator{window="30d"}': "50x130"},
@@ -151,14 +152,15 @@ CASES: dict[str, Case] = {
             },
         ),
     ),
-    # Time in these tests begins on Thursday, 1970-01-01, a holiday of the settings; Friday begins at minute 1440. Work begins at 9 o'clock.
+    # Time in these tests begins on Thursday, 1970-01-01, a holiday of the settings; Friday begins at minute 1440.
     "NoEventsInBusinessHours": Case(
         step="5m",
         story={"salesgauge_last_event_timestamp_seconds": "86400x407 122400x9"},
         at=((1440 + 9 * 60 + 30) // 5, (1440 + 9 * 60 + 35) // 5, (1440 + 10 * 60 + 10) // 5),
         never=({"salesgauge_last_event_timestamp_seconds": "0x395"},),  # a holiday and a night
     ),
-    "WorkerLags": Case({_LAG: ("5000", "5001")}, wait=5, after=1, labels={"partition": "3"}, never=({_LAG: "5000x60"},)),
+    "WorkerLags": Case({_LAG: ("5000", "5001")}, wait=5, after=1, labels={"partition": "3"},
+                       never=({_LAG: "5000x60"},)),
     "PartitionStuck": Case(
         {_LAG: ("0", "7")}, wait=11, lasts=30, after=1, labels={"partition": "3"},
         never=({_LAG: "900-10x60"}, {_LAG: "0x4 7x7 0x4 7x7 0x40"}),
@@ -209,7 +211,7 @@ CASES: dict[str, Case] = {
                {'salesgauge_ready{instance="e1"}': "0x60", 'salesgauge_ready{instance="e2"}': "1x60"}),
     ),
     "NoWorker": Case(
-        {'salesgauge_batches_total{instance="w1"}': ("5", "_")}, wait=6, after=1,  # without scrapes a sample lives 5 min
+        {'salesgauge_batches_total{instance="w1"}': ("5", "_")}, wait=6, after=1,  # a sample lives 5 min
         never=({'salesgauge_batches_total{instance="w1"}': "5x60"},),
     ),
     "WorkerDown": Case(

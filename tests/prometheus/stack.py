@@ -112,10 +112,10 @@ def _shorter(duration: str, by: int) -> str:
     return f"{max(0 if seconds(duration) == 0 else 1000, round(1000 * seconds(duration) / by))}ms"
 
 
-def write_prometheus(folder: Path, targets: dict[str, list[int]], alertmanager_port: int) -> Path:
+def write_prometheus(folder: Path, targets: dict[str, list[int]], alertmanager_port: int, every: str = "1s") -> Path:
     """The shipped prometheus.yml and rules: other addresses, shorter times, nothing else."""
     config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    config["global"] = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
     (config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]) = [f"127.0.0.1:{alertmanager_port}"]
     jobs = []
     for job in config["scrape_configs"]:

@@ -123,7 +123,8 @@ DATA = {
             "generatorURL": "http://p/graph",
         },
         {
-            "status": "resolved", "labels": {"severity": "warning", "team": "north"}, "startsAt": "2026-03-02T09:00:00Z",
+            "status": "resolved", "labels": {"severity": "warning", "team": "north"},
+            "startsAt": "2026-03-02T09:00:00Z",
             "endsAt": "2026-03-02T09:30:00Z",
             "annotations": {"summary": "Another one", "description": "One.", "runbook_url": "docs/alerts.md"},
             "generatorURL": "http://p/graph",

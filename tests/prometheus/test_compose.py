@@ -227,7 +227,7 @@ def test_the_image_is_the_one_of_the_dockerfile():
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r'ENTRYPOINT \["salesgauge"\]', text)
     (uid,) = re.findall(r"^USER (\d+:\d+)$", text, re.MULTILINE)
-    version = re.search(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE).group(1)
+    (version,) = re.findall(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for name in OURS:
         assert SERVICES[name]["user"] == uid
         assert SERVICES[name]["image"] == f"salesgauge:{version}"

@@ -1,4 +1,4 @@
-"""Every alert fires when it should, does not when it should not, and ends: `promtool test rules` on the shipped files."""
+"""Every alert fires when it should, not when it should not, and ends: `promtool test rules` on the shipped files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ def test_it_fires_and_ends(name, tmp_path):
     promtool_test(tmp_path, [{"interval": case.step, "input_series": inputs(series), "promql_expr_test": checks}])
 
 
-@pytest.mark.parametrize(("name", "number"), [(name, n) for name, case in CASES.items() for n in range(len(case.never))])
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, n) for name, case in CASES.items() for n in range(len(case.never))]
+)
 def test_it_does_not_fire(name, number, tmp_path):
     case = CASES[name]
     series = case.never[number]
@@ -132,7 +134,8 @@ def test_a_notice_tells_the_numbers_and_what_to_do(tmp_path):
         "exp_alerts": [
             {
                 "exp_labels": {
-                    "team": "north", "severity": "warning", "layer": "business", "subject": "waiting", "kpi": "leads_waiting",
+                    "team": "north", "severity": "warning", "layer": "business", "subject": "waiting",
+                    "kpi": "leads_waiting",
                 },
                 "exp_annotations": {
                     "summary": "Leads wait past the SLA: team north",
@@ -160,7 +163,8 @@ def test_a_burn_tells_the_objective(tmp_path):
                 },
                 "exp_annotations": {
                     "summary": "Too many leads are not answered within the SLA",
-                    "description": "Over 24h the error budget (90 % of the leads of 30d within the SLA) burns 5 times as fast as "
+                    "description": "Over 24h the error budget (90 % of the leads of 30d within the SLA) "
+                    "burns 5 times as fast as "
                     "it may, and it still does over 1h. At 3 times, 10 % of the budget are gone within 24h.",
                     "runbook_url": "docs/alerts.md#slabudgetburnsfast",
                 },

@@ -1,0 +1,136 @@
+"""No panel is empty in the demo unless it says why: simulate, broker, worker, exporter, Prometheus, each query."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grafana.engine import METRICS
+from tests.grafana.names import ROOT, kpi_metrics
+from tests.prometheus.stack import write_prometheus
+from tests.support.process import Process, free_ports
+from tests.support.programs import Prometheus, get_json, prometheus
+from tests.support.wait import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+BOARDS = {p.stem: json.loads(p.read_text()) for p in sorted((ROOT / "grafana/dashboards").rglob("*.json"))}
+DAYS = "60"
+
+EMPTY = {
+    "Dead letters by reason": "nothing is refused in the demo",
+    "Folded label values": "nothing is folded in the demo",
+    "Organic growth (long window)": "existing customers bought nothing in the month before last",
+    "Organic growth (long window), over time": "as above",
+    "Organic growth (long window) by product": "as above",
+}
+"""Panels that may be empty in the demo, and why; each says so itself."""
+
+
+@pytest.fixture(scope="module")
+def demo(embedded_kafka, tmp_path_factory):
+    """A simulated organisation's two months in the real pipeline, scraped by the shipped configuration."""
+    folder = tmp_path_factory.mktemp("demo")
+    port, unused = free_ports(2)
+    environment = {
+        "SALESGAUGE_KAFKA__BOOTSTRAP": embedded_kafka.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2",
+        "SALESGAUGE_APP_ID": "panels",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in environment.items():
+            patched.setenv(name, value)
+        command = [sys.executable, "-m", "streams.cli"]
+        subprocess.run([*command, "topics", "create"], check=True, cwd=ROOT, timeout=60, capture_output=True)
+        simulate = [*command, "simulate", "--publish", "--live", "--days", DAYS, "--seed", "1", "--quiet"]
+        run = [*command, "run", "--port", str(port)]
+        with (
+            Process(simulate, log=folder / "simulate.log", cwd=ROOT),
+            Process(run, log=folder / "run.log", cwd=ROOT) as engine,
+            prometheus(write_prometheus(folder, {"salesgauge-exporter": [port]}, unused, "5s"), folder) as watch,
+        ):
+            until(lambda: watch.value("salesgauge_ready") == 1, 90, "the engine is ready")
+            settled(watch)
+            yield watch
+            engine.check()
+
+
+def settled(watch: Prometheus) -> None:
+    """Wait until the past has come in: leads of 30 days, and a number that no longer grows fast."""
+    last, deadline = -1.0, time.monotonic() + 150
+    while time.monotonic() < deadline:
+        leads = watch.value('crm_new_leads{window="365d"}') or 0.0
+        lag = watch.value("sum(salesgauge_lag_records)") or 0.0
+        if leads > 100 and leads - last <= 5 and lag < 100:
+            return
+        last = leads
+        time.sleep(6)
+    pytest.fail(f"the demo's past did not come in: {last} leads")
+
+
+def variables(board: dict[str, Any], rep: str) -> dict[str, str]:
+    values = {}
+    for variable in board["templating"]["list"]:
+        current = variable.get("current", {}).get("value", "")
+        values[variable["name"]] = ".+" if current == ["$__all"] else (current or rep)
+    return values
+
+
+def filled_in(query: str, values: dict[str, str]) -> str:
+    query = query.replace("$__rate_interval", "1m")
+    return re.sub(r"\$\{?(\w+)\}?", lambda m: values[m.group(1)], query)
+
+
+def panels() -> list[tuple[str, dict[str, Any]]]:
+    return [(name, p) for name, board in BOARDS.items() for p in board["panels"] if p["type"] != "row"]
+
+
+def test_no_panel_is_empty_unless_it_says_why(demo: Prometheus):
+    reps = get_json(f"{demo.url}/api/v1/label/rep/values")["data"]
+    (rep, *_) = [r for r in reps if r not in {"unknown", "other"}]
+    empty = []
+    for name, panel in panels():
+        values = variables(BOARDS[name], rep)
+        if not any(demo.query(filled_in(target["expr"], values)) for target in panel["targets"]):
+            empty.append((name, panel["title"], panel["fieldConfig"]["defaults"]["noValue"]))
+    unexplained = [e for e in empty if e[1] not in EMPTY]
+    assert not unexplained, "\n".join(map(str, unexplained))
+
+
+def test_variables_have_values(demo: Prometheus):
+    for board in BOARDS.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                ((selector, label),) = re.findall(r"^label_values\((.+), (\w+)\)$", variable["query"])
+                assert len(demo.query(f"count by ({label}) ({selector})")) > 1, variable["name"]
+
+
+def test_what_is_exposed_is_what_queries_may_name(demo: Prometheus):
+    """The list of metrics and labels that rules and boards are checked against is that of the real /metrics."""
+    expected = {**kpi_metrics(), **{name: set(labels) for name, labels in METRICS.items()}}
+    exposed: dict[str, set[str]] = {}
+    for series in get_json(f"{demo.url}/api/v1/series?match[]={{job=%22salesgauge-exporter%22}}")["data"]:
+        exposed.setdefault(series["__name__"], set()).update(set(series) - {"__name__"})
+    wrong = {
+        name: labels - expected[name]
+        for name, labels in exposed.items()
+        if name in expected and labels - expected[name]
+    }
+    assert wrong == {}
+    unlisted = {name for name in exposed if name.startswith("crm_")} - set(expected)
+    assert unlisted == set()
+    engine = {name for name in METRICS if name.startswith("salesgauge_")}
+    only_sometimes = {"salesgauge_rejected_total", "salesgauge_folded_label_values"}
+    assert engine - set(exposed) - only_sometimes == set()
+
+
+def test_no_alert_rule_fails(demo: Prometheus):
+    groups = get_json(f"{demo.url}/api/v1/rules")["data"]["groups"]
+    assert [(r["name"], r["lastError"]) for g in groups for r in g["rules"] if r.get("lastError")] == []
+    assert Path(demo.process.log).exists()

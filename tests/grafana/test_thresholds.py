@@ -1,0 +1,114 @@
+"""The settings file: what it refuses, and what is computed from it."""
+
+from __future__ import annotations
+
+from datetime import time
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from grafana.generate import files
+from grafana.rules import readable
+from grafana.thresholds import PATH, BusinessHours, Slo, ThresholdsError, load, seconds
+from metrics.catalogue import CATALOGUE
+from metrics.rules import Rules
+from streams.board import thresholds as page
+from tests.grafana.names import ROOT, thresholds
+
+DOCUMENT = yaml.safe_load((ROOT / PATH).read_text())
+DAY = 24 * 60
+
+
+def test_durations():
+    assert [seconds(d) for d in ("90s", "15m", "1h30m", "7d", "0m", "250ms")] == [90, 900, 5400, 604_800, 0, 0.25]
+    assert [readable(s) for s in (90, 1800, 14_400, 172_800)] == ["90 s", "30 min", "4 h", "2 d"]
+
+
+def test_business_hours_in_utc():
+    monday = BusinessHours(zone="UTC", opens=time(9), closes=time(17), weekdays=("monday",))
+    assert monday.utc_spans() == [(DAY + 540, DAY + 1020)]
+
+
+def test_business_hours_are_those_of_winter_and_summer_alike():
+    """Berlin is UTC+1 and UTC+2: 9 to 17 is 8 to 16 and 7 to 15, and both are 8 to 15."""
+    berlin = BusinessHours(zone="Europe/Berlin", opens=time(9), closes=time(17), weekdays=("monday",))
+    assert berlin.utc_spans() == [(DAY + 8 * 60, DAY + 15 * 60)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "spans"),
+    [
+        # Auckland is UTC+12 and +13: Sunday 9 to 17 is Saturday 21 to Sunday 4, over the end of the week
+        ("Pacific/Auckland", "sunday", [(0, 4 * 60), (6 * DAY + 21 * 60, 7 * DAY)]),
+        # Los Angeles is UTC-8 and -7: Saturday 9 to 17 is 17 to 24
+        ("America/Los_Angeles", "saturday", [(6 * DAY + 17 * 60, 7 * DAY)]),
+        ("Asia/Tokyo", "monday", [(DAY, DAY + 8 * 60)]),
+    ],
+)
+def test_business_hours_over_the_end_of_the_week(zone, day, spans):
+    assert BusinessHours(zone=zone, opens=time(9), closes=time(17), weekdays=(day,)).utc_spans() == spans
+
+
+def test_burn_rates_are_shares_of_the_budget():
+    """10 % of a 30 days' budget within a day is three times the even rate: 30 % missed at an objective of 90 %."""
+    slo = thresholds().slo
+    fast = slo.burns[0]
+    assert slo.rate(fast) == pytest.approx(0.10 * 30 / 1)
+    assert slo.missed_above(fast) == pytest.approx(0.3)
+
+
+def test_a_burn_that_could_never_fire_is_refused():
+    burn = {"alert": "Never", "long": "24h", "short": "1h", "budget": 0.5, "for": "1m", "severity": "critical"}
+    with pytest.raises(ValidationError, match="Never could never fire"):
+        Slo.model_validate({**DOCUMENT["slo"], "burns": [burn]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kpi": "no_such_kpi"}, "there is no KPI no_such_kpi"),
+        ({"window": "1h"}, "leads_waiting has no window 1h"),
+        ({"stat": "p50"}, "leads_waiting has no stat p50"),
+        ({"by": "product"}, "no breakdown by product"),
+        ({"min_n": 5}, "no count that min_n could ask for"),
+        ({"op": "=>"}, "targets.0.op"),
+        ({"colour": "red"}, "targets.0.colour"),
+        ({"action": []}, "an alert says in `action` what to do"),
+    ],
+)
+def test_what_is_wrong_is_told(change, message, tmp_path):
+    target = {**DOCUMENT["targets"][0], **change}
+    (tmp_path / "t.yml").write_text(yaml.safe_dump({**DOCUMENT, "targets": [target]}))
+    with pytest.raises(ThresholdsError, match=message):
+        load(tmp_path / "t.yml", CATALOGUE)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), (None, "No such file")])
+def test_a_file_that_is_none_is_told(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "t.yml").write_text(text)
+    with pytest.raises(ThresholdsError, match=message):
+        load(tmp_path / "t.yml", CATALOGUE)
+
+
+def test_another_setting_makes_other_files(tmp_path):
+    changed = {**DOCUMENT, "currency": "USD", "hold": "7m"}
+    (tmp_path / "prometheus").mkdir()
+    (tmp_path / PATH).write_text(yaml.safe_dump(changed))
+    made = files(tmp_path)
+    assert '"unit": "currencyUSD"' in made["grafana/dashboards/sales/sales-manager.json"]
+    assert "keep_firing_for: 7m" in made["prometheus/rules/alerts.yml"]
+
+
+def test_the_built_in_page_reads_the_same_targets():
+    read = page.load(DOCUMENT["targets"], CATALOGUE)
+    assert len(read) == len(thresholds().targets)
+    for theirs, ours in zip(read, thresholds().targets, strict=True):
+        assert (theirs.kpi, theirs.stat, theirs.by, theirs.op, theirs.value) == (
+            ours.kpi, ours.stat, ours.by, ours.op, ours.value,
+        )  # fmt: skip
+
+
+def test_currency_is_the_engine_s_default():
+    assert thresholds().currency == Rules().currency
