@@ -53,6 +53,7 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
         credentials=_credentials(settings),
         batch=settings.batch,
         publish_every=settings.publish_every,
+        session_seconds=settings.kafka.session_seconds,
         unsafe_commit_before_ack=unsafe_commit_before_ack,
     )
 

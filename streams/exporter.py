@@ -152,7 +152,9 @@ class Follower:
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                with consumer(self.settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50) as client:
+                with consumer(
+                    self.settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50, auto_offset_reset="earliest"
+                ) as client:
                     self._read(client)
             except (BrokerError, KafkaError) as error:
                 self.error = str(error)

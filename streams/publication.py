@@ -2,24 +2,30 @@
 
 A publication is a series of records of one partition that ends with a *commit*; an exporter applies it as a whole or
 not at all. Values are absolute, so reading one twice does no harm, and keys name panes, so that the topic can be
-compacted. Before its first publication an owner of a partition writes a *claim*: what other owners write after it in
+compacted. Before it even reads the state of a partition an owner writes a *claim*: what other owners write after it in
 the log is ignored, so a worker that lost its partition without noticing cannot disturb. The first publication of an
 owner holds all panes; what it does not hold exists no more.
+
+A claim carries the generation of the group. One of an older generation that comes late is ignored, unless the owner has
+been silent: generations begin anew when a group is deleted.
 """
 
 from __future__ import annotations
 
 import enum
 import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
 from metrics.series import CODES, SeriesIndex
-from metrics.windows import WindowSums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from metrics.windows import WindowSums
 
 _RAW, _DEFLATED = b"\x00", b"\x01"
 _DEFLATE_FROM = 512
@@ -41,6 +47,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     rejected: int = 0
     entities: int = 0
     worker: str = ""
+    generation: int = 0
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -59,6 +66,9 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Record).decode
 
+_SILENT_MS = 10_000
+"""An owner speaks every few seconds; one silent for so long cannot defend its partition against older generations."""
+
 OWNER = "owner"
 """The header with the owner's token."""
 
@@ -70,9 +80,9 @@ class Message(NamedTuple):
     value: bytes | None
 
 
-def claim(partition: int) -> Message:
+def claim(partition: int, status: Status) -> Message:
     """The record that fences earlier owners."""
-    return Message(_key(partition, Mark.CLAIM), _pack(_Record()))
+    return Message(_key(partition, Mark.CLAIM), _pack(_Record(status=status)))
 
 
 def publication(partition: int, panes: Panes, status: Status, *, full: bool = False) -> Iterator[Message]:
@@ -134,11 +144,13 @@ def _unpack(value: bytes) -> _Record:
 class _Incoming:
     """What is known of one partition.
 
-    ``waiting`` are the owner's records without a commit yet, ``committed`` those to be applied next; ``full`` says that
+    ``heard`` is when the owner last spoke, by its own clock. ``waiting`` are the owner's records without a commit yet, ``committed`` those to be applied next; ``full`` says that
     these are all panes there are, ``begun`` that the owner has committed before.
     """
 
     owner: str = ""
+    generation: int = 0
+    heard: int = 0
     begun: bool = False
     full: bool = False
     waiting: dict[PaneKey, _Record | None] = field(default_factory=dict)
@@ -171,17 +183,23 @@ class Subscriber:
             ValueError: the record was not written by a worker.
         """
         partition, what = _parse(key)
-        incoming = self._partitions.setdefault(partition, _Incoming(owner))
-        if what is Mark.CLAIM:
-            # Until the new owner's first publication is whole, the last one of the old owner holds.
-            self._partitions[partition] = _Incoming(
-                owner, full=incoming.full, committed=incoming.committed, status=incoming.status
-            )
+        incoming = self._partitions.setdefault(partition, _Incoming())
+        record = _unpack(value) if value is not None else None
+        status = record.status if record else None
+        if what is Mark.CLAIM and owner != incoming.owner:
+            self._claimed(partition, incoming, owner, status or Status())
             return False
+        incoming.owner = incoming.owner or owner  # its claim may have been compacted away
         if owner != incoming.owner:
             self.ignored += 1
             return False
-        record = _unpack(value) if value is not None else None
+        if status is not None:
+            incoming.heard = max(incoming.heard, status.at)
+            incoming.generation = max(incoming.generation, status.generation)
+        if what is Mark.CLAIM:
+            incoming.begun = False  # the next publication is a full one again
+            incoming.waiting.clear()
+            return False
         if isinstance(what, PaneKey):
             incoming.waiting[what] = record
             return False
@@ -191,10 +209,19 @@ class Subscriber:
             incoming.begun = incoming.full = True
             incoming.committed = dict(incoming.waiting)
         incoming.waiting.clear()
-        incoming.status = record.status if record else None
+        incoming.status = status
         if not self.catching_up:
             self._settle(partition, incoming)
         return True
+
+    def _claimed(self, partition: int, current: _Incoming, owner: str, status: Status) -> None:
+        """Let a new owner in; until its first publication is whole, the last one of the old owner holds."""
+        if status.generation < current.generation and status.at < current.heard + _SILENT_MS:
+            self.ignored += 1
+            return
+        self._partitions[partition] = _Incoming(
+            owner, status.generation, status.at, full=current.full, committed=current.committed, status=current.status
+        )
 
     def settle(self) -> None:
         """The log was read to its end: apply what was committed, and from now on each publication as it comes."""

@@ -97,6 +97,8 @@ class Kafka(BaseModel):
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     """Partitions of each event topic: the greatest number of workers. Changing it needs a rebuild."""
     replication: Annotated[int, Field(ge=1, le=10)] = 1
+    session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
+    """A worker that Kafka has not heard of for so long loses its partitions to the others."""
     retention_days: Annotated[int, Field(ge=-1)] = -1
     """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
 

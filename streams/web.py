@@ -135,8 +135,7 @@ class Server:
         document: dict[str, Any] = {"ready": True, "reasons": []}
         if self._exporter is not None:
             document = health_document(await asyncio.to_thread(self._exporter.health))
-        elif self._app is not None and self._app.status.recovering:
-            reason = f"recovering the state of {len(self._app.status.recovering)} partitions"
+        elif self._app is not None and (reason := self._app.status.waiting_for):
             document = {"ready": False, "reasons": [reason]}
         return web.json_response(document, status=200 if document["ready"] else 503)
 

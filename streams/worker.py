@@ -7,27 +7,33 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from metrics.catalogue import CATALOGUE
 from metrics.engine import Addressed, Failure, Outcome, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
-from metrics.kpi import Catalogue
 from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection, decode_batch
-from schemas.events import EventBase
 from streams.brokers import partition_of
 from streams.pipeline import Output, Publication, Record, Send
 from streams.publication import Status, claim, publication
-from streams.settings import Settings
 
-_BUILD_STEP = 500
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from metrics.kpi import Catalogue
+    from schemas.events import EventBase
+    from streams.settings import Settings
+
+_BUILD_STEP = 1_000
 _HEARTBEAT_MS = 2_000
 _REFRESH_MS = 30 * 60_000
 """Everything is published anew this often, so that whatever disturbed the topic does not last."""
+_CONFIRM_MS = 15_000
+"""The first time it is after so long: a claim that was disputed (see `streams.publication`) is undisputed by then."""
 
 
 class WorkerMetrics:
@@ -54,9 +60,10 @@ class _Owned:
 
     shard: Shard
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
-    claimed: bool = False
+    generation: int = 0
     published_at: int = 0
     full_at: int = 0
+    refresh_ms: int = 0
     newest: int = 0
     events: int = 0
     rejected: int = 0
@@ -115,6 +122,8 @@ class Worker:
         self._clock = clock
         self._index = SeriesIndex(catalogue.plan(), settings.rules.unredacted)
         self._owned: dict[int, _Owned] = {}
+        self._elsewhere = _Owned(Shard(settings.rules, self._index, lambda _: False))
+        """Stands for partitions that are not owned: nothing is at home here, all is sent on."""
         self._active: frozenset[int] = frozenset()
         self._name = uuid.uuid4().hex[:8]
         self.metrics = metrics or WorkerMetrics(CollectorRegistry())
@@ -123,7 +132,7 @@ class Worker:
 
     def apply(self, partition: int, records: Sequence[Record]) -> Output:
         """Apply the records of one partition."""
-        owned = self._of(partition)
+        owned = self._of(partition) if partition in self._active else self._elsewhere
         now = self._clock()
         owned.shard.advance(now)
         with self.metrics.apply.time():
@@ -152,29 +161,39 @@ class Worker:
 
     # --- Publication -------------------------------------------------------------------------------------------------
 
+    def taken(self, partition: int, generation: int) -> Publication:
+        """Claim a partition: what its earlier owners publish from now on does not count."""
+        owned = self._of(partition)
+        owned.generation = generation
+        return Publication(partition, owned.owner, [claim(partition, self._status(owned, self._clock()))])
+
+    def due(self, partition: int) -> Publication | None:
+        """What of a partition is to be published now; a partition whose panes are being built waits."""
+        owned = self._owned.get(partition)
+        if owned is None or partition not in self._active or not owned.shard.build(_BUILD_STEP):
+            return None
+        now = self._clock()
+        owned.shard.advance(now)
+        full = not 0 <= now - owned.full_at < owned.refresh_ms  # the clock may have been set back
+        quiet = 0 <= now - owned.published_at < _HEARTBEAT_MS
+        if quiet and not full and not owned.shard.panes.changed:
+            return None
+        status = self._status(owned, now)
+        messages = [claim(partition, status)] if full else []
+        messages += publication(partition, owned.shard.panes, status, full=full)
+        owned.published_at = now
+        if full:
+            owned.full_at, owned.refresh_ms = now, _REFRESH_MS if owned.refresh_ms else _CONFIRM_MS
+        return Publication(partition, owned.owner, messages)
+
     def building(self) -> bool:
         """Whether panes of a restored partition are still being computed."""
         return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
 
-    def due(self, partition: int) -> list[Publication]:
-        """What of a partition is to be published now; a partition whose panes are being built waits."""
-        owned = self._owned.get(partition)
-        if owned is None or partition not in self._active or not owned.shard.build(_BUILD_STEP):
-            return []
-        now = self._clock()
-        owned.shard.advance(now)
-        full = not owned.claimed or now - owned.full_at >= _REFRESH_MS
-        if not full and not owned.shard.panes.changed and now - owned.published_at < _HEARTBEAT_MS:
-            return []
-        messages = [] if owned.claimed else [claim(partition)]
-        messages += publication(partition, owned.shard.panes, self._status(owned, now), full=full)
-        owned.claimed, owned.published_at = True, now
-        if full:
-            owned.full_at = now
-        return [Publication(partition, owned.owner, messages)]
-
     def _status(self, owned: _Owned, now: int) -> Status:
-        return Status(now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name)
+        return Status(
+            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation
+        )
 
     # --- Parts of apply ----------------------------------------------------------------------------------------------
 
@@ -267,7 +286,7 @@ class Worker:
         owned.rejected += dead
         self.metrics.repeated.inc(outcome.repeated)
         self.metrics.batches.inc()
-        self.metrics.newest.set(max(o.newest for o in self._owned.values()) / 1000)
+        self.metrics.newest.set(max(o.newest for o in (*self._owned.values(), self._elsewhere)) / 1000)
         self.metrics.entities.set(sum(len(o.shard) for o in self._owned.values()))
 
     @property

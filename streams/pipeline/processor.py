@@ -50,7 +50,10 @@ class Processor(Protocol):
     """The engine as the delivery path drives it. All methods are synchronous and are called in one event loop."""
 
     def apply(self, partition: int, records: Sequence[Record]) -> Output:
-        """Apply records; called again with the same ones after a crash or a rebalance."""
+        """Apply records; called again with the same ones after a crash or a rebalance.
+
+        A partition that was never assigned has no state here: all of its records are sent on to their homes.
+        """
 
     def restore(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Take a chunk of the changelog, in its order."""
@@ -61,8 +64,11 @@ class Processor(Protocol):
     def revoked(self, partitions: frozenset[int]) -> None:
         """These partitions are owned no more; their state is to be dropped."""
 
+    def taken(self, partition: int, generation: int) -> Publication:
+        """The partition comes to this worker and is about to be restored; what to tell the readers of windows."""
+
+    def due(self, partition: int) -> Publication | None:
+        """What is to be published of an owned partition now."""
+
     def building(self) -> bool:
         """Whether restored state is still being worked into the panes, a step with each call of :meth:`due`."""
-
-    def due(self, partition: int) -> list[Publication]:
-        """What is to be published of an owned partition now."""

@@ -4,29 +4,52 @@ Stock Faust makes an asyncio task, a message and an event of every record, which
 a second. Here the message's value is the chunk. Faust keeps what it is good at: the group, the assignment, flow
 control, the agent and the commits.
 
-Offsets: a chunk is *done* when the agent has seen all that it led to acknowledged. Only done chunks that follow
-each other without a gap are committed; a gap (a chunk lost in a queue that a rebalance cleared) is fetched again.
+What keeps it exact is the *epoch* of a partition. It ends when the partition is revoked and when its position is set,
+which Faust does after each rebalance. A chunk carries the epoch in which it was fetched; one of an epoch that is over
+is dropped wherever it is, because its records will be fetched again, here or elsewhere. In an epoch no chunk is ever
+dropped, so what is done is without gaps and may be committed.
 
-The subclasses rely on internals of the Faust version named in :data:`TESTED_VERSIONS`; a contract test watches them.
+The subclasses rely on internals of the versions of Faust and aiokafka named in :data:`TESTED_VERSIONS` and
+:data:`TESTED_CLIENTS`; a contract test watches them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any
+import contextlib
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import faust
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from faust.types.tuples import ConsumerMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from faust.types.tuples import ConsumerMessage
 
 TESTED_VERSIONS = ("0.15.3",)
-_GATE_SECONDS = 0.02
+TESTED_CLIENTS = ("0.14.0",)
+_log = logging.getLogger("salesgauge.delivery")
+_GATE_SECONDS = 0.01
 _POLL_SECONDS = 0.2
-"""How long a fetch may hold back a seek or a commit."""
+"""How long a fetch may hold back a seek."""
 _FETCH_WAIT_MS = 50
-"""How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it."""
+"""How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it. A new
+position counts from the next fetch on."""
+_CONFIRMED = 0.9
+"""Share of the session timeout for which the group's word holds that this worker is a member."""
+
+
+class Chunk(NamedTuple):
+    """Consecutive records of a partition, and the epoch in which they were fetched."""
+
+    records: Sequence[Any]
+    epoch: int
 
 
 class ChunkSchema(faust.Schema):
@@ -42,126 +65,257 @@ class ChunkSchema(faust.Schema):
         return message.value
 
 
-class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The thread that fetches, with fetches short enough for an idle system to answer at once."""
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The client's thread. It fetches at shorter intervals and knows when the group last confirmed the worker."""
+
+    confirmed_at = 0.0
+    """When (monotonic) the last request was sent that the coordinator answered as to a member."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - no setting of Faust reaches it
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
         return consumer
+
+    async def on_start(self) -> None:
+        """Start the client and listen to the answers to its heartbeats."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        beat = coordinator._do_heartbeat  # noqa: SLF001
+
+        async def heard() -> bool:
+            sent_at = time.monotonic()
+            accepted: bool = await beat()
+            if accepted:
+                self.confirmed_at = sent_at
+            return accepted
+
+        coordinator._do_heartbeat = heard  # noqa: SLF001
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The group has just answered."""
+        self.confirmed_at = time.monotonic()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offsets, or to the beginning where there are none; returns those that there are.
+
+        Stock Faust asks for one partition after another, and leaves a partition without an offset where it stands.
+        """
+        return dict(await self.call_thread(self._seek_to_committed))
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        places = consumer.assignment()
+        known = await consumer._coordinator.fetch_committed_offsets(list(places))  # noqa: SLF001
+        for place, committed in known.items():
+            consumer.seek(place, committed.offset)
+        fresh = [place for place in places if place not in known]
+        if fresh:
+            await consumer.seek_to_beginning(*fresh)
+        return {TP(place.topic, place.partition): committed.offset for place, committed in known.items()}
 
 
 class ChunkConsumer(driver.Consumer):
     """Delivers chunks and commits what is done."""
 
-    def _new_consumer_thread(self) -> _ConsumerThread:
-        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    takes: Callable[[int], bool] = staticmethod(lambda _: True)
+    """Whether records of a partition can be processed now; those of others are not fetched."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._epochs: Counter[TP] = Counter()
+        self._done: dict[TP, int] = {}
+        """Per partition the offset after the last record that is done, in this epoch."""
+        self._committed: dict[TP, int] = {}
+        """The same, as the broker knows it."""
+        self._positions = asyncio.Lock()
+        """Held while positions move: by a fetch, or by a seek."""
+        self._halted = False
         super().__init__(*args, **kwargs)
-        self._next: dict[TP, int] = {}
-        """Per partition the offset after the last done chunk."""
-        self._reached: set[TP] = set()
-        """Partitions with done chunks that are not committed."""
-        self._sought: dict[TP, int] = {}
 
-    async def perform_seek(self) -> None:
-        """Go back to the committed offsets, as Faust does after each rebalance."""
-        await super().perform_seek()
-        self._next.clear()
-        self._reached.clear()
-        self._sought.clear()
-        committed = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
-        fresh = [tp for tp in self.assignment() if tp not in committed and not self._is_changelog_tp(tp)]
-        starts = await self.earliest_offsets(*fresh) if fresh else {}
-        self._next.update(starts)
-        self._next.update(committed)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def follows(self, message: ConsumerMessage) -> bool:
-        """Whether a chunk continues what is done; if not, the missing records are fetched again and it is left.
-
-        A gap that is there again at the second fetch is one of the log itself (deleted or transactional records).
-        """
-        tp, first = message.tp, message.value[0].offset
-        expected = self._next.get(tp)
-        if expected is None or first <= expected:
-            return True
-        if self._sought.get(tp) == expected:
-            return True
-        self._sought[tp] = expected
-        self._thread.seek(tp, expected)
-        return False
-
-    def mark_done(self, message: ConsumerMessage) -> None:
-        """All that a chunk led to is acknowledged: its offset may be committed.
-
-        Faust's own acknowledgement, which says that the agent asked for the next message, decides nothing here.
-        """
-        tp = message.tp
-        if tp in self.assignment():
-            self._next[tp] = max(self._next.get(tp, 0), message.offset + 1)
-            self._reached.add(tp)
-
-    def done(self, tp: TP) -> int | None:
-        """The offset after the last done chunk."""
-        return self._next.get(tp)
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is done before it is given away; what is not will be repeated elsewhere."""
-        await self.commit()
-        await super().on_partitions_revoked(revoked)
-
-    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in list(self._reached) if topics is None or tp in topics or tp.topic in topics)
-
-    def _new_offset(self, tp: TP) -> int | None:
-        self._reached.discard(tp)
-        self._acked[tp].clear()
-        self._acked_index[tp].clear()
-        return self._next.get(tp)
-
-    def verify_event_path(self, now: float, tp: TP) -> None:
-        """Faust's watchdog looks at acknowledgements that do not decide here; lag and freshness are exported instead."""
+    # --- fetching
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
             while not (self.should_stop or fetcher.should_stop):
-                records, active = await self._wait_next_records(_POLL_SECONDS)
-                if records is None or self.should_stop:
-                    return
-                if not self.flow_active:
-                    await self.perform_seek()
-                    continue
-                await self._deliver(records, active)
-                await asyncio.sleep(0)
+                for message in await self._fetch():
+                    await self._hand_over(message, fetcher)
         except (*self.consumer_stopped_errors, asyncio.CancelledError):
             if not self.app.should_stop:
                 raise
 
-    async def _deliver(self, records: dict[TP, Sequence[Any]], active: set[TP] | None) -> None:
-        generation = self.app.consumer_generation_id
-        for tp, chunk in records.items():
-            if not chunk:
-                continue
-            while self.app.rebalancing or self.app.in_recovery:  # flow control drops what is handed over meanwhile
-                if self.should_stop:
-                    return
-                await asyncio.sleep(_GATE_SECONDS)
-            if self.app.consumer_generation_id != generation or not self.flow_active:
-                return
-            if active is not None and tp not in active and tp not in self._buffered_partitions:
-                self._thread.seek(tp, chunk[0].offset)
-                continue
-            await self.wait_first(self.callback(self._chunk_message(tp, chunk)), self.suspend_flow.wait())
+    async def _fetch(self) -> list[ConsumerMessage]:
+        wanted = {tp for tp in self._get_active_partitions() if self.takes(tp.partition)}
+        if not (self.flow_active and wanted):  # an empty set would mean all partitions
+            await asyncio.sleep(_GATE_SECONDS)
+            return []
+        async with self._positions:
+            epochs = self._epochs.copy()
+            fetched = await self._getmany(active_partitions=wanted, timeout=_POLL_SECONDS)
+        found = ((TP(place.topic, place.partition), records) for place, records in fetched.items() if records)
+        return [self._chunk_message(tp, Chunk(records, epochs[tp])) for tp, records in found]
 
-    def _chunk_message(self, tp: TP, chunk: Sequence[Any]) -> ConsumerMessage:
-        message = self._to_message(tp, chunk[-1])
+    def _chunk_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
+        message = self._to_message(tp, chunk.records[-1])
         message.key = None
         message.value = chunk
         return message
+
+    async def _hand_over(self, message: ConsumerMessage, fetcher: Any) -> None:
+        """Give a chunk to the agent. The end of a rebalance empties the agent's queue, so it is waited for."""
+        while self.app.rebalancing or self.app.in_recovery:
+            if fetcher.should_stop or not self._is_current(message):
+                return
+            await asyncio.sleep(_GATE_SECONDS)
+        if self._is_current(message):
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _is_current(self, message: ConsumerMessage) -> bool:
+        return bool(self._epochs[message.tp] == message.value.epoch)
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """A full queue holds back :meth:`_hand_over`, and with it the next fetch: that is enough."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """See :meth:`on_buffer_full`."""
+
+    # --- positions
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets, as Faust does after each rebalance: new epochs begin."""
+        async with self._positions:
+            self._end_epochs(self.assignment())
+            await super().perform_seek()
+            known = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
+            self._done, self._committed = dict(known), known
+            self._halted = False
+
+    def _end_epochs(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            self._epochs[tp] += 1
+            self._done.pop(tp, None)
+
+    # --- offsets
+
+    def begins(self, message: ConsumerMessage) -> bool:
+        """Whether a chunk is to be processed; if not, its records will come again, here or elsewhere."""
+        if self._halted or not self._is_current(message):
+            return False
+        first, expected = message.value.records[0].offset, self._done.get(message.tp)
+        if expected is not None and first > expected:
+            name = f"{message.tp.topic}[{message.tp.partition}]"
+            _log.warning("%s: records %d to %d are gone; retention or a deletion took them", name, expected, first - 1)
+        return True
+
+    def mark_done(self, message: ConsumerMessage) -> None:
+        """All that a chunk led to is acknowledged: its offset may be committed."""
+        if self._is_current(message):
+            self._done[message.tp] = message.offset + 1
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Faust's own acknowledgement says that the agent asked for the next message; it decides nothing here."""
+        self._unacked_messages.discard(message)
+        message.acked = True
+        return True
+
+    async def commit_all(self) -> None:
+        """Commit everything that is done by now."""
+        if self._pending():
+            await self.commit()
+        if self._pending():  # another commit was under way, and ours joined it
+            await self.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish what has begun and commit it before the group moves on; the rest will be repeated."""
+        self.halt()
+        await self.app.settle()
+        await self.commit_all()
+        self._end_epochs(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    def halt(self) -> None:
+        """Begin nothing more, until the positions are set anew."""
+        self._halted = True
+
+    def lag(self) -> dict[TP, int]:
+        """Records between what is done and the end, where the end is known."""
+        return {
+            tp: max(0, end - done)
+            for tp, done in list(self._done.items())
+            if tp in self._active_partitions and (end := self.highwater(tp)) is not None
+        }
+
+    def _pending(self) -> list[TP]:
+        return [tp for tp, offset in self._done.items() if self._committed.get(tp) != offset]
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self._pending() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._done.get(tp)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return self._committed.get(tp) != offset  # lower ones too: the topic may have been made anew
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        committed = bool(await super()._commit(offsets))
+        if committed:
+            self._committed.update(offsets)
+        return committed
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's watchdog looks at acknowledgements, which do not decide here; lag and freshness are exported."""
+
+
+class PlainConsumer(driver.Consumer):
+    """Faust's own delivery, one message per record, with the thread above."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Producer(driver.Producer):
+    """Faust's producer, idempotent where the broker can do it: no retry puts an old state behind a new one."""
+
+    _idempotent = True
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {**super()._settings_extra(), "enable_idempotence": self._idempotent}
+
+    async def on_start(self) -> None:
+        """Start, without idempotence if the broker refuses it."""
+        sender = logging.getLogger("aiokafka.producer.sender")
+        sender.disabled = True  # it calls the refusal an error
+        try:
+            await super().on_start()
+        except KafkaConnectionError:
+            raise
+        except KafkaError as error:
+            _log.info("the broker knows no idempotent producers: %r", error)
+            with contextlib.suppress(KafkaError):
+                await self._ensure_producer().stop()
+            self._idempotent = False
+            await super().on_start()
+        finally:
+            sender.disabled = False
 
 
 class ChunkTransport(driver.Transport):
     """Faust's aiokafka transport with :class:`ChunkConsumer`."""
 
     Consumer = ChunkConsumer
+    Producer = Producer
+
+
+class PlainTransport(driver.Transport):
+    """Faust's aiokafka transport, one message per record."""
+
+    Consumer = PlainConsumer
+    Producer = Producer
+
+
+def is_member(consumer: Any, session_seconds: float) -> bool:
+    """Whether the group confirmed this worker lately; one that was paused must not speak for its partitions."""
+    return bool(time.monotonic() - consumer._thread.confirmed_at < _CONFIRMED * session_seconds)  # noqa: SLF001
