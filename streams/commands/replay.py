@@ -151,8 +151,11 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     except (ReplayError, SettingsError) as error:
         _fail(console, str(error), EXIT_USAGE)
     except KeyboardInterrupt:
-        more = f"; the same command goes on from what {asked.resume} remembers" if asked.resume else ""
-        _fail(console, f"interrupted{more or ': nothing was written'}", EXIT_INTERRUPTED)
+        if asked.resume:
+            left = f"the same command goes on from what {asked.resume} remembers"
+        else:
+            left = "no file was written" + ("; what was sent remains" if asked.remote else "")
+        _fail(console, f"interrupted: {left}", EXIT_INTERRUPTED)
 
 
 def _fail(console: Console, message: str, code: int) -> NoReturn:
