@@ -7,17 +7,23 @@ Quantiles share ``crm_<id>_quantile`` with the label ``quantile``; a distributio
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import NamedTuple
 
-from metrics.distribution import upper_bound
+from metrics.distribution import MAX_CODE, upper_bound
 from metrics.kpi import Kpi, Stat, Unit
 from metrics.readings import Reading, View
 from metrics.series import Breakdown
 
 BUCKETS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0, 7_776_000.0)
 """Upper bounds of the gauge histograms in seconds: 1 min to 90 days."""
+
+_LAST_CODES = [max(c for c in range(1, MAX_CODE + 1) if upper_bound(c) <= bound) for bound in BUCKETS]
+"""The last bucket of a distribution below each bound."""
 
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
 
@@ -29,8 +35,7 @@ class Type(enum.StrEnum):
     GAUGE_HISTOGRAM = "gaugehistogram"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One sample; ``name`` is the family's, with a suffix in a histogram."""
 
     name: str
@@ -73,16 +78,45 @@ def families(view: View, kpis: Iterable[Kpi] | None = None, windows: frozenset[s
     """All families at the view's instant, grouped as the exposition formats want them."""
     found: dict[str, Family] = {}
     for kpi in view.catalogue.kpis if kpis is None else kpis:
-        helps = _helps(kpi)
+        shelf = _Shelf(kpi, found)
         for reading in view.readings([kpi], windows):
-            breakdown = tuple(reading.labels)
-            _put(found, kpi, reading.stat, breakdown, helps, reading, reading.value)
-            if reading.numerator is not None and reading.denominator is not None:
-                _put(found, kpi, "numerator", breakdown, helps, reading, reading.numerator)
-                _put(found, kpi, "denominator", breakdown, helps, reading, reading.denominator)
+            shelf.put(reading)
         if kpi.samples is not None:
             _put_histogram(found, kpi, view, windows)
     return list(found.values())
+
+
+class _Shelf:
+    """The families of one KPI: each is looked up by stat and breakdown, and made when it is first needed."""
+
+    def __init__(self, kpi: Kpi, found: dict[str, Family]) -> None:
+        self._kpi = kpi
+        self._found = found
+        self._families: dict[tuple[str, Breakdown], Family] = {}
+
+    def put(self, reading: Reading) -> None:
+        """Add the samples of a reading."""
+        breakdown = tuple(reading.labels)
+        labels = {"window": reading.window, **reading.labels}
+        quantile = _QUANTILES.get(reading.stat)
+        if quantile is not None:
+            labels["quantile"] = quantile
+        self._put(reading.stat, breakdown, labels, reading.value)
+        if reading.numerator is not None and reading.denominator is not None:
+            self._put("numerator", breakdown, labels, reading.numerator)
+            self._put("denominator", breakdown, labels, reading.denominator)
+
+    def _put(self, stat: str, breakdown: Breakdown, labels: Mapping[str, str], value: float) -> None:
+        family = self._families.get((stat, breakdown))
+        if family is None:
+            family = self._families[stat, breakdown] = self._family(stat, breakdown)
+        family.samples.append(Sample(family.name, labels, value))
+
+    def _family(self, stat: str, breakdown: Breakdown) -> Family:
+        name = family_name(self._kpi, stat, breakdown)
+        if name not in self._found:
+            self._found[name] = Family(name, Type.GAUGE, _helps(self._kpi)[stat])
+        return self._found[name]
 
 
 def _helps(kpi: Kpi) -> dict[str, str]:
@@ -99,25 +133,6 @@ def _help(kpi: Kpi, stat: Stat) -> str:
     return stat.help or f"{kpi.title}, {stat.name} in the window."
 
 
-def _put(
-    found: dict[str, Family],
-    kpi: Kpi,
-    stat: str,
-    breakdown: Breakdown,
-    helps: Mapping[str, str],
-    reading: Reading,
-    value: float,
-) -> None:
-    name = family_name(kpi, stat, breakdown)
-    family = found.get(name)
-    if family is None:
-        family = found[name] = Family(name, Type.GAUGE, helps[stat])
-    labels = {"window": reading.window, **reading.labels}
-    if stat in _QUANTILES:
-        labels["quantile"] = _QUANTILES[stat]
-    family.samples.append(Sample(name, labels, value))
-
-
 def _put_histogram(found: dict[str, Family], kpi: Kpi, view: View, windows: frozenset[str] | None) -> None:
     assert kpi.samples is not None
     number = view.sums.index.family(kpi.samples.name, ()).get(())
@@ -130,13 +145,20 @@ def _put_histogram(found: dict[str, Family], kpi: Kpi, view: View, windows: froz
             continue
         counts = view.sums.counts(window, number)
         total = sum(counts.values())
-        for bound in BUCKETS:
-            below = sum(n for code, n in counts.items() if upper_bound(code) <= bound)
+        for bound, below in zip(BUCKETS, _cumulative(counts), strict=False):
             family.samples.append(Sample(f"{name}_bucket", {"window": window, "le": _bound(bound)}, below))
         family.samples.append(Sample(f"{name}_bucket", {"window": window, "le": "+Inf"}, total))
         family.samples.append(Sample(f"{name}_gcount", {"window": window}, total))
         milliseconds = view.sums.total(window, number)
         family.samples.append(Sample(f"{name}_gsum", {"window": window}, milliseconds / 1000))
+
+
+def _cumulative(counts: Mapping[int, int]) -> Iterator[int]:
+    """How many lie at or below each of the bounds."""
+    slots = [0] * (len(BUCKETS) + 1)
+    for code, count in counts.items():
+        slots[bisect.bisect_left(_LAST_CODES, code)] += count
+    return accumulate(slots)
 
 
 def _bound(bound: float) -> str:

@@ -209,7 +209,7 @@ class Exporter:
             registry=self.registry,
         )
         self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
-        self.registry.register(KpiCollector(lambda: self.board.view if self._follower.caught_up else None))
+        self.kpis = KpiCollector(lambda: self.board.view if self._follower.caught_up else None)
         self._follower = self._follower_of(board)
         self._next: tuple[Follower, Board] | None = None
         self._stop = threading.Event()

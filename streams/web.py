@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable
@@ -65,8 +66,11 @@ class Server:
         registries: Iterable[CollectorRegistry],
         exporter: Exporter | None = None,
         app: DeliveryApp | None = None,
+        *,
+        any_port: bool = False,
     ) -> None:
         self._settings = settings
+        self._any_port = any_port
         self._app = app
         self._registries = tuple(registries)
         self._exporter = exporter
@@ -93,10 +97,8 @@ class Server:
             app.router.add_get("/", _page)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        context = self._settings.tls.server_context() if self._settings.tls else None
-        site = web.TCPSite(self._runner, self._settings.host, self._settings.port, ssl_context=context)
         try:
-            await site.start()
+            await self._listen(self._runner)
         except OSError as error:
             await self._runner.cleanup()
             where = f"{self._settings.host}:{self._settings.port}"
@@ -104,6 +106,15 @@ class Server:
         self.port = self._runner.addresses[0][1]
         if self._shown is not None:
             self._observing = asyncio.create_task(self._observe())
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        context = self._settings.tls.server_context() if self._settings.tls else None
+        try:
+            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=context).start()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not self._any_port:
+                raise
+            await web.TCPSite(runner, self._settings.host, 0, ssl_context=context).start()
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -119,16 +130,18 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-        body = await asyncio.to_thread(self._encode, encoder)
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        body = await asyncio.to_thread(self._encode, encoder, openmetrics=openmetrics)
         response = web.Response(body=body, headers={"Content-Type": content_type})
         response.enable_compression()
         return response
 
-    def _encode(self, encoder: Callable[[CollectorRegistry], bytes]) -> bytes:
+    def _encode(self, encoder: Callable[[CollectorRegistry], bytes], *, openmetrics: bool) -> bytes:
         if self._exporter is None:
             return b"".join(encoder(registry) for registry in self._registries)
         with self._exporter.scrapes.time(), self._exporter.board.now():
-            return _joined([encoder(registry) for registry in (*self._registries, self._exporter.registry)])
+            own = [encoder(registry) for registry in (*self._registries, self._exporter.registry)]
+            return _joined([*own, self._exporter.kpis.encode(openmetrics=openmetrics)])
 
     async def _ready(self, request: web.Request) -> web.Response:
         del request
@@ -158,6 +171,7 @@ class Server:
             totals = self._exporter.board.totals()
             engine = {
                 "ready": health["ready"],
+                "reasons": health["reasons"],
                 "lag": health["lag_records"],
                 "freshness": health["freshness_seconds"],
                 "partitions": health["partitions"],
