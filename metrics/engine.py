@@ -70,8 +70,8 @@ class Outcome:
 
     ``states`` holds the packed state of each changed entity, ``forwards`` the facts for entities whose home is another
     partition, ``refused`` the positions of inputs whose entity is full, ``failed`` what could not be computed (position
-    -1: sent on by an entity of this shard). ``distinct`` counts the inputs that were new to
-    their entity, ``applied`` and ``repeated`` facts of any origin.
+    -1: sent on by an entity of this shard). ``distinct`` counts the events that were new to
+    their entity (what other entities told it is none), ``applied`` and ``repeated`` facts of any origin.
     """
 
     states: dict[str, bytes] = field(default_factory=dict)
@@ -277,7 +277,7 @@ class Shard:
                         if position >= 0:
                             outcome.refused.append(position)
                         continue
-                    if position >= 0:
+                    if position >= 0 and not item.hops:
                         outcome.distinct += 1
                 elif known == fact or _encode(fact) <= _encode(known):
                     outcome.repeated += 1

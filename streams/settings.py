@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from metrics.rules import Rules
 
 ENV_PREFIX = "SALESGAUGE_"
+DEFAULT_WORKER_PORT = 9109
 
 
 class SettingsError(Exception):
@@ -123,11 +124,17 @@ class Web(BaseModel):
         return self
 
 
+class WorkerWeb(Web):
+    """Where a worker shows its own metrics."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_WORKER_PORT
+
+
 class Settings(BaseSettings):
     """All settings, with defaults for a broker on this machine."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", nested_model_default_partial_update=True
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     app_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")] = "salesgauge"
@@ -136,7 +143,7 @@ class Settings(BaseSettings):
     """Version of the state: another one is another consumer group with its own tables, as `rebuild` uses."""
     kafka: Kafka = Kafka()
     web: Web = Web()
-    worker_web: Web = Web(port=9109)
+    worker_web: WorkerWeb = WorkerWeb()
     batch: bool = True
     """Whole batches of a partition per step; off for Faust's own delivery of single messages."""
     publish_every: Annotated[float, Field(gt=0, le=10)] = 0.1

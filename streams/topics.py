@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Ne
 from kafka.errors import TopicAlreadyExistsError
 
 from schemas.events import TOPICS
-from streams.brokers import MAX_MESSAGE_BYTES, admin, explained
+from streams.brokers import MAX_MESSAGE_BYTES, BrokerError, admin, explained
 from streams.settings import Settings
 
 _DAY_MS = 86_400_000
@@ -87,6 +87,28 @@ def _create_one(client: KafkaAdminClient, topic: Topic, settings: Settings) -> b
             return False
         raise
     return True
+
+
+def adopted(settings: Settings) -> Settings:
+    """The settings with the partitions that the topics really have, unless the settings name a number.
+
+    The re-key topic decides, since partition p of it belongs to shard p.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses, or the named number is another one.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+        topic = Topic(settings.rekey_topic, settings.kafka.partitions)
+        actual = _partitions(client, [topic]).get(topic.name) if topic.name in existing else None
+    if actual is None or actual == settings.kafka.partitions:
+        return settings
+    if "partitions" in settings.kafka.model_fields_set:
+        raise BrokerError(
+            f"{topic.name} has {actual} partitions, but kafka.partitions is {settings.kafka.partitions}; "
+            f"set it to {actual}, or rebuild with the new number"
+        )
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": actual})})
 
 
 def check(settings: Settings) -> list[Finding]:

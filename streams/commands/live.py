@@ -58,12 +58,12 @@ def exporter_command(config: Path | None, bootstrap: str | None, host: str | Non
 
 
 def _run(settings: Settings, *, worker: bool, exporter: bool) -> None:
-    from streams import control  # noqa: PLC0415 - Kafka clients and Faust take a while to import
+    from streams import control, topics  # noqa: PLC0415 - Kafka clients and Faust take a while to import
     from streams.compose import process, quiet_logs  # noqa: PLC0415
 
     quiet_logs()
     follow = not control.explicit(settings)
-    active = control.resolved(settings)
+    active = topics.adopted(control.resolved(settings))
     if active.version != settings.version:
         err.print(f"version {active.version} is the active one")
     run_loop(_serve(lambda: process(active, worker=worker, exporter=exporter, follow=follow)))

@@ -40,7 +40,7 @@ def check_command(config: Path | None, bootstrap: str | None) -> None:
     """List what is not right about the topics; exit 1 if something is."""
     from streams import topics  # noqa: PLC0415
 
-    settings = settings_of(config, kafka__bootstrap=bootstrap)
+    settings = topics.adopted(settings_of(config, kafka__bootstrap=bootstrap))
     findings = topics.check(settings)
     if not findings:
         err.print(f"all {len(topics.wanted(settings))} topics are right")
