@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from metrics.readings import View
 from metrics.rules import Rules
 from metrics.series import CODES, SeriesIndex
 from metrics.windows import WindowSums
+from tests.support.stories import event, won
 from tests.support.worlds import BEGIN, DAY, HOUR, NOW, worlds
 
 if TYPE_CHECKING:
@@ -236,3 +238,19 @@ def test_folding_into_the_base_keeps_all_time_and_stocks_exact(events: list[Even
     only = frozenset({"all"})
     got = {(r.kpi, r.stat, *r.labels.items()): r.value for r in forgetful.readings(windows=only)}
     assert got == {(r.kpi, r.stat, *r.labels.items()): r.value for r in other.readings(windows=only)}
+
+
+@pytest.mark.xfail(strict=True, reason="an entity that heard the first version is not told of the one that holds")
+@pytest.mark.parametrize("field", ["account_id", "rep_id"])
+def test_a_known_limit_an_id_that_comes_again_about_somebody_else(field: str) -> None:
+    """A producer breaks its promise: one event id, one deal, but two accounts (or reps). The order then matters."""
+    period = {"period_start": "05-01 00:00", "period_end": "08-01 00:00"}
+    quotas = [event("quota_set", "05-01 00:00", rep_id=rep, amount=9, **period) for rep in ("one", "two")]
+    versions = [won("d", "06-02 09:00", 5, id="same", lead_id="l", **{field: who}) for who in ("one", "two")]
+    found = []
+    for order in (versions, versions[::-1]):
+        engine = machine(quotas)
+        for version in order:
+            engine.apply([version])
+        found.append(total(engine.shard))
+    assert found[0] == found[1]
