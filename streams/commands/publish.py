@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 import sys
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Self
+from typing import TYPE_CHECKING
 
 import click
 import zstandard
@@ -16,7 +17,12 @@ import zstandard
 from schemas.codec import Rejection, decode_batch
 from streams.commands.common import FAILURE, Failed, err, explained, kafka_options, settings_of
 
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterator
+
 _BATCH = 1000
+_LONGEST = 64 * 1024 * 1024
 
 
 @click.command()
@@ -52,7 +58,9 @@ def publish_command(
                         publisher.send(item)
         publisher.flush()
         seconds = max(time.monotonic() - began, 1e-9)
-        err.print(f"{publisher.sent} events published and acknowledged in {seconds:.1f} s ({publisher.sent / seconds:,.0f}/s)")
+        err.print(
+            f"{publisher.sent} events published and acknowledged in {seconds:.1f} s ({publisher.sent / seconds:,.0f}/s)"
+        )
     for reason, count in sorted(reasons.items()):
         err.print(f"{count} lines rejected: {reason}")
     if publisher.sent == 0:
@@ -67,7 +75,7 @@ class _Rejects:
         self._path = path
         self._file: io.TextIOWrapper | None = None
 
-    def __enter__(self) -> _Rejects:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -84,26 +92,29 @@ class _Rejects:
 
 
 def _batches(path: Path) -> Iterator[list[tuple[int, bytes]]]:
+    from streams.replay.errors import TruncatedError  # noqa: PLC0415
+
     batch: list[tuple[int, bytes]] = []
-    with _open(path) as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    batch.append((number, line.strip()))
-                if len(batch) >= _BATCH:
-                    yield batch
-                    batch = []
-        except (EOFError, gzip.BadGzipFile, zstandard.ZstdError) as error:
-            raise Failed(f"{path} is truncated or damaged: {error}") from error
+    try:
+        for number, line in enumerate(_lines(path), 1):
+            if line.strip():
+                batch.append((number, line.strip()))
+            if len(batch) >= _BATCH:
+                yield batch
+                batch = []
+    except (EOFError, TruncatedError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
+        raise Failed(f"{path} is truncated or damaged: {error}; events before that were published") from error
     if batch:
         yield batch
 
 
-def _open(path: Path) -> io.BufferedIOBase:
+def _lines(path: Path) -> Iterator[bytes]:
+    from streams.replay.files import decompressed  # noqa: PLC0415 - it brings DuckDB
+
     if str(path) == "-":
-        return sys.stdin.buffer
-    if path.suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"))
-    return path.open("rb")
+        yield from sys.stdin.buffer
+        return
+    with path.open("rb") as raw:
+        readline = decompressed(raw).readline
+        while line := readline(_LONGEST):
+            yield line

@@ -156,7 +156,7 @@ class Files:
         path = self._path(name, once=once)
         try:
             if path is None:
-                yield from self._checked(_decompressed(self._standard_input), "stdin")
+                yield from self._checked(decompressed(self._standard_input), "stdin")
             elif _is_parquet(path):
                 yield from _parquet_records(path, name)
             else:
@@ -189,7 +189,7 @@ class Files:
         with path.open("rb") as raw:
             self._open[name] = raw
             try:
-                yield from self._checked(_decompressed(raw), name)
+                yield from self._checked(decompressed(raw), name)
             finally:
                 del self._open[name]
 
@@ -221,7 +221,11 @@ def _records(stream: IO[bytes], origin: str) -> Iterator[Record]:
             yield Record(stripped, origin, number)
 
 
-def _decompressed(raw: IO[bytes]) -> IO[bytes]:
+def decompressed(raw: IO[bytes]) -> IO[bytes]:
+    """The content of a plain, gzip or zstandard file, by its first bytes; has ``readline(limit)`` at least.
+
+    Reading raises EOFError or TruncatedError where a compressed file is cut.
+    """
     magic = _magic(raw)
     if magic[:2] == b"\x1f\x8b":
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw))

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.integration
 LEADS = 200
 
 
-def events() -> list[tuple[str, str, dict]]:
+def events() -> list[tuple[str, str, dict[str, str]]]:
     """Leads of the last hours; each is answered after ten minutes."""
     start = datetime.now(UTC) - timedelta(hours=6)
     made = []
@@ -62,7 +62,7 @@ def publish(settings) -> None:
 
 def scrape(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        return answer.read().decode()
+        return str(answer.read(), "utf-8")
 
 
 def sample(text: str, series: str) -> float | None:

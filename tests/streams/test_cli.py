@@ -46,7 +46,9 @@ def run(*args: str, env: dict[str, str] | None = None) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def spawn(*args: str, env: dict[str, str] | None = None, timeout: float = 60, **streams) -> subprocess.CompletedProcess:
+def spawn(
+    *args: str, env: dict[str, str] | None = None, timeout: float = 60, **streams
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "streams.cli", *args],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=timeout, check=False,
@@ -55,7 +57,7 @@ def spawn(*args: str, env: dict[str, str] | None = None, timeout: float = 60, **
 
 
 @pytest.fixture
-def events(tmp_path) -> Path:
+def events(tmp_path: Path) -> Path:
     path = tmp_path / "events.jsonl"
     event = {
         "event": "lead_created", "event_id": "1", "lead_id": "1", "occurred_at": datetime.now(UTC).isoformat(),

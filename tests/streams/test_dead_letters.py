@@ -43,7 +43,7 @@ def settings(embedded_kafka) -> Settings:
 
 
 @pytest.fixture
-def own(settings) -> Settings:
+def own(settings: Settings) -> Settings:
     """Settings whose dead letters no other test has."""
     fresh = settings.model_copy(update={"app_id": f"dead-{uuid.uuid4().hex[:8]}"})
     topics.create(fresh)

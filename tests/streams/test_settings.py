@@ -135,7 +135,7 @@ def test_missing_certificates_are_named(tmp_path):
 # --- secrets
 
 
-SECRETS = {
+SECRETS: dict[str, dict[str, object]] = {
     "kafka": {
         "sasl": {"mechanism": "PLAIN", "username": "one", "password": SECRET},
         "tls": {"key_password": SECRET},

@@ -1,0 +1,149 @@
+"""Publishing: validated, keyed, acknowledged, with line numbers of what is no event."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+from click.testing import CliRunner
+
+from schemas.codec import MAX_EVENT_BYTES, Reason, Rejection, decode
+from schemas.events import MAX_ID_LENGTH
+from streams import topics
+from streams.brokers import BrokerError, partition_of
+from streams.cli import cli
+from streams.embedded import EmbeddedBroker
+from streams.publish import Publisher
+from streams.reading import read_topic
+from streams.settings import Settings, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    """Topics on a broker of the test's own."""
+    with EmbeddedBroker() as broker:
+        made = load(None, {"kafka.bootstrap": broker.bootstrap, "kafka.partitions": 3})
+        topics.create(made)
+        yield made
+
+
+def event(n: int, **fields: object) -> dict[str, object]:
+    now = datetime.now(UTC).isoformat()
+    return {"event": "lead_created", "event_id": f"e{n}", "lead_id": f"lead-{n}", "occurred_at": now, **fields}
+
+
+def lines(*items: object) -> bytes:
+    return b"".join((item if isinstance(item, bytes) else json.dumps(item).encode()) + b"\n" for item in items)
+
+
+def publish(settings: Settings, *args: object, stdin: bytes | None = None, code: int = 0) -> str:
+    flags = ["--bootstrap", settings.kafka.bootstrap]
+    result = CliRunner().invoke(cli, ["publish", *map(str, args), *flags], input=stdin)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def stored(settings: Settings, topic: str = "crm.lead-created") -> list[Any]:
+    return list(read_topic(settings.kafka, topic))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz", "jsonl.zst"])
+def test_files_reach_their_topics_with_their_keys(settings, tmp_path, suffix):
+    content = lines(*[event(n) for n in range(20)], event(20, event="rep_joined", rep_id="rep-1"))
+    packed = {"jsonl": content, "jsonl.gz": gzip.compress(content), "jsonl.zst": zstandard.compress(content)}
+    (tmp_path / f"events.{suffix}").write_bytes(packed[suffix])
+    said = publish(settings, tmp_path / f"events.{suffix}")
+    assert "21 events published and acknowledged" in said
+    records = stored(settings)
+    assert {record.key.decode() for record in records} == {f"lead-{n}" for n in range(20)}
+    assert all(record.partition == partition_of(record.key, 3) for record in records)
+    assert [record.key for record in stored(settings, "crm.rep-joined")] == [b"rep-1"]
+
+
+def test_events_of_one_key_keep_their_order(settings):
+    content = lines(*[event(n, lead_id="same") for n in range(500)])
+    publish(settings, "-", stdin=content)
+    ids = [json.loads(record.value)["event_id"] for record in stored(settings)]
+    assert ids == [f"e{n}" for n in range(500)]
+
+
+def test_what_is_no_event_is_counted_and_written_with_its_line(settings, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(lines(event(1), b"", b"not json", event(2, event="lead_exploded"), event(3)))
+    said = publish(settings, path, "--rejects", tmp_path / "rejects")
+    assert "2 events published" in said
+    assert "1 lines rejected: not_json" in said
+    assert "1 lines rejected: unknown_event" in said
+    rejected = (tmp_path / "rejects").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in rejected] == [[f"{path}:3", "not_json"], [f"{path}:4", "unknown_event"]]
+
+
+def test_strict_stops_at_the_first_bad_line(settings, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(lines(event(1), b"not json", event(2)))
+    said = publish(settings, path, "--strict", code=1)
+    assert f"{path}:2: not_json" in said
+    assert len(stored(settings)) == 1
+
+
+def test_nothing_published_is_a_failure(settings):
+    assert "nothing was published" in publish(settings, "-", stdin=b"not json\n", code=1)
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_a_truncated_file_is_told(settings, tmp_path, suffix):
+    content = lines(*[event(n) for n in range(3000)])
+    packed = gzip.compress(content) if suffix == "gz" else zstandard.compress(content)
+    path = tmp_path / f"events.jsonl.{suffix}"
+    path.write_bytes(packed[: len(packed) // 2])
+    assert "is truncated or damaged" in publish(settings, path, code=1)
+
+
+def test_a_dying_broker_is_told(monkeypatch):
+    monkeypatch.setattr("streams.publish._TIMEOUT", 3)
+    with EmbeddedBroker() as broker:
+        made = load(None, {"kafka.bootstrap": broker.bootstrap, "kafka.partitions": 1})
+        topics.create(made)
+        publisher = Publisher(made.kafka, delivery_timeout_ms=2000, request_timeout_ms=1000)
+        publisher.send_raw("crm.lead-created", "k", b"{}")
+        publisher.flush()
+        broker.stop()
+        publisher.send_raw("crm.lead-created", "k", b"{}")
+        with pytest.raises(BrokerError):
+            publisher.flush()
+
+
+# --- limits
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"source": "x" * MAX_EVENT_BYTES}, Reason.TOO_LARGE),
+        ({"event_id": "x" * (MAX_ID_LENGTH + 1)}, Reason.INVALID),
+        ({"lead_id": "x" * (MAX_ID_LENGTH + 1)}, Reason.INVALID),
+        ({"lead_id": ""}, Reason.INVALID),
+        ({"source": "x" * (MAX_ID_LENGTH + 1)}, Reason.INVALID),
+        ({"source": "bell \x07"}, Reason.INVALID),
+        ({"occurred_at": "2026-01-01T00:00:00"}, Reason.INVALID),
+        ({"schema_version": 99}, Reason.UNSUPPORTED_VERSION),
+    ],
+)
+def test_limits_of_an_event(fields, reason):
+    found = decode(json.dumps(event(1, **fields)).encode())
+    assert isinstance(found, Rejection)
+    assert found.reason is reason
+    assert len(found.detail) <= 500
+
+
+def test_values_at_the_limit_pass():
+    assert not isinstance(decode(json.dumps(event(1, lead_id="x" * MAX_ID_LENGTH)).encode()), Rejection)
