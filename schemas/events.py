@@ -31,7 +31,9 @@ Identifier = Annotated[
 Label = Identifier
 """A short human-readable value that may become a Prometheus label: a source, a team, a product."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 """Like :data:`Label` where it is optional: exports write "no value" as an empty string."""
 
 Time = Annotated[AwareDatetime, Strict()]

@@ -81,7 +81,9 @@ def explained(kafka: Kafka) -> Iterator[None]:
     except SaslAuthenticationFailedError as error:
         raise BrokerError(f"Kafka at {kafka.bootstrap} refused the login: {error}; check kafka.sasl") from error
     except AuthorizationError as error:
-        raise BrokerError(f"Kafka at {kafka.bootstrap} denies access: {error}; grant the ACLs of docs/operations.md") from error
+        raise BrokerError(
+            f"Kafka at {kafka.bootstrap} denies access: {error}; grant the ACLs of docs/operations.md"
+        ) from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         raise BrokerError(_unreachable(kafka)) from error
     except KafkaError as error:
@@ -129,9 +131,8 @@ def admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
 def consumer(kafka: Kafka, **arguments: Any) -> Iterator[KafkaConsumer]:
     """A consumer without a group unless one is named, closed at the end."""
     with explained(kafka):
-        client = KafkaConsumer(
-            **connection(kafka), bootstrap_timeout_ms=_TIMEOUT_MS, **{"enable_auto_commit": False, "group_id": None, **arguments}
-        )
+        defaults = {"enable_auto_commit": False, "group_id": None, "bootstrap_timeout_ms": _TIMEOUT_MS}
+        client = KafkaConsumer(**connection(kafka), **{**defaults, **arguments})
         try:
             yield client
         finally:

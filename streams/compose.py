@@ -18,14 +18,13 @@ from prometheus_client.registry import Collector
 
 from schemas.events import TOPICS
 from streams.brokers import BrokerError, admin
-from streams.pipeline.app import Delivery, DeliveryApp
 from streams.exporter import Board, Exporter, milliseconds
+from streams.pipeline.app import Delivery, DeliveryApp
 from streams.settings import DEFAULT_WORKER_PORT, Sasl, Settings
 from streams.topics import changelog_topic, wanted
 from streams.version import VERSION
 from streams.web import Server
 from streams.worker import Worker, WorkerMetrics
-
 
 _GC_THRESHOLDS = (50_000, 20, 100)
 
@@ -148,7 +147,7 @@ class Process:
                 await asyncio.to_thread(self.exporter.stop)
 
     async def _until_stopped(self) -> None:
-        from streams.pipeline.app import run_app  # noqa: PLC0415 - keeps Faust out of the exporter's process
+        from streams.pipeline.app import run_app
 
         if self.app is None:
             await asyncio.Event().wait()
@@ -193,7 +192,7 @@ class _Delivered(Collector):
         return [
             lag,
             GaugeMetricFamily("salesgauge_assigned_partitions", "Partitions owned.", len(status.owned)),
-            GaugeMetricFamily("salesgauge_recovering", "Whether state is being recovered.", float(bool(status.recovering))),
+            GaugeMetricFamily("salesgauge_recovering", "Whether state is recovered.", float(bool(status.recovering))),
         ]
 
 

@@ -39,7 +39,7 @@ _STALE_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the gauges can be trusted, and if not, why. ``freshness`` is the age in s of the oldest partition's word."""
+    """Whether the gauges can be trusted, if not, why; ``freshness`` is the age in s of the oldest word of a worker."""
 
     ready: bool
     reasons: tuple[str, ...]

@@ -144,8 +144,9 @@ def _unpack(value: bytes) -> _Record:
 class _Incoming:
     """What is known of one partition.
 
-    ``heard`` is when the owner last spoke, by its own clock. ``waiting`` are the owner's records without a commit yet, ``committed`` those to be applied next; ``full`` says that
-    these are all panes there are, ``begun`` that the owner has committed before.
+    ``heard`` is when the owner last spoke, by its own clock. ``waiting`` are the owner's records without a commit yet,
+    ``committed`` those to be applied next; ``full`` says that these are all panes there are, ``begun`` that the owner has
+    committed before.
     """
 
     owner: str = ""

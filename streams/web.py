@@ -21,8 +21,8 @@ from streams.board import Board as BuiltInBoard
 from streams.board import headers as page_headers
 
 if TYPE_CHECKING:
-    from streams.pipeline.app import DeliveryApp
     from streams.exporter import Exporter, Health
+    from streams.pipeline.app import DeliveryApp
     from streams.settings import Web
 
 _OBSERVE_SECONDS = 5.0

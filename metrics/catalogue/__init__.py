@@ -1,6 +1,7 @@
 """The KPI catalogue: the 38 KPIs by role and the 12 of the starter template.
 
-To add a KPI, add an entry to one of these modules and run ``salesgauge generate``; docs/adding-a-kpi.md walks through it.
+To add a KPI, add an entry to one of these modules and run ``salesgauge generate``; docs/adding-a-kpi.md has a
+walk-through.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ def _plain(text: str) -> str:
 
 def explained(function: Function) -> Function:
     """Turn errors that a person can do something about into messages; all others are faults and keep their trace."""
-    from schemas.sources.mapping import ConvertError  # noqa: PLC0415 - not every command needs it
-    from streams.brokers import BrokerError  # noqa: PLC0415
-    from streams.embedded import EmbeddedBrokerUnavailable  # noqa: PLC0415
+    from schemas.sources.mapping import ConvertError
+    from streams.brokers import BrokerError
+    from streams.embedded import EmbeddedBrokerUnavailable
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

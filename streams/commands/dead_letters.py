@@ -1,5 +1,5 @@
 """`salesgauge dead-letters list|show|redrive`."""
-# ruff: noqa: PLC0415 - a Kafka client takes a while to import, and `--help` needs none
+
 
 from __future__ import annotations
 

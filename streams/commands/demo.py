@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ _COLUMNS = ("1h", "24h", "30d")
 
 @click.command()
 @click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End after this time.")
-@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Of the board and /metrics.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Of board and /metrics.")
 @click.option("--days", type=click.FloatRange(min=1), default=60, show_default=True, help="Simulated past.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated organisation.")
 @explained
@@ -59,10 +59,10 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
     A simulated sales organisation's past is published to an embedded Kafka-protocol broker and goes on live; Faust
     agents turn the events into KPIs, shown here, on the board and on /metrics. Nothing is kept.
     """
-    from streams import topics  # noqa: PLC0415 - Faust and Kafka take a while to import
-    from streams.compose import process, quiet_logs  # noqa: PLC0415
-    from streams.embedded import EmbeddedBroker  # noqa: PLC0415
-    from streams.settings import load  # noqa: PLC0415
+    from streams import topics
+    from streams.compose import process, quiet_logs
+    from streams.embedded import EmbeddedBroker
+    from streams.settings import load
 
     quiet_logs()
     with EmbeddedBroker() as broker:
@@ -77,7 +77,7 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
             },
         )
         topics.create(settings)
-        err.print(f"embedded broker at {broker.bootstrap}; {days:g} days of a simulated sales organisation are coming in")
+        err.print(f"embedded broker at {broker.bootstrap}; {days:g} days of a simulated organisation are coming in")
         simulator = _simulate(broker.bootstrap, days, seed)
         try:
             run_loop(_show(lambda: process(settings, worker=True, exporter=True), simulator, seconds))
@@ -100,9 +100,9 @@ def _available(port: int) -> int:
 
 
 def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "streams.cli", "simulate", "--publish", "--bootstrap", bootstrap, "--live", "--quiet"]
-    options = ["--days", str(days), "--seed", str(seed), "--zone", _ZONE]
-    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)  # noqa: S603 - this very program
+    command = [sys.executable, "-m", "streams.cli", "simulate", "--publish", "--bootstrap", bootstrap]
+    options = ["--live", "--quiet", "--days", str(days), "--seed", str(seed), "--zone", _ZONE]
+    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)
 
 
 async def _show(build: object, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
@@ -133,7 +133,7 @@ async def _watch(built: Process, simulator: subprocess.Popen[bytes], seconds: fl
     first: float | None = None
     plain = not out.is_terminal
     printed = 0.0
-    with Live(console=out, refresh_per_second=4, transient=False) if not plain else suppress() as live:
+    with nullcontext() if plain else Live(console=out, refresh_per_second=4) as live:
         while seconds is None or time.monotonic() - began < seconds:
             await asyncio.sleep(_REFRESH_SECONDS)
             if simulator.poll() is not None:
@@ -174,7 +174,8 @@ def _picture(built: Process, readings: Mapping[tuple[str, str, str], Reading], e
     for column in table.columns[1:]:
         column.justify = "right"
     for title, kpi, stat, windows in _ROWS:
-        cells = {w: _format(exporter.board.catalogue.by_id[kpi].unit.value, stat, readings.get((kpi, stat, w))) for w in windows}
+        unit = exporter.board.catalogue.by_id[kpi].unit.value
+        cells = {w: _format(unit, stat, readings.get((kpi, stat, w))) for w in windows}
         if windows == ("all",):
             table.add_row(title, "", "", f"[bold]{cells['all']}[/] now")
         else:
@@ -197,10 +198,11 @@ def _format(unit: str, stat: str, reading: Reading | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60:
+    span = timedelta(seconds=seconds)
+    if span < timedelta(minutes=1):
         return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 86_400:
-        return f"{seconds / 3600:.1f} h"
-    return f"{timedelta(seconds=seconds).days} days"
+    if span < timedelta(hours=1):
+        return f"{span / timedelta(minutes=1):.0f} min"
+    if span < timedelta(days=1):
+        return f"{span / timedelta(hours=1):.1f} h"
+    return f"{span.days} days"

@@ -35,7 +35,7 @@ def doctor_command(
     as_json: bool,
 ) -> None:
     """Check settings, Kafka, topics, workers, lag, dead letters and the exporter; exit 1 if something fails."""
-    from streams.doctor import examine  # noqa: PLC0415 - a Kafka client takes a while to import
+    from streams.doctor import examine
 
     settings = settings_of(config, kafka__bootstrap=bootstrap)
     known = origins(settings, config, {"kafka.bootstrap": bootstrap})
@@ -89,7 +89,7 @@ def _print_checks(checks: list[Check]) -> None:
 
 
 def _print_lag(report: Report) -> None:
-    from streams.lag import by_partition  # noqa: PLC0415
+    from streams.lag import by_partition
 
     if not report.behind:
         return

@@ -44,7 +44,7 @@ def document(kpi: Kpi) -> dict[str, Any]:
         "unit": kpi.unit.value,
         "direction": kpi.direction.value,
         "formula": kpi.words,
-        "expression": str(kpi.formula) if kpi.formula else f"distribution of {kpi.samples.name}(W)" if kpi.samples else "",
+        "expression": expression(kpi),
         "stats": [{"name": s.name, "unit": s.unit.value, "help": s.help} for s in kpi.stats],
         "windows": list(kpi.windows),
         "breakdowns": [list(b) for b in kpi.breakdowns],
@@ -52,6 +52,11 @@ def document(kpi: Kpi) -> dict[str, Any]:
         "metrics": metrics_of(kpi),
         "traps": kpi.traps,
     }
+
+
+def expression(kpi: Kpi) -> str:
+    """The formula in symbols."""
+    return f"distribution of {kpi.samples.name}(W)" if kpi.samples else str(kpi.formula)
 
 
 def metrics_of(kpi: Kpi) -> list[str]:

@@ -58,8 +58,8 @@ def exporter_command(config: Path | None, bootstrap: str | None, host: str | Non
 
 
 def _run(settings: Settings, *, worker: bool, exporter: bool) -> None:
-    from streams import control, topics  # noqa: PLC0415 - Kafka clients and Faust take a while to import
-    from streams.compose import process, quiet_logs  # noqa: PLC0415
+    from streams import control, topics
+    from streams.compose import process, quiet_logs
 
     quiet_logs()
     follow = not control.explicit(settings)
@@ -105,12 +105,12 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
     Raises:
         Failed: with the message of an error that a person can do something about.
     """
-    from streams.pipeline.app import UntestedFaustError  # noqa: PLC0415
-    from streams.pipeline.changelog import ProduceError  # noqa: PLC0415
-    from streams.web import ListenError  # noqa: PLC0415
+    from streams.pipeline.app import UntestedFaustError
+    from streams.pipeline.changelog import ProduceError
+    from streams.web import ListenError
 
     with contextlib.suppress(ImportError):
-        import uvloop  # noqa: PLC0415 - not on every platform
+        import uvloop
 
         uvloop.install()
     try:

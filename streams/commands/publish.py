@@ -8,8 +8,7 @@ import time
 import zlib
 from collections import Counter
 from pathlib import Path
-from typing import IO, Self
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import click
 import zstandard
@@ -35,7 +34,7 @@ def publish_command(
     files: tuple[Path, ...], config: Path | None, bootstrap: str | None, rejects: Path | None, *, strict: bool
 ) -> None:
     """Publish events (JSON lines, also .gz and .zst; - for stdin): validated, keyed, acknowledged."""
-    from streams.publish import Publisher  # noqa: PLC0415
+    from streams.publish import Publisher
 
     for path in files:
         if str(path) != "-" and not path.is_file():
@@ -92,7 +91,7 @@ class _Rejects:
 
 
 def _batches(path: Path) -> Iterator[list[tuple[int, bytes]]]:
-    from streams.replay.errors import TruncatedError  # noqa: PLC0415
+    from streams.replay.errors import TruncatedError
 
     batch: list[tuple[int, bytes]] = []
     try:
@@ -109,7 +108,7 @@ def _batches(path: Path) -> Iterator[list[tuple[int, bytes]]]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    from streams.replay.files import decompressed  # noqa: PLC0415 - it brings DuckDB
+    from streams.replay.files import decompressed
 
     if str(path) == "-":
         yield from sys.stdin.buffer

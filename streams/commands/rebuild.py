@@ -1,5 +1,5 @@
 """`salesgauge rebuild run|status|switch|drop`."""
-# ruff: noqa: PLC0415 - Faust and a Kafka client take a while to import, and `--help` needs none
+
 
 from __future__ import annotations
 

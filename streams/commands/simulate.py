@@ -131,7 +131,7 @@ def simulate_command(
     \b
       salesgauge simulate --from 2026-01-01 --days 90 --out events.jsonl.zst
       salesgauge simulate --live --publish
-    """  # noqa: D301 - \b keeps click from joining the examples' lines
+    """
     _check_combination(
         is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap
     )
@@ -274,8 +274,8 @@ def _file(path: Path) -> Iterator[Sink]:
 @contextmanager
 def _publisher(kafka: Kafka) -> Iterator[Sink]:
     # Imported here: writing a file needs no Kafka client.
-    from streams.brokers import BrokerError  # noqa: PLC0415
-    from streams.publish import Publisher  # noqa: PLC0415
+    from streams.brokers import BrokerError
+    from streams.publish import Publisher
 
     try:
         with Publisher(kafka) as publisher:

@@ -22,7 +22,7 @@ def topics_command() -> None:
 @explained
 def create_command(config: Path | None, bootstrap: str | None, partitions: int | None, replication: int | None) -> None:
     """Create the topics that are missing, with partitions, compaction and retention."""
-    from streams import topics  # noqa: PLC0415 - a Kafka client takes a while to import
+    from streams import topics
 
     settings = settings_of(
         config, kafka__bootstrap=bootstrap, kafka__partitions=partitions, kafka__replication=replication
@@ -38,7 +38,7 @@ def create_command(config: Path | None, bootstrap: str | None, partitions: int |
 @explained
 def check_command(config: Path | None, bootstrap: str | None) -> None:
     """List what is not right about the topics; exit 1 if something is."""
-    from streams import topics  # noqa: PLC0415
+    from streams import topics
 
     settings = topics.adopted(settings_of(config, kafka__bootstrap=bootstrap))
     findings = topics.check(settings)

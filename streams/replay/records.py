@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime  # noqa: TC003 - msgspec reads the annotation
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
 
 import msgspec
