@@ -82,9 +82,11 @@ def cut(items: Sequence[EventBase], rng: random.Random) -> list[list[EventBase]]
 
 
 def disturbed(events: Sequence[EventBase], rng: random.Random) -> list[list[EventBase]]:
-    """In any order, in any batches, some of them again."""
+    """In any order (also, as most often, that of time), in any batches, some of them again."""
     arriving = [*events, *rng.choices(events, k=rng.randrange(4))]
     rng.shuffle(arriving)
+    if rng.random() < 0.5:
+        arriving.sort(key=lambda item: item.occurred_at)
     return cut(arriving, rng)
 
 
