@@ -88,7 +88,7 @@ def _target(op: str, value: float) -> Target:
     return Target.model_validate({"kpi": "engine", "window": "all", "op": op, "value": value, "summary": _OK})
 
 
-def _tile(  # noqa: PLR0917 - a table of tiles reads best without names
+def _tile(
     title: str, about: str, query: str, unit: str, target: Target | None, empty: str, width: int = 3
 ) -> stat.Panel:
     panel = big(title, about, width).unit(unit).no_value(empty).with_target(instant(query, title))

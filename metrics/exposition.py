@@ -1,6 +1,6 @@
 """Readings as Prometheus metrics, computed at scrape time.
 
-prometheus_client's encoders make an object of each sample and sort and escape its labels one by one. :func:`encode` writes
+prometheus_client's encoders make an object of each sample, sort and escape its labels one by one. :func:`encode` writes
 the same bytes (a test compares them) in a fraction of the time, as a scrape has tens of thousands of samples.
 """
 

@@ -25,7 +25,7 @@ MICROS = 1_000_000
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """``id`` of the event, the instant ``at`` which it happened and ``rec``, when it was recorded (0: as it happened)."""
+    """``id`` of the event, the instant ``at`` which it happened, ``rec`` when it was recorded (0: as it happened)."""
 
     id: int
     at: int
@@ -38,6 +38,8 @@ class Fact(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=
 
 
 class Created(Fact, tag=1, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A lead entered the CRM."""
+
     source: str = ""
     campaign: str = ""
     location: str = ""
@@ -48,19 +50,27 @@ class Created(Fact, tag=1, frozen=True, array_like=True, omit_defaults=True, gc=
 
 
 class Assigned(Fact, tag=2, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A lead was given to a rep."""
+
     rep: str = ""
     team: str = ""
 
 
 class Merged(Fact, tag=3, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A lead turned out to be another one."""
+
     survivor: str = ""
 
 
 class Staged(Fact, tag=4, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A lead entered a lifecycle stage."""
+
     stage: str = ""
 
 
 class Activity(Fact, tag=5, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Somebody, or an automation, did something with a lead or an account."""
+
     kind: str = ""
     outbound: bool = True
     automated: bool = False
@@ -74,6 +84,8 @@ class Activity(Fact, tag=5, frozen=True, array_like=True, omit_defaults=True, gc
 
 
 class Reply(Fact, tag=6, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A lead answered."""
+
     channel: str = ""
     sentiment: str = "neutral"
     auto: bool = False
@@ -82,6 +94,8 @@ class Reply(Fact, tag=6, frozen=True, array_like=True, omit_defaults=True, gc=Fa
 
 
 class Booked(Fact, tag=7, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A meeting was booked."""
+
     meeting: str = ""
     kind: str = ""
     rep: str = ""
@@ -89,6 +103,8 @@ class Booked(Fact, tag=7, frozen=True, array_like=True, omit_defaults=True, gc=F
 
 
 class Completed(Fact, tag=8, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """The time of a meeting has come."""
+
     meeting: str = ""
     kind: str = ""
     outcome: str = "held"
@@ -97,6 +113,8 @@ class Completed(Fact, tag=8, frozen=True, array_like=True, omit_defaults=True, g
 
 
 class Opportunity(Fact, tag=9, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A deal was opened, or its opening corrected."""
+
     deal: str = ""
     account: str = ""
     rep: str = ""
@@ -107,6 +125,8 @@ class Opportunity(Fact, tag=9, frozen=True, array_like=True, omit_defaults=True,
 
 
 class Proposal(Fact, tag=10, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A proposal went out."""
+
     deal: str = ""
     rep: str = ""
     team: str = ""
@@ -129,6 +149,8 @@ class Won(Fact, tag=11, frozen=True, array_like=True, omit_defaults=True, gc=Fal
 
 
 class Lost(Fact, tag=12, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A deal was lost."""
+
     deal: str = ""
     rep: str = ""
     team: str = ""
@@ -141,18 +163,24 @@ class Lost(Fact, tag=12, frozen=True, array_like=True, omit_defaults=True, gc=Fa
 
 
 class Reopened(Fact, tag=13, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A closed deal is open again."""
+
     deal: str = ""
     lead: str = ""
     account: str = ""
 
 
 class Churned(Fact, tag=14, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """An account left."""
+
     mrr_lost: int | None = None
     currency: str = ""
     reason: str = ""
 
 
 class Subscription(Fact, tag=15, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """An account's recurring revenue or subscriptions changed."""
+
     before: int = 0
     after: int = 0
     currency: str = ""
@@ -160,24 +188,32 @@ class Subscription(Fact, tag=15, frozen=True, array_like=True, omit_defaults=Tru
 
 
 class Survey(Fact, tag=16, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A survey was answered."""
+
     kind: str = ""
     score: int = 0
     team: str = ""
 
 
 class Ticket(Fact, tag=17, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    pass
+    """A support ticket was opened."""
 
 
 class Usage(Fact, tag=18, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Time was spent in the platform."""
+
     ms: int = 0
 
 
 class Feedback(Fact, tag=19, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Feedback arrived."""
+
     kind: str = ""
 
 
 class Spend(Fact, tag=20, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Money was spent on acquisition."""
+
     campaign: str = ""
     amount: int = 0
     currency: str = ""
@@ -186,6 +222,8 @@ class Spend(Fact, tag=20, frozen=True, array_like=True, omit_defaults=True, gc=F
 
 
 class Price(Fact, tag=21, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A competitor's price was seen."""
+
     product: str = ""
     competitor: str = ""
     price: int = 0
@@ -194,6 +232,8 @@ class Price(Fact, tag=21, frozen=True, array_like=True, omit_defaults=True, gc=F
 
 
 class Quota(Fact, tag=22, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A rep's target for a period."""
+
     start: int = 0
     end: int = 0
     amount: int = 0
@@ -201,10 +241,14 @@ class Quota(Fact, tag=22, frozen=True, array_like=True, omit_defaults=True, gc=F
 
 
 class Joined(Fact, tag=23, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A rep started."""
+
     team: str = ""
 
 
 class Left(Fact, tag=24, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """A rep left."""
+
     team: str = ""
 
 
@@ -285,7 +329,8 @@ _MAKERS: dict[str, _Maker] = {
         i, t, r, e.meeting_id, e.kind or "", e.outcome, e.rep_id or "", e.team or ""
     ),
     "opportunity_created": lambda e, i, t, r: Opportunity(
-        i, t, r, e.deal_id, e.account_id or "", e.rep_id or "", e.team or "", micros(e.amount), e.currency or "", e.lead_id
+        i, t, r, e.deal_id, e.account_id or "", e.rep_id or "", e.team or "", micros(e.amount), e.currency or "",
+        e.lead_id,
     ),
     "proposal_sent": lambda e, i, t, r: Proposal(i, t, r, e.deal_id or "", e.rep_id or "", e.team or ""),
     "deal_won": lambda e, i, t, r: Won(
@@ -305,7 +350,7 @@ _MAKERS: dict[str, _Maker] = {
         i, t, r, micros(e.mrr_before), micros(e.mrr_after), e.currency or "", e.subscriptions
     ),
     "survey_answered": lambda e, i, t, r: Survey(i, t, r, e.kind, e.score, e.team or ""),
-    "support_ticket_opened": lambda e, i, t, r: Ticket(i, t, r),
+    "support_ticket_opened": lambda _, i, t, r: Ticket(i, t, r),
     "usage_recorded": lambda e, i, t, r: Usage(i, t, r, int(e.minutes * 60_000)),
     "feedback_received": lambda e, i, t, r: Feedback(i, t, r, e.kind),
     "spend_recorded": lambda e, i, t, r: Spend(

@@ -1,7 +1,7 @@
 """Formulas: expressions over measures, evaluated for one window and one combination of labels.
 
 An expression knows the measures it needs, prints itself for people, and evaluates to a number in base units (seconds,
-major units of the currency) or to None, where a denominator is empty. None is contagious: nothing is guessed where nothing is known.
+major units of the currency) or to None, where a denominator is empty. None is contagious: nothing is guessed.
 """
 
 from __future__ import annotations

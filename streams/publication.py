@@ -145,8 +145,8 @@ class _Incoming:
     """What is known of one partition.
 
     ``heard`` is when the owner last spoke, by its own clock. ``waiting`` are the owner's records without a commit yet,
-    ``committed`` those to be applied next; ``full`` says that these are all panes there are, ``begun`` that the owner has
-    committed before.
+    ``committed`` those to be applied next; ``full`` says that these are all panes there are, ``begun`` that the owner
+    has committed before.
     """
 
     owner: str = ""

@@ -146,7 +146,7 @@ def disturb(
         window: Items that wait at a time to be delivered in random order; None shuffles all of them.
         late: Share of the items that come only after all others.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - reproducible, nothing secret
     stragglers: list[T] = []
     yield from _shuffled(_repeated(items, rng, duplicates, late, stragglers), rng, window)
     rng.shuffle(stragglers)

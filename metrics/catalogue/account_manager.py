@@ -86,7 +86,7 @@ KPIS = (
         id="customer_outcomes",
         number=21,
         title="Customer outcomes",
-        help="Revenue per customer in the window; beside it support tickets, minutes in the platform and subscriptions.",
+        help="Revenue per customer in the window; beside it tickets, minutes in the platform and subscriptions.",
         unit=Unit.MONEY,
         role=_ROLE,
         form=Form.PERIOD,
@@ -97,7 +97,7 @@ KPIS = (
             Stat(
                 "minutes", In(m.USAGE) / 60 / Stock(m.CUSTOMERS), Unit.MINUTES, "Minutes in the platform per customer."
             ),
-            Stat("subscriptions", Stock(m.SUBSCRIPTIONS) / Stock(m.CUSTOMERS), Unit.RATIO, "Subscriptions per customer."),
+            Stat("subscriptions", Stock(m.SUBSCRIPTIONS) / Stock(m.CUSTOMERS), Unit.RATIO, "Per customer."),
         ),
         events=("deal_won", "support_ticket_opened", "usage_recorded", "subscription_changed", "customer_churned"),
         traps="Means per customer hide the few who use nothing.",

@@ -188,7 +188,7 @@ KPIS = (
         formula=In(m.CONTACTED_POSITIVE) / In(m.LEADS_CONTACTED),
         breakdowns=(("rep",), ("channel",), ("source",)),
         events=("activity_logged", "reply_received", "lead_created", "lead_assigned"),
-        traps="Counted per lead, not per message. Auto-replies are no replies. The channel is that of the first contact.",
+        traps="Counted per lead, not per message; auto-replies are no replies. The channel is the first contact's.",
     ),
     Kpi(
         id="negative_reply_ratio",

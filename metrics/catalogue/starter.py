@@ -54,7 +54,7 @@ KPIS = (
     Kpi(
         id="quota_suggestion",
         title="Quota calculator",
-        help="Suggested quota for the coming period: the trailing revenue of a period of that length plus the growth target.",
+        help="Suggested quota for the coming period: the revenue of the last one as long, plus the growth target.",
         unit=Unit.MONEY,
         role=_ROLE,
         form=Form.PERIOD,

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.book import Book
-from metrics.entities.rep import add_enps
+from metrics.entities.rep import DETRACTOR, PROMOTER, add_enps
 from metrics.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
+
+_SATISFIED = 4
+"""The least CSAT score of a satisfied customer."""
 
 
 def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
@@ -51,14 +54,14 @@ def _add_price(fact: Price, rules: Rules, out: Contributions) -> None:
 def _add_survey(fact: Survey, out: Contributions) -> None:
     if fact.kind == "nps":
         out.add(m.NPS_ANSWERS, fact.at, 1)
-        if fact.score >= 9:
+        if fact.score >= PROMOTER:
             out.add(m.NPS_PROMOTERS, fact.at, 1)
-        elif fact.score <= 6:
+        elif fact.score <= DETRACTOR:
             out.add(m.NPS_DETRACTORS, fact.at, 1)
     elif fact.kind == "csat":
         out.add(m.CSAT_ANSWERS, fact.at, 1)
         out.add(m.CSAT_SUM, fact.at, fact.score)
-        if fact.score >= 4:
+        if fact.score >= _SATISFIED:
             out.add(m.CSAT_SATISFIED, fact.at, 1)
     else:
         add_enps(fact, fact.team or UNKNOWN, out)

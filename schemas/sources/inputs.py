@@ -104,7 +104,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-class explained:
+class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"):)
     """Turns DuckDB's errors inside a ``with`` into :class:`ConvertError` that name the place and a remedy."""
 
     def __init__(self, where: str) -> None:
@@ -151,7 +151,7 @@ def _matches(pattern: str, folders: Sequence[Path]) -> list[Path]:
             return [whole]
         files = sorted(
             Path(match)
-            for match in glob.glob(str(whole), recursive=True)
+            for match in glob.glob(str(whole), recursive=True)  # noqa: PTH207 (the pattern may be absolute)
             if Path(match).is_file()
         )
         if files:

@@ -168,7 +168,7 @@ def load_mapping(path: Path) -> Mapping:
         ConvertError: it cannot be read, is not YAML, or a key is wrong, missing or unknown (and named).
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConvertError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -193,7 +193,7 @@ def parse_mapping(content: object, *, where: str = "mapping") -> Mapping:
 class _Loader(yaml.SafeLoader):
     """YAML's last one of two equal keys would win silently; an input or option given twice is a mistake."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
         for key in keys:
             if keys.count(key) > 1:

@@ -125,7 +125,7 @@ def _one(item: Mapping[str, Any]) -> Threshold:
     )
 
 
-def _require(holds: bool, kpi: str, message: str) -> None:
+def _require(holds: bool, kpi: str, message: str) -> None:  # noqa: FBT001 - an assertion
     if not holds:
         raise ThresholdError(f"threshold on {kpi}: {message}")
 

@@ -102,7 +102,7 @@ def _available(port: int) -> int:
 def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "streams.cli", "simulate", "--publish", "--bootstrap", bootstrap]
     options = ["--live", "--quiet", "--days", str(days), "--seed", str(seed), "--zone", _ZONE]
-    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)
+    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)  # noqa: S603 - this very program
 
 
 async def _show(build: object, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:

@@ -47,7 +47,7 @@ def diff_command(
       salesgauge diff http://127.0.0.1:9108 replayed.json
 
     Exit codes: 0 equal, 1 different, 2 something cannot be read.
-    """
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
     console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
     try:
         token = token_file.read_text().strip() if token_file else None

@@ -139,7 +139,7 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
       salesgauge replay --topics --from 2026-01-01 --remote-write http://127.0.0.1:9090/api/v1/write
 
     Exit codes: 0 done, 1 no valid event in the input, 2 an option or the input is wrong, 130 interrupted.
-    """
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
     asked = Options(events=(*events, *files), **options)
     console = Console(stderr=True)
     try:

@@ -131,7 +131,7 @@ def simulate_command(
     \b
       salesgauge simulate --from 2026-01-01 --days 90 --out events.jsonl.zst
       salesgauge simulate --live --publish
-    """
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
     _check_combination(
         is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap
     )

@@ -157,7 +157,7 @@ class DeliveryApp(faust.App):
             **credentials,
         )
         self.writer = Writer(
-            self.producer._ensure_producer,
+            self.producer._ensure_producer,  # noqa: SLF001 - part of the tested contract
             2 * delivery.produce_seconds,
         )
         self._declare()
@@ -218,11 +218,11 @@ class DeliveryApp(faust.App):
                 self.status.recovering = frozenset()
                 self.processor.assigned(self.status.owned)
                 self._whole.notify_all()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, a worker without its state must not go on
             await self._fail(f"the state could not be recovered: {error}", error)
 
     async def _restore(self, shards: frozenset[int], generation: int) -> None:
-        while self.rebalancing:
+        while self.rebalancing:  # noqa: ASYNC110 - until the committed offsets are known: Faust sets a flag
             await asyncio.sleep(_GATE_SECONDS)
         await asyncio.gather(*(self._write_publication(self.processor.taken(shard, generation)) for shard in shards))
         topic = self.delivery.changelog_topic
@@ -261,7 +261,7 @@ class DeliveryApp(faust.App):
         async for event in stream.events():
             try:
                 await self._process(event.message)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - Faust would let go of the chunk and carry on
                 await self._fail(f"processing stopped: {error}", error)
                 await asyncio.Event().wait()
 

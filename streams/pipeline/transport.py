@@ -73,14 +73,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
         return consumer
 
     async def on_start(self) -> None:
         """Start the client and listen to the answers to its heartbeats."""
         await super().on_start()
-        coordinator = self._ensure_consumer()._coordinator
-        beat = coordinator._do_heartbeat
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        beat = coordinator._do_heartbeat  # noqa: SLF001
 
         async def heard() -> bool:
             sent_at = time.monotonic()
@@ -89,7 +89,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 self.confirmed_at = sent_at
             return accepted
 
-        coordinator._do_heartbeat = heard
+        coordinator._do_heartbeat = heard  # noqa: SLF001
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """The group has just answered."""
@@ -106,7 +106,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _seek_to_committed(self) -> Mapping[TP, int]:
         consumer = self._ensure_consumer()
         places = consumer.assignment()
-        known = await consumer._coordinator.fetch_committed_offsets(list(places))
+        known = await consumer._coordinator.fetch_committed_offsets(list(places))  # noqa: SLF001
         for place, committed in known.items():
             consumer.seek(place, committed.offset)
         fresh = [place for place in places if place not in known]
@@ -318,4 +318,4 @@ class PlainTransport(driver.Transport):
 
 def is_member(consumer: Any, session_seconds: float) -> bool:
     """Whether the group confirmed this worker lately; one that was paused must not speak for its partitions."""
-    return bool(time.monotonic() - consumer._thread.confirmed_at < _CONFIRMED * session_seconds)
+    return bool(time.monotonic() - consumer._thread.confirmed_at < _CONFIRMED * session_seconds)  # noqa: SLF001

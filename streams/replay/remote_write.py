@@ -102,16 +102,16 @@ class Endpoint:
             if self.clock() >= end:
                 raise ReplayError(f"{self.url}: {problem}; gave up after {self.patience:g} s")
             self.retries += 1
-            jittered = wait * random.uniform(0.5, 1.0)
+            jittered = wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             self.sleep(jittered if asked is None else asked)
             wait = min(2 * wait, self._longest_wait)
 
     def _try(self, body: bytes) -> tuple[str | None, float | None]:
         """None when acknowledged; else what is wrong, and for how long (s) the receiver wants no more."""
         # The scheme was checked when the address was given.
-        request = urllib.request.Request(self.url, body, self._headers, method="POST")
+        request = urllib.request.Request(self.url, body, self._headers, method="POST")  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout):
+            with urllib.request.urlopen(request, timeout=self.timeout):  # noqa: S310
                 return None, None
         except urllib.error.HTTPError as error:
             with error:
@@ -236,7 +236,7 @@ def _field(number: int, content: bytes) -> bytes:
 
 def _varint(value: int) -> bytes:
     out = bytearray()
-    while value > 0x7F:
+    while value > 0x7F:  # noqa: PLR2004 - seven bits a byte
         out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)

@@ -58,7 +58,7 @@ class Desk:
         self.clock = BusinessClock(organisation, start)
         self.events: list[EventBase] = []
         self.emitted = 0
-        self._rng = random.Random(organisation.seed)
+        self._rng = random.Random(organisation.seed)  # noqa: S311 - reproducible, nothing secret
         self.random = self._rng.random
         self._agenda: list[tuple[int, int, Action, tuple[Any, ...]]] = []
         self._sequence = 0

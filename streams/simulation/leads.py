@@ -115,7 +115,7 @@ class Leads:
         desk.work(hours, 1.0, self._answer, lead, rep)
 
     def _lunch(self) -> float:
-        return 1.8 if self._desk.clock.local(self._desk.now).hour == 12 else 1.0
+        return 1.8 if self._desk.clock.local(self._desk.now).hour == 12 else 1.0  # noqa: PLR2004 - noon
 
     def _answer(self, lead: Lead, rep: Rep) -> None:
         rep.waiting -= 1

@@ -161,7 +161,7 @@ class Rush:
             _require(math.isfinite(self.rate) and self.rate > 0, "rate must be above 0")
 
 
-def _require(holds: bool, message: str) -> None:
+def _require(holds: bool, message: str) -> None:  # noqa: FBT001 - an assertion's only argument
     if not holds:
         raise SimulationError(message)
 
