@@ -45,8 +45,9 @@ class Side:
             self.shard.apply([admit(event, RULES, ms(NOW))])
 
     def publish(self, *, full=False, claims=False):
-        messages = [claim(self.partition)] if claims else []
-        messages += publication(self.partition, self.shard.panes, Status(at=ms(NOW), worker=self.owner), full=full)
+        status = Status(at=ms(NOW), worker=self.owner)
+        messages = [claim(self.partition, status)] if claims else []
+        messages += publication(self.partition, self.shard.panes, status, full=full)
         return [(m.key, m.value, self.owner) for m in messages]
 
 
@@ -201,7 +202,8 @@ def test_what_leaves_retention_moves_to_the_base_at_once():
     later = ms(NOW + timedelta(days=3))
     for full, at in ((True, ms(NOW)), (False, later)):
         shard.advance(at)
-        for message in [*([claim(0)] if full else []), *publication(0, shard.panes, Status(at=at), full=full)]:
+        status = Status(at=at)
+        for message in [*([claim(0, status)] if full else []), *publication(0, shard.panes, status, full=full)]:
             subscriber.accept(message.key, message.value, "o")
         sums.advance(at)
         view = View(CATALOGUE, sums)
