@@ -33,7 +33,7 @@ class TopicsMissingError(BrokerError):
     """The topics are not there yet."""
 
 
-class _Token(AbstractTokenProvider):  # type: ignore[misc]
+class _Token(AbstractTokenProvider):
     def __init__(self, sasl: Sasl) -> None:
         self._sasl = sasl
 

@@ -7,11 +7,12 @@ import base64
 import errno
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _OBSERVE_SECONDS = 5.0
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ListenError(Exception):
@@ -236,11 +236,11 @@ async def _alive(request: web.Request) -> web.Response:
     return web.json_response({"alive": True})
 
 
-def _authentication(settings: Web) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def _authentication(settings: Web) -> Middleware:
     accepted = _accepted(settings)
 
     @web.middleware
-    async def authenticate(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "")
         open_path = not accepted or request.path in _OPEN_PATHS
         if open_path or any(hmac.compare_digest(given.encode(), a.encode()) for a in accepted):

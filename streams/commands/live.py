@@ -74,7 +74,8 @@ async def _serve(build: Any) -> None:
     started = asyncio.Event()
     running = asyncio.ensure_future(built.run(started))
     waiting = asyncio.ensure_future(started.wait())
-    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    tasks: set[asyncio.Future[Any]] = {running, waiting}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if built.server is not None and not running.done():
         err.print(f"listening on {built.server.url}")
@@ -88,7 +89,8 @@ async def until_stopped(running: asyncio.Future[None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    tasks: set[asyncio.Future[Any]] = {running, stopped}
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
     running.cancel()
     try:
