@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+import time
+import urllib.request
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,12 +21,18 @@ from streams.cli import cli
 from streams.commands.dead_letters import readable, safe
 from streams.control import read as read_active
 from streams.dead_letters import Selection, Source
+from streams.embedded import EmbeddedBroker
 from streams.publish import Publisher
 from streams.reading import read_topic
 from streams.settings import load
 from streams.worker import CARRIED_BYTES
+from tests.support.kafka import ROOT
+from tests.support.process import Process, free_port
+from tests.support.wait import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streams.settings import Settings
 
 pytestmark = pytest.mark.integration
@@ -76,9 +87,9 @@ def values(settings, topic: str) -> list[bytes]:
 def run(settings, *args: str, code: int = 0):
     name, *rest = args
     flags = ["--bootstrap", settings.kafka.bootstrap]
-    result = CliRunner(
-        env={"SALESGAUGE_APP_ID": settings.app_id, "SALESGAUGE_KAFKA__PARTITIONS": "2"}
-    ).invoke(cli, ["dead-letters", name, *flags, *rest])
+    result = CliRunner(env={"SALESGAUGE_APP_ID": settings.app_id, "SALESGAUGE_KAFKA__PARTITIONS": "2"}).invoke(
+        cli, ["dead-letters", name, *flags, *rest]
+    )
     assert result.exit_code == code, result.output
     return result
 
@@ -98,9 +109,7 @@ def test_letters_are_selected_by_reason_topic_and_time(own):
     put(own, ("not_json", source(1), b"x"), ("invalid", source(2, "crm.deal-won"), b"{}"))
     letters = dead_letters.read(own)
     assert [x.reason for x in letters.select(Selection(reasons=frozenset({"invalid"})))] == ["invalid"]
-    assert [x.reason for x in letters.select(Selection(topics=frozenset({"crm.spend-recorded"})))] == [
-        "not_json"
-    ]
+    assert [x.reason for x in letters.select(Selection(topics=frozenset({"crm.spend-recorded"})))] == ["not_json"]
     newest = letters.select(Selection())[-1].at
     assert letters.select(Selection(since=newest + 1)) == []
 
@@ -212,3 +221,45 @@ def test_a_missing_topic_is_explained(settings):
 def test_text_of_others_cannot_steer_the_terminal():
     assert readable(b"a\x1b[2J\tb\nc\xff\xc2\x9b") == "a\\x1b[2J\tb\nc\\xff\\x9b"
     assert safe("[red]x") == r"\[red]x"
+
+
+@pytest.mark.timeout(180)
+def test_what_is_redriven_counts_once(tmp_path):
+    """A currency without a rate: set aside; with a rate: redriven, twice even, and counted once."""
+    spend = {
+        "event": "spend_recorded", "event_id": "one", "campaign_id": "fair", "amount": 100, "currency": "USD",
+        "occurred_at": datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+    rates = '[{"currency": "USD", "rate": "0.5"}]'
+    with EmbeddedBroker() as broker:
+        env = {"SALESGAUGE_KAFKA__BOOTSTRAP": broker.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2"}
+        made = load(None, {"kafka.bootstrap": broker.bootstrap, "kafka.partitions": 2})
+        topics.create(made)
+        with Publisher(made.kafka) as publisher:
+            publisher.send_raw("crm.spend-recorded", "fair", json.dumps(spend).encode())
+            lead = {"event": "lead_created", "event_id": "two", "lead_id": "1", "occurred_at": spend["occurred_at"]}
+            publisher.send_raw("crm.lead-created", "1", json.dumps(lead).encode())
+        with program(tmp_path, env):
+            until(lambda: len(dead_letters.read(made)) == 1, 40, "the dead letter")
+        [letter] = dead_letters.read(made).select(Selection())
+        assert letter.reason == "unknown_currency"
+        port = free_port()
+        with program(tmp_path, {**env, "SALESGAUGE_RULES__RATES": rates}, port):
+            for _ in range(2):
+                assert dead_letters.redrive(made, [letter]) == 1
+            until(lambda: spent(port) == 50, 60, "the amount on the gauge")
+            time.sleep(2)
+            assert spent(port) == 50
+        assert len(dead_letters.read(made)) == 1
+
+
+def program(folder: Path, env: dict[str, str], port: int = 0) -> Process:
+    argv = [sys.executable, "-m", "streams.cli", "run", "--port", str(port)]
+    return Process(argv, log=folder / "run.log", env=env, cwd=ROOT)
+
+
+def spent(port: int) -> float | None:
+    """All money spent, as /metrics has it in the numerator of the cost of a lead."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        found = re.search(r'^crm_cost_per_lead_numerator\{window="all"\} (\S+)$', answer.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else None
