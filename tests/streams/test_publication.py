@@ -7,16 +7,26 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from metrics.catalogue import CATALOGUE
-from metrics.engine import Shard, admit
+from metrics.engine import Addressed, Shard, admit
 from metrics.readings import View
 from metrics.rules import Rules
 from metrics.series import SeriesIndex
 from metrics.windows import WindowSums
 from schemas.codec import validate
+from schemas.events import EventBase
 from streams.publication import Status, Subscriber, claim, publication
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules()
+
+
+def fact(**fields):
+    """An event on its way to its entity."""
+    event = validate(fields)
+    assert isinstance(event, EventBase)
+    item = admit(event, RULES, ms(NOW))
+    assert isinstance(item, Addressed)
+    return item
 
 
 def ms(time):
@@ -33,16 +43,9 @@ class Side:
 
     def leads(self, *ids, age=timedelta(minutes=5)):
         for lead in ids:
-            event = validate(
-                {
-                    "event": "lead_created",
-                    "event_id": f"e-{lead}",
-                    "occurred_at": (NOW - age).isoformat(),
-                    "lead_id": lead,
-                    "source": "web",
-                }
-            )
-            self.shard.apply([admit(event, RULES, ms(NOW))])
+            at = (NOW - age).isoformat()
+            created = fact(event="lead_created", event_id=f"e-{lead}", occurred_at=at, lead_id=lead, source="web")
+            self.shard.apply([created])
 
     def publish(self, *, full=False, claims=False):
         status = Status(at=ms(NOW), worker=self.owner)
@@ -108,16 +111,8 @@ def test_a_pane_that_emptied_disappears():
     worker, shown = Side(), Shown()
     worker.leads("a")
     shown.read(worker.publish(full=True, claims=True))
-    event = validate(
-        {
-            "event": "lead_merged",
-            "event_id": "m",
-            "occurred_at": NOW.isoformat(),
-            "lead_id": "a",
-            "survivor_id": "b",
-        }
-    )
-    worker.shard.apply([admit(event, RULES, ms(NOW))])
+    at = NOW.isoformat()
+    worker.shard.apply([fact(event="lead_merged", event_id="m", occurred_at=at, lead_id="a", survivor_id="b")])
     shown.read(worker.publish())
     assert shown.leads() == 1  # the survivor has the loser's creation
     worker.leads("b", age=timedelta(minutes=30))
@@ -192,14 +187,13 @@ def test_what_leaves_retention_moves_to_the_base_at_once():
     index = SeriesIndex(CATALOGUE.plan())
     shard = Shard(rules, index)
     shard.advance(ms(NOW))
-    event = validate(
-        {"event": "lead_created", "event_id": "e", "occurred_at": (NOW - timedelta(days=1)).isoformat(), "lead_id": "a"}
-    )
-    shard.apply([admit(event, rules, ms(NOW))])
+    yesterday = (NOW - timedelta(days=1)).isoformat()
+    shard.apply([fact(event="lead_created", event_id="e", occurred_at=yesterday, lead_id="a")])
     sums = WindowSums(SeriesIndex(CATALOGUE.plan()), rules, CATALOGUE.windows_before())
     subscriber = Subscriber(sums)
     subscriber.settle()
     later = ms(NOW + timedelta(days=3))
+    readings = {}
     for full, at in ((True, ms(NOW)), (False, later)):
         shard.advance(at)
         status = Status(at=at)
