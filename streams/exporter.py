@@ -318,6 +318,11 @@ class _Self(Collector):
         yield GaugeMetricFamily(
             "salesgauge_state_version", "Version of the state that is shown.", self._exporter.version
         )
+        yield GaugeMetricFamily(
+            "salesgauge_evaluated_timestamp_seconds",
+            "The instant that all KPIs of this scrape speak of, to the millisecond.",
+            board.view.sums.now / 1000,
+        )
         yield GaugeMetricFamily("salesgauge_series", "Series held.", len(board.view.sums.index))
         folded = GaugeMetricFamily(
             "salesgauge_folded_label_values", "Label values shown as `other`.", labels=["kpi", "breakdown"]
