@@ -16,11 +16,13 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from metrics.catalogue import CATALOGUE
 from schemas.events import TOPICS
+from streams.board import DEFAULTS, Threshold, ThresholdError, from_file
 from streams.brokers import BrokerError, admin
 from streams.exporter import Board, Exporter, milliseconds
 from streams.pipeline.app import Delivery, DeliveryApp
-from streams.settings import DEFAULT_WORKER_PORT, Sasl, Settings
+from streams.settings import DEFAULT_WORKER_PORT, Sasl, Settings, SettingsError
 from streams.topics import changelog_topic, wanted
 from streams.version import VERSION
 from streams.web import Server
@@ -171,8 +173,22 @@ def process(
     web = settings.web if exporter else settings.worker_web
     # Several workers on one machine: all but the first take any port, unless one was chosen.
     any_port = not exporter and web.port == DEFAULT_WORKER_PORT
-    server = Server(web, [registry], shown, app, any_port=any_port) if serve else None
+    server = Server(web, [registry], shown, app, any_port=any_port, targets=_targets(settings)) if serve else None
     return Process(settings, registry, app, engine, shown, server)
+
+
+def _targets(settings: Settings) -> tuple[Threshold, ...]:
+    """What the built-in board watches.
+
+    Raises:
+        SettingsError: the file of thresholds is not usable.
+    """
+    if settings.thresholds is None:
+        return DEFAULTS
+    try:
+        return from_file(settings.thresholds, CATALOGUE)
+    except ThresholdError as error:
+        raise SettingsError(str(error)) from error
 
 
 class _Delivered(Collector):

@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """Seconds between publications of changed panes, at least."""
     ready_lag: Annotated[int, Field(ge=0)] = 10_000
     """Records that an exporter may lie behind and still be ready."""
+    thresholds: Path | None = None
+    """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, its own defaults."""
     rules: Rules = Rules()
 
     @property

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from metrics.readings import Reading
-from streams.board import Answer, page, page_gzip
+from streams.board import DEFAULTS, Answer, Threshold, page, page_gzip
 from streams.board import Board as BuiltInBoard
 from streams.board import headers as page_headers
 
@@ -68,8 +68,10 @@ class Server:
         app: DeliveryApp | None = None,
         *,
         any_port: bool = False,
+        targets: tuple[Threshold, ...] = DEFAULTS,
     ) -> None:
         self._settings = settings
+        self._targets = targets
         self._any_port = any_port
         self._app = app
         self._registries = tuple(registries)
@@ -91,7 +93,7 @@ class Server:
         app.router.add_get("/healthz", _alive)
         app.router.add_get("/readyz", self._ready)
         if self._exporter is not None:
-            self._shown = BuiltInBoard.for_view(self._exporter.board.view)
+            self._shown = BuiltInBoard.for_view(self._exporter.board.view, self._targets)
             app.router.add_get("/api/kpis", self._kpis)
             app.router.add_get("/api/board", self._board)
             app.router.add_get("/", _page)
