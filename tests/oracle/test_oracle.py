@@ -59,7 +59,7 @@ def test_the_oracle_knows_the_whole_catalogue() -> None:
         pytest.param(BERLIN, BERLIN_SETTINGS, 12, 92, 10, (0, 11, 24 * 30 + 5), RARE, id="three-months-berlin"),
     ],
 )
-def test_all_kpis_equal_the_batch_computation(  # noqa: PLR0917 - the parameters of a case
+def test_all_kpis_equal_the_batch_computation(
     rules: Rules,
     settings: Settings,
     seed: int,
