@@ -191,7 +191,9 @@ def lived_through(installation: Installation) -> list[Gap]:
 
 def quiet(installation: Installation) -> Gap:
     """Publish nothing until some scrapes were taken with nothing on its way."""
-    gap = Gap(until(installation.drained_at, 60, "nothing is on its way"))
+    drained = until(installation.drained_at, 60, "nothing is on its way")
+    assert drained is not None
+    gap = Gap(drained)
 
     def enough() -> bool:
         return len(installation.complete_scrapes(gap, milliseconds())) >= SCRAPES_IN_A_GAP

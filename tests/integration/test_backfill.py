@@ -7,6 +7,7 @@ import json
 import math
 import threading
 import time
+import urllib.parse
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ from streams.replay.topics import Topics
 from streams.settings import Kafka
 from streams.simulate import Organisation, history
 from tests.support.process import Process, free_port
-from tests.support.programs import Prometheus, _until_ready, promtool, require
+from tests.support.programs import Prometheus, _until_ready, get_json, promtool, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +75,9 @@ def span(past: list[EventBase]) -> tuple[str, str]:
 
 @contextmanager
 def receiver(folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus that takes remote writes of the last month, on whatever data its folder has."""
+    """A Prometheus that takes remote writes of the last weeks, on whatever data its folder has."""
     config = folder / "prometheus.yml"
-    config.write_text("storage: {tsdb: {out_of_order_time_window: 31d}}\n")
+    config.write_text("storage: {tsdb: {out_of_order_time_window: 40d}}\n")
     one = Prometheus.__new__(Prometheus)
     one.port = free_port()
     one.url = f"http://127.0.0.1:{one.port}"
@@ -85,6 +86,7 @@ def receiver(folder: Path) -> Iterator[Prometheus]:
             require("prometheus"),
             f"--config.file={config}",
             f"--storage.tsdb.path={folder / 'prometheus'}",
+            "--storage.tsdb.retention.time=60d",
             f"--web.listen-address=127.0.0.1:{one.port}",
             "--web.enable-remote-write-receiver",
         ],
@@ -112,11 +114,13 @@ def expected(documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple
     return found
 
 
-def shown(one: Prometheus, documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
+def shown(
+    one: Prometheus, documents: list[dict[str, Any]], span: str = "3d"
+) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
     """What a Prometheus holds of all our series, with the times of its samples."""
     last = millis(datetime.fromisoformat(documents[-1]["at"]))
     found = {}
-    for result in one.query('{__name__=~"crm_.*"}[3d]', time=last / 1000 + 1):
+    for result in one.query(f'{{__name__=~"crm_.*"}}[{span}]', time=last / 1000 + 1):
         labels = {k: v for k, v in result["metric"].items() if k not in ("__name__", "job")}
         assert result["metric"]["job"] == "salesgauge"
         for at, value in result["values"]:
@@ -164,6 +168,66 @@ def test_blocks_and_remote_write_show_the_readings_at_their_times(tmp_path, file
         "crm_win_ratio_numerator", "crm_win_ratio_denominator", "crm_lead_response_seconds_bucket",
         "crm_lead_response_seconds_gcount", "crm_lead_response_seconds_gsum",
     }  # fmt: skip
+
+
+def test_a_month_appears_at_its_times_by_blocks_and_by_remote_write(tmp_path):
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    start = end - timedelta(days=30)
+    month = history(Organisation(seed=5, leads_per_day=6, reps=6), start, end)
+    events = tmp_path / "month.jsonl"
+    events.write_bytes(b"".join(encode(event) + b"\n" for event in month))
+    asked = ["--events", events, "--from", iso(millis(start)), "--to", iso(millis(end)), "--step", "1h"]
+    for kpi in ("new_leads", "win_ratio"):
+        asked += ["--kpi", kpi]
+    asked += ["--window", "24h", "--window", "30d", "--breakdown", "none", "--breakdown", "source"]
+    asked += ["--label", "job=salesgauge"]
+
+    text = tmp_path / "month.om"
+    written = replay(*asked, "--json", "--openmetrics", text)
+    assert written.exit_code == 0, written.stderr
+    documents = [json.loads(line) for line in written.stdout.splitlines()]
+    assert len(documents) == 30 * 24 + 1
+    made = promtool("tsdb", "create-blocks-from", "openmetrics", text, tmp_path / "blocks" / "prometheus")
+    assert made.ok, made.text
+
+    with receiver(tmp_path / "blocks") as one:
+        blocks, of_blocks = shown(one, documents, "32d"), asked_of(one, start, end)
+    (tmp_path / "remote").mkdir()
+    with receiver(tmp_path / "remote") as one:
+        sent = replay(*asked, "--remote-write", f"{one.url}/api/v1/write")
+        assert sent.exit_code == 0, sent.stderr
+        remote, of_remote = shown(one, documents, "32d"), asked_of(one, start, end)
+
+    wanted = expected(documents)
+    assert {at for _, _, at in wanted} == set(range(millis(start), millis(end) + 1, HOUR))
+    assert blocks == remote
+    assert {key: value for key, value in blocks.items() if key in wanted} == wanted
+    assert {name.partition("_by_")[0] for name, _, _ in blocks.keys() - wanted.keys()} <= {
+        "crm_win_ratio_numerator", "crm_win_ratio_denominator"
+    }  # fmt: skip
+
+    # And as boards ask: by range queries, and by functions over time.
+    leads = {at: value for (name, labels, at), value in wanted.items() if (name, labels) == DAILY_LEADS}
+    curve, highest, between = of_blocks
+    assert of_remote == of_blocks
+    assert curve == leads
+    assert highest == max(leads.values()) > min(leads.values())
+    assert between == []
+
+
+DAILY_LEADS = ("crm_new_leads", frozenset({("window", "24h")}))
+
+
+def asked_of(one: Prometheus, start: datetime, end: datetime) -> tuple[dict[int, float], float | None, list[Any]]:
+    """The month's leads in a day: by hour (ms), the most, and what there is half an hour after an instant."""
+    query = 'crm_new_leads{window="24h"}'
+    step = urllib.parse.urlencode({"query": query, "start": iso(millis(start)), "end": iso(millis(end)), "step": "1h"})
+    (series,) = get_json(f"{one.url}/api/v1/query_range?{step}")["data"]["result"]
+    at = end.timestamp()
+    asked = {"query": f"max_over_time({query}[30d1m])", "time": at}
+    (most,) = get_json(f"{one.url}/api/v1/query?{urllib.parse.urlencode(asked)}")["data"]["result"]
+    curve = {round(instant * 1000): float(value) for instant, value in series["values"]}
+    return curve, float(most["value"][1]), one.query(query, time=at - 1800)
 
 
 class Receiver(http.server.ThreadingHTTPServer):
