@@ -1,0 +1,189 @@
+"""`python -m benchmarks [--full] [--only NAME…]`: take the figures and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import cache
+from typing import TYPE_CHECKING
+
+from benchmarks import brokers, load, peers, report, runs
+from benchmarks.freshness import freshness
+from benchmarks.report import Section
+from streams.topics import create
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from schemas.events import EventBase
+
+PAGE = runs.ROOT / "docs" / "benchmarks.md"
+NOTES = runs.ROOT / "benchmarks" / "notes.md"
+
+
+class Bench:
+    """The sections, each under the name that `--only` takes."""
+
+    def __init__(self, *, full: bool) -> None:
+        self.full = full
+        self.worker_rate = 0.0
+
+    @cache  # noqa: B019 - one object, for one run
+    def batch(self) -> list[EventBase]:
+        """The events that jobs over a broker are measured with."""
+        return load.events(180 if self.full else 60)
+
+    def job(self) -> Section:
+        section = Section(
+            "The whole job on one core",
+            "One worker: decode and validate, remove duplicates, fold entities, compute all KPIs' panes, write the "
+            "changelog, wait for its acknowledgement, commit. The peers do less: plain Faust decodes JSON and writes "
+            "once per event to a tumbling-window table, Quix Streams keeps one tumbling-window count.",
+        )
+        for name in brokers.available():
+            with brokers.broker(name) as bootstrap:
+                self._job_on(name, bootstrap, section)
+        return section
+
+    def _job_on(self, name: str, bootstrap: str, section: Section) -> None:
+        batch, settings = self.batch(), load.settings_for(bootstrap, 1)
+        load.publish(settings, batch)
+        brokers.make_peer_topic(bootstrap)
+        load.publish_for_peers(settings, batch)
+        ours = runs.job("salesgauge", bootstrap, 1, len(batch))
+        self.worker_rate = runs.rate(ours)
+        few = min(len(batch), 20_000)
+        plain = runs.rate(runs.job("plain_faust", bootstrap, few))
+        section.add(
+            f"salesgauge, {name}", f"{self.worker_rate:,.0f} events/s", f"{ours['seconds']:.1f} s of wall clock"
+        )
+        ratio = self.worker_rate / plain
+        section.add(
+            f"plain Faust, {name}", f"{plain:,.0f} events/s", f"{ratio:.1f} times", "10 times", reached=ratio >= 10
+        )
+        quix = self._quix(bootstrap, len(batch), changelog=name != "embedded")
+        if quix is None:
+            section.add(f"Quix Streams, {name}", "not available", "cannot be installed, or does not run on this broker")
+        else:
+            ratio = self.worker_rate / quix
+            section.add(
+                f"Quix Streams, {name}", f"{quix:,.0f} events/s", f"{ratio:.2f} times", "2 times", reached=ratio >= 2
+            )
+        section.add(
+            f"start-up, {name}", f"{ours['start_seconds']:.2f} s", "from the program's start to owning a partition"
+        )
+
+    @staticmethod
+    def _quix(bootstrap: str, events: int, *, changelog: bool) -> float | None:
+        python = peers.quix_python()
+        if python is None:
+            return None
+        program = runs.ROOT / "benchmarks" / "jobs" / "quix.py"
+        arguments = (bootstrap, str(events), load.PEER_TOPIC, *(() if changelog else ("--no-changelog",)))
+        try:
+            return runs.rate(runs.run(python, program, *arguments))
+        except RuntimeError:
+            return None
+
+    def engine(self) -> Section:
+        section = Section(
+            "The engine alone", "Events in batches of 2000 through admission, entities and panes, without a broker."
+        )
+        found = runs.job("engine", "apply", 180 if self.full else 60)
+        decoding = found["events"] / found["decode_cpu"]
+        section.add("decode and validate", f"{decoding:,.0f} events/s")
+        section.add(
+            "admit and apply", f"{runs.rate(found):,.0f} events/s", f"{runs.rate(found) / decoding:.2f} of decoding"
+        )
+        return section
+
+    def freshness(self) -> Section:
+        section = Section(
+            "Freshness at half load", "From handing an event to the producer to the exporter's sums holding it."
+        )
+        rate = (self.worker_rate or 15_000) / 2
+        with brokers.broker(brokers.available()[-1]) as bootstrap:
+            p50, p99 = freshness(bootstrap, self.batch(), rate)
+        where = f"{brokers.available()[-1]}, {rate:,.0f} events/s"
+        section.add(f"p50, {where}", f"{p50 * 1000:.0f} ms")
+        section.add(f"p99, {where}", f"{p99 * 1000:.0f} ms", aim="250 ms", reached=p99 < 0.25)
+        return section
+
+    def scrape(self) -> Section:
+        section = Section("A scrape", "All readings, quantiles and histograms as OpenMetrics text; processor time.")
+        found = runs.job("engine", "scrape", 60)
+        per = found["cpu"] / found["samples"] * 10_000
+        section.add(f"{found['samples']:,} samples", f"{found['cpu'] * 1000:.0f} ms", f"{found['bytes'] / 1e6:.1f} MB")
+        section.add("per 10 000 samples", f"{per * 1000:.0f} ms", aim="100 ms", reached=per < 0.1)
+        return section
+
+    def recovery(self) -> Section:
+        section = Section(
+            "Leads at rest: memory and recovery",
+            "Simulated leads with their whole history, as a worker holds them after a recovery, panes included. "
+            "`bare` reads the same changelog and forgets it.",
+        )
+        for number in (10_000, 100_000, 1_000_000) if self.full else (10_000, 50_000):
+            held = runs.job("engine", "leads", number)
+            size, seconds = held["bytes_per_lead"], held["restore_cpu"] + held["build_cpu"]
+            state = f"its state is {held['state_bytes']:.0f} bytes"
+            section.add(f"memory per lead, {number:,}", f"{size:.0f} bytes", state, "1 KB", reached=size < 1000)
+            million = seconds / number * 1_000_000
+            section.add(
+                f"restore and build, {number:,}",
+                f"{seconds:.1f} s",
+                f"{million:.0f} s per million",
+                "30 s",
+                reached=million < 30,
+            )
+        self._from_broker(section, 1_000_000 if self.full else 50_000)
+        return section
+
+    @staticmethod
+    def _from_broker(section: Section, leads: int) -> None:
+        name = brokers.available()[-1]
+        with brokers.broker(name) as bootstrap:
+            settings = load.settings_for(bootstrap, 1)
+            create(settings)
+            runs.job("changelog", bootstrap, leads)
+            bare = runs.job("recovery", bootstrap, leads, "bare")
+            whole = runs.job("recovery", bootstrap, leads, "whole")
+        section.add(f"reading the changelog bare, {name}, {leads:,}", f"{bare['seconds']:.1f} s")
+        ratio = whole["seconds"] / bare["seconds"]
+        section.add(
+            f"recovering from it, {name}, {leads:,}", f"{whole['seconds']:.1f} s", f"{ratio:.1f} times the bare reading"
+        )
+
+    def growth(self) -> Section:
+        section = Section("Growth", "The same events over more partitions, on one worker: what a partition costs.")
+        base = 0.0
+        for partitions in (1, 2, 4, 8) if self.full else (1, 8):
+            with brokers.broker("embedded") as bootstrap:
+                load.publish(load.settings_for(bootstrap, partitions), self.batch())
+                rate = runs.rate(runs.job("salesgauge", bootstrap, partitions, len(self.batch())))
+            base = base or rate
+            section.add(
+                f"{partitions} partitions", f"{rate:,.0f} events/s", f"{rate / base:.2f} of one partition's rate"
+            )
+        return section
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ("engine", "job", "freshness", "scrape", "recovery", "growth")
+    parser.add_argument("--full", action="store_true", help="larger sizes, up to a million leads")
+    parser.add_argument("--only", nargs="+", choices=names, help="print these alone; the page stays as it is")
+    asked = parser.parse_args()
+    bench = Bench(full=asked.full)
+    sections = []
+    for name in asked.only or names:
+        print(name, flush=True)
+        measure: Callable[[], Section] = getattr(bench, name)
+        sections.append(measure())
+    if not asked.only:
+        PAGE.write_text(report.page(sections, NOTES.read_text(encoding="utf-8")), encoding="utf-8")
+        print(PAGE.relative_to(runs.ROOT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

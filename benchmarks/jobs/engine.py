@@ -1,0 +1,107 @@
+"""The engine alone: `apply DAYS` | `leads NUMBER` | `scrape DAYS`."""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+from benchmarks import load
+from metrics.exposition import encode as exposition
+from metrics.families import families
+from metrics.machine import Machine
+from schemas.codec import decode_batch, encode
+from schemas.events import EventBase
+from streams.worker import Worker
+
+_BATCH = 2000
+_NOW = int(load.END.timestamp() * 1000)
+OWNER = "0123456789abcdef0123456789abcdef"
+
+
+def quiet() -> None:
+    """As a worker does: cycles are looked for seldom."""
+    gc.collect()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def filled(days: int) -> tuple[Machine, list[EventBase], float]:
+    """A machine that has taken some days, what it took, and the processor time that this needed."""
+    machine = Machine()
+    machine.advance(_NOW)
+    batch = load.events(days)
+    quiet()
+    began = time.process_time()
+    for i in range(0, len(batch), _BATCH):
+        machine.apply(batch[i : i + _BATCH])
+    return machine, batch, time.process_time() - began
+
+
+def apply(days: int) -> dict[str, Any]:
+    _, batch, spent = filled(days)
+    payloads = [encode(event) for event in batch]
+    began = time.process_time()
+    for i in range(0, len(payloads), _BATCH):
+        decode_batch(payloads[i : i + _BATCH])
+    return {"events": len(batch), "cpu": spent, "decode_cpu": time.process_time() - began}
+
+
+def lead_states(days: int = 30) -> list[bytes]:
+    """Packed states of simulated leads that are closed or at rest."""
+    machine, _, _ = filled(days)
+    return [state for address, state in machine.shard.states.items() if address.startswith("lead/")]
+
+
+def leads(number: int) -> dict[str, Any]:
+    # in a process of its own, so that what it needed is not counted, nor reused, here
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        states = pool.submit(lead_states).result()
+    quiet()
+    before = _resident()
+    worker = Worker(load.settings_for("none", 1), lambda: _NOW)
+    began = time.process_time()
+    for first in range(0, number, 20_000):
+        chunk = range(first, min(number, first + 20_000))
+        # a state of its own for each: the same bytes at another place
+        items = [(f"{OWNER}/lead/{i}".encode(), bytes(bytearray(states[i % len(states)]))) for i in chunk]
+        worker.restore(0, items)
+    restored = time.process_time()
+    worker.assigned(frozenset({0}))
+    worker.shards[0].build()
+    built = time.process_time()
+    gc.collect()
+    return {
+        "leads": number,
+        "state_bytes": sum(map(len, states)) / len(states),
+        "restore_cpu": restored - began,
+        "build_cpu": built - restored,
+        "bytes_per_lead": (_resident() - before) / number,
+    }
+
+
+def scrape(days: int) -> dict[str, Any]:
+    machine, _, _ = filled(days)
+    list(machine.readings(windows=frozenset({"all"})))
+    view, times, samples, size = machine.view, [], 0, 0
+    for minute in range(6):
+        view.sums.advance(_NOW + minute * 60_000)
+        began = time.process_time()
+        found = families(view)
+        text = exposition(found, openmetrics=True)
+        times.append(time.process_time() - began)
+        samples, size = sum(len(family.samples) for family in found), len(text)
+    return {"samples": samples, "bytes": size, "cpu": sorted(times)[len(times) // 2]}
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    print(json.dumps({"apply": apply, "leads": leads, "scrape": scrape}[sys.argv[1]](int(sys.argv[2]))))

@@ -1,0 +1,41 @@
+"""Reading a changelog to its end: `BOOTSTRAP LEADS bare|whole`.
+
+`bare` forgets what it reads; `whole` builds the shard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from benchmarks import load
+from benchmarks.jobs.engine import quiet
+from streams.pipeline.changelog import read_changelog
+from streams.topics import changelog_topic
+from streams.worker import Worker
+
+
+class _Forgetful:
+    def restore(self, partition: int, items: list[tuple[bytes, bytes | None]]) -> None:
+        """Take nothing."""
+
+
+def main(bootstrap: str, leads: int, how: str) -> dict[str, Any]:
+    settings = load.settings_for(bootstrap, 1)
+    worker = Worker(settings, lambda: int(load.END.timestamp() * 1000))
+    processor: Any = worker if how == "whole" else _Forgetful()
+    quiet()
+    began, wall = time.process_time(), time.perf_counter()
+    reading = read_changelog(changelog_topic(settings), {0: leads - 1}, processor, {"bootstrap_servers": bootstrap})
+    read = asyncio.run(reading)
+    if how == "whole":
+        worker.assigned(frozenset({0}))
+        worker.shards[0].build()
+    return {"events": read, "cpu": time.process_time() - began, "seconds": time.perf_counter() - wall}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], int(sys.argv[2]), sys.argv[3])))
