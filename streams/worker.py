@@ -7,6 +7,7 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 from __future__ import annotations
 
 import uuid
+from collections import Counter as Counts
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,8 @@ class _Owned:
     newest: int = 0
     events: int = 0
     rejected: int = 0
+    admitted: Counts[str] = field(default_factory=Counts)
+    """Events of the batch at hand, by name."""
     elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Entity -> earlier owners under whose key the changelog holds a state of it."""
     _tuples: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
@@ -237,7 +240,7 @@ class Worker:
         item = admit(event, self._settings.rules, now)
         if isinstance(item, Addressed):
             owned.newest = max(owned.newest, item.facts[0].at)
-            self.metrics.events.labels(event.name).inc()
+            owned.admitted[event.name] += 1
         return item
 
     def _unprocessed(self, outcome: Outcome, batch: Sequence[Addressed], sources: Sequence[Record]) -> list[Send]:
@@ -282,6 +285,9 @@ class Worker:
         return sends
 
     def _count(self, owned: _Owned, outcome: Outcome, dead: int) -> None:
+        for name, count in owned.admitted.items():
+            self.metrics.events.labels(name).inc(count)
+        owned.admitted.clear()
         owned.events += outcome.distinct
         owned.rejected += dead
         self.metrics.repeated.inc(outcome.repeated)

@@ -66,17 +66,27 @@ class Book:
             if not items:
                 return
             change = self._entries(write, items, header)
-        elif known[0] is items and known[2] == header:
-            if known[1] == len(items):
-                return
-            change = self._entries(write, items[known[1] :], header)
+        elif known[2] == header:
+            change = self._turnover(write, known, items)
         else:
-            change = difference(
-                self._entries(write, items, header), self._entries(write, known[0][: known[1]], known[2])
-            )
+            old = self._entries(write, known[0][: known[1]], known[2])
+            change = difference(self._entries(write, items, header), old)
         self._logs[write] = (items, len(items), header)
         if change:
             self.changes.append(change)
+
+    def _turnover(
+        self, write: Chapter, known: tuple[Sequence[Any], int, tuple[Any, ...]], items: Sequence[Any]
+    ) -> Contributions:
+        """What the entries that came add, less what those that went had added."""
+        before, count, header = known
+        if before is items:
+            return self._entries(write, items[count:], header)
+        # Facts of an open entity are the same objects as before: telling them apart needs no comparison of contents.
+        old, new = {id(item) for item in before[:count]}, {id(item) for item in items}
+        came = self._entries(write, [item for item in items if id(item) not in old], header)
+        went = self._entries(write, [item for item in before[:count] if id(item) not in new], header)
+        return difference(came, went) if went else came
 
     def strike(self) -> None:
         """Take everything back: the entity tells nothing any more."""
