@@ -165,7 +165,7 @@ class LifecycleStageChanged(_LeadEvent):
 class ActivityLogged(_LeadOrAccountEvent):
     """Somebody, or an automation, did something with a lead or an account.
 
-    A human touch is ``direction == "outbound" and not automated``, whatever its kind: a note that is no touch of the lead
+    A human touch is ``direction == "outbound" and not automated``, whatever its kind: a note that touches nobody
     is to be sent as inbound, or not at all.
     """
 
