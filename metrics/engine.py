@@ -7,7 +7,7 @@ repetition and restarts cannot change it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection
 from schemas.events import EventBase
 
-_MAX_HOPS = 32
+MAX_HOPS = 32
 """Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
 
 _RECENT = 8192
@@ -178,14 +178,18 @@ class Shard:
         self._unbuilt[address] = None
         self._recent.pop(address, None)
 
+    def load(self, address: str, facts: Iterable[Fact]) -> None:
+        """Take the facts of an entity, in any order, as :meth:`restore` takes its packed state."""
+        self.restore(address, _encode(sorted(facts, key=_chronological)))
+
     def unite(self, address: str, state: bytes) -> None:
         """Take a packed state beside what was known: the entity then has the facts of both."""
         facts = {fact.id: fact for fact in self.facts(address)}
         for fact in _decode(state):
             known = facts.get(fact.id)
-            if known is None or _encode(fact) > _encode(known):
+            if known is None or prevails(fact, known):
                 facts[fact.id] = fact
-        self.restore(address, _encode(sorted(facts.values(), key=_chronological)))
+        self.load(address, facts.values())
 
     def build(self, limit: int | None = None) -> bool:
         """Add up to ``limit`` restored entities to the panes; True when none is left."""
@@ -227,7 +231,7 @@ class Shard:
     def _route(
         self, position: int, item: Addressed, pending: dict[str, list[tuple[int, Addressed]]], outcome: Outcome
     ) -> None:
-        if item.hops > _MAX_HOPS:
+        if item.hops > MAX_HOPS:
             return
         if item.address in self._states or self._is_home(entities.home_key(item.address)):
             pending.setdefault(item.address, []).append((position, item))
@@ -279,7 +283,7 @@ class Shard:
                         continue
                     if position >= 0 and not item.hops:
                         outcome.distinct += 1
-                elif known == fact or _encode(fact) <= _encode(known):
+                elif not prevails(fact, known):
                     outcome.repeated += 1
                     continue
                 else:
@@ -301,6 +305,11 @@ class Shard:
         hops = max(item.hops for _, item in items) + 1
         told = entities.outbound(address, facts, touched)
         return [Addressed(to, tuple(facts), hops) for to, facts in told.items()]
+
+
+def prevails(fact: Fact, known: Fact) -> bool:
+    """Whether a fact stands in place of the one with the same id: of two that differ the greater, in any order."""
+    return fact != known and _encode(fact) > _encode(known)
 
 
 def _chronological(fact: Fact) -> tuple[int, int]:
@@ -328,4 +337,14 @@ def unpack_addressed(value: bytes) -> Addressed:
     return Addressed(address, facts, hops)
 
 
-__all__ = ["Addressed", "Outcome", "Shard", "admit", "millis", "pack_addressed", "unpack_addressed"]
+__all__ = [
+    "MAX_HOPS",
+    "Addressed",
+    "Outcome",
+    "Shard",
+    "admit",
+    "millis",
+    "pack_addressed",
+    "prevails",
+    "unpack_addressed",
+]

@@ -5,9 +5,10 @@ The live system spreads the same parts over processes: shards live in workers, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from metrics.bulk import BulkLoad
 from metrics.catalogue import CATALOGUE
 from metrics.engine import Addressed, Outcome, Shard, admit
 from metrics.kpi import Catalogue, Kpi
@@ -53,6 +54,7 @@ class Machine:
     shard: Shard = field(init=False)
     view: View = field(init=False)
     events: int = 0
+    _bulk: BulkLoad | None = None
 
     def __post_init__(self) -> None:
         index = SeriesIndex(self.catalogue.plan(), self.rules.unredacted)
@@ -66,9 +68,26 @@ class Machine:
 
     def apply(self, events: Sequence[EventBase]) -> list[Rejection | None]:
         """Apply events; the result says for each why it was refused, or None."""
+        return self._admit(events, self.shard.apply)
+
+    def load(self, events: Sequence[EventBase]) -> list[Rejection | None]:
+        """The same for a machine that has applied nothing yet; nothing is computed until :meth:`finish`."""
+        if self._bulk is None:
+            self._bulk = BulkLoad(self.shard)
+        return self._admit(events, self._bulk.add)
+
+    def finish(self) -> list[Rejection]:
+        """Compute what was loaded; says why entities could not be computed, which then add nothing."""
+        bulk, self._bulk = self._bulk, None
+        failures = bulk.finish() if bulk is not None else []
+        return [Rejection(Reason.PROCESSING_FAILED, repr(failure)) for failure in failures]
+
+    def _admit(
+        self, events: Sequence[EventBase], apply: Callable[[Sequence[Addressed]], Outcome]
+    ) -> list[Rejection | None]:
         admitted = [admit(event, self.rules, self.shard.panes.now) for event in events]
         batch: list[Addressed] = [item for item in admitted if isinstance(item, Addressed)]
-        outcome = self.shard.apply(batch)
+        outcome = apply(batch)
         self.events += outcome.distinct
         refused = _refusals(outcome)
         positions = iter(range(len(batch)))

@@ -77,7 +77,10 @@ class Replay:
         return self.machine.shard.panes.now
 
     def load(self, records: Iterable[Record], at: int | None, *, corrected: bool = True) -> Snapshot:
-        """Apply everything known at ``at`` (ms; None: when the latest event happened), in any order."""
+        """Apply everything known at ``at`` (ms; None: when the latest event happened), in any order.
+
+        It is for a replay that has applied nothing yet: the records are taken in bulk.
+        """
         if at is not None:
             self.machine.advance(at)
         stream = iter(records)
@@ -91,7 +94,9 @@ class Replay:
                     for record, event in pairs
                     if event_known_at(event, record.at, corrected=corrected) <= at
                 ]
-            self._apply(pairs)
+            self._tell(pairs, self.machine.load([event for _, event in pairs]))
+        for failure in self.machine.finish():
+            self.tally.reject(Record(None, "entities", 0), failure)
         return self.show()
 
     def walk(self, ordered: Iterator[Known], instants: Iterable[int]) -> Iterator[int]:
@@ -132,7 +137,9 @@ class Replay:
         return pairs
 
     def _apply(self, pairs: list[tuple[Record, EventBase]]) -> None:
-        refusals = self.machine.apply([event for _, event in pairs])
+        self._tell(pairs, self.machine.apply([event for _, event in pairs]))
+
+    def _tell(self, pairs: list[tuple[Record, EventBase]], refusals: list[Rejection | None]) -> None:
         for (record, _), refusal in zip(pairs, refusals, strict=True):
             if refusal is not None:
                 self.tally.reject(record, refusal)

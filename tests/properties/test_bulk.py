@@ -1,0 +1,84 @@
+"""A bulk load comes to what the engine comes to batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metrics import entities
+from metrics.bulk import BulkLoad
+from metrics.machine import Machine
+from tests.properties.test_engine import BRIEF, RULES, admit_one, contents, disturbed, machine, numbers, total
+from tests.support.stories import created
+from tests.support.worlds import NOW, worlds
+
+if TYPE_CHECKING:
+    import random
+
+    from metrics.rules import Rules
+    from schemas.events import EventBase
+
+
+@given(
+    events=worlds(),
+    rng=st.randoms(use_true_random=False),
+    rules=st.sampled_from([RULES, BRIEF]),
+    held=st.sampled_from([0, 3, 1000]),
+)
+def test_a_bulk_load_equals_the_running_engine(
+    events: list[EventBase], rng: random.Random, rules: Rules, held: int
+) -> None:
+    plain = machine(events, rules=rules)
+    loaded = Machine(rules)
+    loaded.advance(NOW)
+    bulk = BulkLoad(loaded.shard, held)
+    counts = [bulk.add([admit_one(event, rules) for event in batch]).distinct for batch in disturbed(events, rng)]
+    assert bulk.finish() == []
+    assert sum(counts) == plain.events
+    assert total(loaded.shard) == total(plain.shard)
+    assert contents(loaded.shard.panes) == contents(plain.shard.panes)
+    assert dict(loaded.shard.states) == dict(plain.shard.states)
+
+
+@given(events=worlds(), rng=st.randoms(use_true_random=False))
+def test_a_machine_loads_and_then_goes_on(events: list[EventBase], rng: random.Random) -> None:
+    batches = disturbed(events, rng)
+    some = rng.randrange(len(batches) + 1)
+    loaded = Machine(RULES)
+    loaded.advance(NOW)
+    for batch in batches[:some]:
+        assert not any(loaded.load(batch))
+    assert loaded.finish() == []
+    for batch in batches[some:]:
+        loaded.apply(batch)
+    plain = machine(events)
+    loaded.readings()
+    plain.readings()
+    assert loaded.events == plain.events
+    assert numbers(loaded.view) == numbers(plain.view)
+
+
+def test_an_entity_that_cannot_be_computed_adds_nothing_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    write = entities.write
+
+    def poisonous(address: str, *arguments: object) -> None:
+        if address == "lead/b":
+            raise ArithmeticError("poison")
+        write(address, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(entities, "write", poisonous)
+    loaded = Machine(RULES)
+    loaded.advance(NOW)
+    assert loaded.load([created(lead) for lead in "abc"]) == [None] * 3
+    (failure,) = loaded.finish()
+    assert "poison" in failure.detail
+    (leads,) = [r.value for r in loaded.readings() if (r.kpi, r.window, *r.labels) == ("new_leads", "all")]
+    assert leads == 2
+
+
+def test_a_bulk_load_is_for_an_empty_shard() -> None:
+    with pytest.raises(ValueError, match="empty shard"):
+        BulkLoad(machine([created("a")]).shard)
