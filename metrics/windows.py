@@ -294,4 +294,3 @@ def _changes(new: Mapping[int, int], old: Mapping[int, int]) -> Cells:
     changes = {cell: value - old.get(cell, 0) for cell, value in new.items() if value != old.get(cell, 0)}
     changes.update({cell: -value for cell, value in old.items() if cell not in new})
     return changes
-

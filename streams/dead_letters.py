@@ -158,9 +158,7 @@ def fetch(settings: Settings, wanted: Iterable[Letter]) -> Iterator[Full]:
 def obstacle(settings: Settings, letter: Letter) -> str | None:
     """Why a letter cannot be sent back, or None where it can."""
     if letter.cut:
-        return (
-            f"only the first {CARRIED_BYTES // 1024} KiB of the value were kept; send it anew from its source"
-        )
+        return f"only the first {CARRIED_BYTES // 1024} KiB of the value were kept; send it anew from its source"
     if letter.size == 0:
         return "it has no value"
     if letter.source.topic not in TOPICS and not _is_rekeyed(settings, letter.source.topic):
@@ -168,9 +166,7 @@ def obstacle(settings: Settings, letter: Letter) -> str | None:
     return None
 
 
-def redrive(
-    settings: Settings, letters: Sequence[Letter], progress: Callable[[int], None] = lambda _: None
-) -> int:
+def redrive(settings: Settings, letters: Sequence[Letter], progress: Callable[[int], None] = lambda _: None) -> int:
     """Send letters back to their source topics, each acknowledged, and note that; returns how many.
 
     Doing it twice does no harm: events are known by their ids. A crash between sending and noting leaves
@@ -263,8 +259,6 @@ def _marker(sources: Iterable[Source]) -> bytes:
 
 def _marked(value: bytes | None) -> list[Source]:
     try:
-        return [
-            Source(*item) for item in msgspec.json.decode(value or b"[]", type=list[tuple[str, int, int]])
-        ]
+        return [Source(*item) for item in msgspec.json.decode(value or b"[]", type=list[tuple[str, int, int]])]
     except msgspec.MsgspecError:
         return []

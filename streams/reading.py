@@ -37,9 +37,7 @@ def read_topic(kafka: Kafka, topic: str, start: int = 0) -> Iterator[Any]:
         yield from _until_the_end(client, topic, partitions, ends)
 
 
-def _until_the_end(
-    client: Any, topic: str, partitions: list[TopicPartition], ends: dict[Any, int]
-) -> Iterator[Any]:
+def _until_the_end(client: Any, topic: str, partitions: list[TopicPartition], ends: dict[Any, int]) -> Iterator[Any]:
     idle = 0
     while idle < _ATTEMPTS:
         polled = client.poll(timeout_ms=_POLL_MS)

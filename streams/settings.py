@@ -133,9 +133,7 @@ class WorkerWeb(Web):
 class Settings(BaseSettings):
     """All settings, with defaults for a broker on this machine."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
-    )
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
     app_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")] = "salesgauge"
     """The consumer group, and the prefix of the engine's own topics."""

@@ -194,9 +194,7 @@ class Worker:
         return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
 
     def _status(self, owned: _Owned, now: int) -> Status:
-        return Status(
-            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation
-        )
+        return Status(now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation)
 
     # --- Parts of apply ----------------------------------------------------------------------------------------------
 

@@ -36,9 +36,7 @@ def test_a_process_is_stopped_and_its_log_kept(tmp_path):
 
 
 def test_a_frozen_process_is_stopped_too(tmp_path):
-    with process.Process(
-        [sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log"
-    ) as child:
+    with process.Process([sys.executable, "-c", "import time; time.sleep(60)"], log=tmp_path / "log") as child:
         child.pause()
     assert not child.running
 
@@ -70,8 +68,6 @@ def test_absent_real_data_skips(monkeypatch, tmp_path):
 
 
 def test_fetch_lists_without_changing():
-    said = subprocess.run(
-        [shared.ROOT / "tools" / "fetch.sh", "--list"], capture_output=True, text=True, check=False
-    )
+    said = subprocess.run([shared.ROOT / "tools" / "fetch.sh", "--list"], capture_output=True, text=True, check=False)
     assert said.stdout.startswith("fetch: ")
     assert "installing" not in said.stdout

@@ -47,9 +47,7 @@ def read_lock(path: Path) -> Lock:
     """
     lock = Lock(path.name)
     text = path.read_text()
-    code = [
-        line for line in text.splitlines() if not line.lstrip().startswith("#") and not FOREIGN.search(line)
-    ]
+    code = [line for line in text.splitlines() if not line.lstrip().startswith("#") and not FOREIGN.search(line)]
     lock.findings += [
         f"{lock.name}:{number}: an index, host or path: {line.strip()}"
         for number, line in enumerate(text.splitlines(), 1)

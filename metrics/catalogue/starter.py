@@ -128,9 +128,7 @@ KPIS = (
         form=Form.PERIOD,
         words="MRR lost in W / MRR at the start of W",
         formula=In(m.MRR_LOST) / Opening(m.MRR),
-        beside=(
-            Stat("net", (In(m.MRR_LOST) - In(m.MRR_EXPANDED)) / Opening(m.MRR), Unit.RATIO, "Net of expansion."),
-        ),
+        beside=(Stat("net", (In(m.MRR_LOST) - In(m.MRR_EXPANDED)) / Opening(m.MRR), Unit.RATIO, "Net of expansion."),),
         windows=(*LONG, "mtd", "qtd"),
         direction=Direction.DOWN,
         events=("customer_churned", "subscription_changed", "deal_won"),

@@ -110,10 +110,7 @@ def convert(
         connection = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
         stack.callback(connection.close)
         parts = _parts([spec.event for spec in mapping.events])
-        plans = [
-            _plan(connection, mapping, spec, part, zone)
-            for spec, part in zip(mapping.events, parts, strict=True)
-        ]
+        plans = [_plan(connection, mapping, spec, part, zone) for spec, part in zip(mapping.events, parts, strict=True)]
         for plan in plans:
             yield from _run(connection, plan)
 
@@ -141,9 +138,7 @@ def _parts(events: Sequence[str]) -> list[str]:
     return parts
 
 
-def _plan(
-    connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSpec, part: str, zone: ZoneInfo
-) -> _Plan:
+def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSpec, part: str, zone: ZoneInfo) -> _Plan:
     where = f"event {spec.event}"
     select = single_select(connection, spec.sql, where=where)
     with explained(where):
@@ -165,9 +160,7 @@ def _plan(
         names=tuple(columns),
         converters=tuple(_converter(name, kinds.get(name, "other"), zone) for name in columns),
         flat_lines=flat,
-        defaults={
-            name: value for name, value in defaults.items() if value and (name in kinds or name == "event")
-        },
+        defaults={name: value for name, value in defaults.items() if value and (name in kinds or name == "event")},
     )
 
 
@@ -193,15 +186,12 @@ def _check_columns(
     for name, kind in columns.items():
         if kinds.get(name) == "time" and _base(kind) in _NUMBERS | {"BOOLEAN", "TIME", "INTERVAL"}:
             raise ConvertError(
-                f"{where}: {name} is {kind}, not a time; use to_timestamp(seconds), epoch_ms(milliseconds) "
-                "or a cast"
+                f"{where}: {name} is {kind}, not a time; use to_timestamp(seconds), epoch_ms(milliseconds) or a cast"
             )
 
 
 def _check_required(where: str, names: set[str], model: type[EventBase]) -> None:
-    required = [
-        name for name, field in model.model_fields.items() if field.is_required() and name != "event_id"
-    ]
+    required = [name for name, field in model.model_fields.items() if field.is_required() and name != "event_id"]
     missing = [name for name in required if name not in names]
     if missing:
         raise ConvertError(f"{where}: the SQL does not select {', '.join(missing)}")
@@ -344,9 +334,7 @@ def _lines(value: Any) -> Any:
         try:
             return msgspec.json.decode(value)
         except msgspec.DecodeError as error:
-            raise _BadValueError(
-                "is not JSON; select a list of structs with product, quantity, unit_price"
-            ) from error
+            raise _BadValueError("is not JSON; select a list of structs with product, quantity, unit_price") from error
     return _plain(value)
 
 

@@ -67,9 +67,7 @@ def open_tables(
     dropped = set(distinct)
     unknown = sorted(dropped - set(mapping.inputs))
     if unknown:
-        raise ConvertError(
-            f"'{unknown[0]}' is no input; the mapping's inputs are {', '.join(mapping.inputs)}"
-        )
+        raise ConvertError(f"'{unknown[0]}' is no input; the mapping's inputs are {', '.join(mapping.inputs)}")
     connection = duckdb.connect(":memory:")
     _set(
         connection,
@@ -137,9 +135,7 @@ def _files(name: str, patterns: Sequence[str], folders: Sequence[Path]) -> list[
         files = _matches(pattern, folders)
         if not files:
             looked = ", ".join(dict.fromkeys(str(folder) for folder in folders))
-            raise ConvertError(
-                f"input {name}: no file '{pattern}' in {looked}; name it with --input {name}=PATH"
-            )
+            raise ConvertError(f"input {name}: no file '{pattern}' in {looked}; name it with --input {name}=PATH")
         found += files
     return list(dict.fromkeys(found))
 

@@ -104,9 +104,7 @@ class Mapping(BaseModel):
         """A bare path, or a list of paths, stands for an input without options."""
         if not isinstance(value, MappingABC):
             return value
-        return {
-            name: {"path": spec} if isinstance(spec, str | list) else spec for name, spec in value.items()
-        }
+        return {name: {"path": spec} if isinstance(spec, str | list) else spec for name, spec in value.items()}
 
     @field_validator("timezone")
     @classmethod

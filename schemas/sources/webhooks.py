@@ -57,9 +57,7 @@ _HUBSPOT_IDENTITY = ("portalId", "subscriptionType", "objectId", "eventId", "occ
 
 
 def _hubspot(payload: Payload) -> Results:
-    kind, name, value = (
-        str(payload.get(key) or "") for key in ("subscriptionType", "propertyName", "propertyValue")
-    )
+    kind, name, value = (str(payload.get(key) or "") for key in ("subscriptionType", "propertyName", "propertyValue"))
     event = _hubspot_event(kind, name, value.lower(), payload.get("objectId"))
     if event is None:
         return _no_event(" ".join(filter(None, (kind, name))) or "a payload without subscriptionType")
@@ -103,9 +101,7 @@ def _pipedrive_lead(now: Payload, previous: Payload, base: Payload) -> Results:
     del previous
     source = now.get("source_name") or now.get("origin")
     event = base | {"occurred_at": _time(now.get("add_time"))}
-    return _one(
-        "lead_created", event, lead_id=_tagged("lead", now.get("id")), source=source, rep_id=_owner(now)
-    )
+    return _one("lead_created", event, lead_id=_tagged("lead", now.get("id")), source=source, rep_id=_owner(now))
 
 
 def _pipedrive_person(now: Payload, previous: Payload, base: Payload) -> Results:
@@ -145,9 +141,7 @@ def _pipedrive_activity(now: Payload, previous: Payload, base: Payload) -> Resul
     # An activity that is edited after it was done is still the same one.
     done = base | {"occurred_at": at, "recorded_at": None, "identity": (*base["identity"][:-1], at)}
     lead = _tagged("person", now.get("person_id")) or _tagged("deal", now.get("deal_id"))
-    return _one(
-        "activity_logged", done, lead_id=lead, account_id=now.get("org_id"), rep_id=_owner(now), kind=kind
-    )
+    return _one("activity_logged", done, lead_id=lead, account_id=now.get("org_id"), rep_id=_owner(now), kind=kind)
 
 
 def _owner(now: Payload) -> Any:
@@ -179,18 +173,12 @@ def _salesforce(payload: Payload) -> Results:
     at = _time(header.get("commitTimestamp"))
     key = (header.get("transactionKey"), header.get("sequenceNumber"))
     convert = _SALESFORCE[entity, change]
-    return [
-        result
-        for record in ids
-        for result in convert(fields, record, _envelope("salesforce", at, *key, record))
-    ]
+    return [result for record in ids for result in convert(fields, record, _envelope("salesforce", at, *key, record))]
 
 
 def _salesforce_lead(fields: Payload, record: Any, base: Payload) -> Results:
     event = base | {"occurred_at": _time(fields.get("CreatedDate")) or base["occurred_at"]}
-    return _one(
-        "lead_created", event, lead_id=record, source=fields.get("LeadSource"), rep_id=fields.get("OwnerId")
-    )
+    return _one("lead_created", event, lead_id=record, source=fields.get("LeadSource"), rep_id=fields.get("OwnerId"))
 
 
 def _salesforce_opened(fields: Payload, record: Any, base: Payload) -> Results:
@@ -202,9 +190,7 @@ def _salesforce_changed(fields: Payload, record: Any, base: Payload) -> Results:
     """The payload holds changed fields alone: a won deal's amount is known only if it changed with it."""
     deal, amount = _salesforce_deal(fields, record), fields.get("Amount")
     if fields.get("IsWon") is True or fields.get("StageName") == "Closed Won":
-        lines = (
-            None if amount is None else [{"product": UNKNOWN_PRODUCT, "quantity": 1, "unit_price": amount}]
-        )
+        lines = None if amount is None else [{"product": UNKNOWN_PRODUCT, "quantity": 1, "unit_price": amount}]
         return _one("deal_won", base, **deal, lines=lines)
     if fields.get("IsClosed") is True or fields.get("StageName") == "Closed Lost":
         return _one("deal_lost", base, **deal, amount=amount)
@@ -241,10 +227,7 @@ def _smartlead(payload: Payload) -> Results:
     at = next(
         filter(
             None,
-            (
-                _time(payload.get(key))
-                for key in ("event_timestamp", "time_sent", "time_replied", "timestamp")
-            ),
+            (_time(payload.get(key)) for key in ("event_timestamp", "time_sent", "time_replied", "timestamp")),
         ),
         None,
     )
@@ -255,16 +238,12 @@ def _smartlead(payload: Payload) -> Results:
         address = _address(lead or payload.get("to_email"))
         return _one("activity_logged", event, lead_id=address, kind="email", automated=True)
     if kind in ("EMAIL_REPLY", "EMAIL_REPLIED"):
-        return _one(
-            "reply_received", event, lead_id=_address(lead or payload.get("to_email")), channel="email"
-        )
+        return _one("reply_received", event, lead_id=_address(lead or payload.get("to_email")), channel="email")
     category = str(_object(payload, "lead_category").get("new_name") or "").lower()
     if kind == "LEAD_CATEGORY_UPDATED" and (category in _SMARTLEAD_CATEGORIES or category == _OUT_OF_OFFICE):
         address = _address(_object(payload, "lead_data").get("email") or payload.get("to_email"))
         sentiment, away = _SMARTLEAD_CATEGORIES.get(category), category == _OUT_OF_OFFICE
-        return _one(
-            "reply_received", event, lead_id=address, channel="email", sentiment=sentiment, auto_reply=away
-        )
+        return _one("reply_received", event, lead_id=address, channel="email", sentiment=sentiment, auto_reply=away)
     return _no_event(" ".join(filter(None, (kind, category))) or "a payload without event_type")
 
 

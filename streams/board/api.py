@@ -179,11 +179,7 @@ def _read_wholes(view: View, window: str, group: Iterable[Lens]) -> dict[str, Nu
     wholes = [lens.whole for lens in chosen.values() if lens.whole is not None]
     for reading in view.readings(wholes, frozenset({window})):
         by_kpi.setdefault(reading.kpi, []).append(reading)
-    return {
-        kpi: number
-        for kpi, readings in by_kpi.items()
-        if (number := _number(chosen[kpi], readings)) is not None
-    }
+    return {kpi: number for kpi, readings in by_kpi.items() if (number := _number(chosen[kpi], readings)) is not None}
 
 
 def _number(lens: Lens, readings: Sequence[Reading]) -> Number | None:
@@ -196,9 +192,7 @@ def _number(lens: Lens, readings: Sequence[Reading]) -> Number | None:
     return Number(main.value, n, main.numerator, main.denominator, stats)
 
 
-def _kpi(
-    view: View, lens: Lens, window: str, number: Number | None, status: str | None, *, min_n: int
-) -> Json:
+def _kpi(view: View, lens: Lens, window: str, number: Number | None, status: str | None, *, min_n: int) -> Json:
     read = _window_of(lens, window)
     shown: Json = {"id": lens.kpi.id} | _shown(number, min_n)
     if lens.headline and shown["value"] is None:
@@ -254,9 +248,7 @@ def _top(view: View, lens: Lens, position: int, window: str, rows: int, *, min_n
         if lens.counts and reading.denominator is not None:
             row["n"] = _round(reading.denominator)
     order = lens.order(breakdown)
-    valued = [
-        row for row in found.values() if row.get("value") is not None and (row["value"] or order != "largest")
-    ]
+    valued = [row for row in found.values() if row.get("value") is not None and (row["value"] or order != "largest")]
     ranked = sorted(valued, key=lambda row: _place(row, order, breakdown[0], min_n))
     return {"by": list(breakdown), "order": order, "rows": ranked[:rows], "more": max(0, len(ranked) - rows)}
 
@@ -383,9 +375,7 @@ def _judge(view: View, threshold: Threshold, lens: Lens) -> Iterable[Verdict]:
         value = stats.get(threshold.stat)
         if value is None:
             continue
-        n = next(
-            (r.denominator for r in readings if lens.counts and r.denominator is not None), stats.get(_COUNT)
-        )
+        n = next((r.denominator for r in readings if lens.counts and r.denominator is not None), stats.get(_COUNT))
         enough = n is None or n >= threshold.min_n
         yield Verdict(threshold, readings[0].labels, value, n, enough and threshold.holds(value))
 
@@ -475,9 +465,7 @@ def _trend(history: History, window: str, kpi: str) -> Json:
 
 
 def _iso(instant: int) -> str:
-    return (
-        datetime.fromtimestamp(instant / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+    return datetime.fromtimestamp(instant / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _round(value: float, digits: int = _DIGITS) -> float:

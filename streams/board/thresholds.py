@@ -120,9 +120,7 @@ def _one(item: Mapping[str, Any]) -> Threshold:
     missing = {"kpi", "window", "op", "value"} - given.keys()
     _require(not missing, str(given.get("kpi", "?")), f"{', '.join(sorted(missing))} missing")
     by = given.get("by", ())
-    return Threshold(
-        **{**given, "value": float(given["value"]), "by": (by,) if isinstance(by, str) else tuple(by)}
-    )
+    return Threshold(**{**given, "value": float(given["value"]), "by": (by,) if isinstance(by, str) else tuple(by)})
 
 
 def _require(holds: bool, kpi: str, message: str) -> None:  # noqa: FBT001 - an assertion
@@ -214,8 +212,6 @@ DEFAULTS = (
         min_n=20,
         summary="Customers are less than satisfied",
     ),
-    Threshold(
-        kpi="nps_score", window="90d", op="<", value=0, min_n=20, summary="More detractors than promoters"
-    ),
+    Threshold(kpi="nps_score", window="90d", op="<", value=0, min_n=20, summary="More detractors than promoters"),
 )
 """Sensible for a small team; an installation gives its own."""

@@ -32,16 +32,10 @@ _REASONS_SHOWN = 20
 @click.command("convert", epilog=f"Shipped mappings: {', '.join(shipped_mappings())}.")
 @click.argument("mapping", metavar="MAPPING")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=PATH", help="Path or glob of an input.")
-@click.option(
-    "--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout."
-)
-@click.option(
-    "--rejects", type=click.Path(path_type=Path), help="Rejected rows; <out>.rejects.jsonl if open."
-)
+@click.option("--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
+@click.option("--rejects", type=click.Path(path_type=Path), help="Rejected rows; <out>.rejects.jsonl if open.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times without one, instead of the mapping's.")
-@click.option(
-    "--drop-duplicates", "distinct", multiple=True, metavar="NAME", help="Read an input's equal rows once."
-)
+@click.option("--drop-duplicates", "distinct", multiple=True, metavar="NAME", help="Read an input's equal rows once.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected.")
 def convert_command(
     *,
@@ -105,9 +99,7 @@ def _overrides(inputs: Iterable[str]) -> dict[str, str]:
     return overrides
 
 
-def _write(
-    console: Console, results: Iterable[EventBase | Rejected], out: str, rejects: Path | None
-) -> Summary:
+def _write(console: Console, results: Iterable[EventBase | Rejected], out: str, rejects: Path | None) -> Summary:
     target = sys.stdout.buffer if out == STDOUT else Path(out)
     with console.status("reading") as status:
         return write_events(

@@ -1,6 +1,5 @@
 """`salesgauge dead-letters list|show|redrive`."""
 
-
 from __future__ import annotations
 
 import json
@@ -46,9 +45,7 @@ class _Since(click.ParamType):
         try:
             instant = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(
-                f"{value!r} is neither a time such as 2026-01-31T08:00Z nor a length such as 2h", param, ctx
-            )
+            self.fail(f"{value!r} is neither a time such as 2026-01-31T08:00Z nor a length such as 2h", param, ctx)
         return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
@@ -60,12 +57,10 @@ def _filters(function: Function) -> Function:
         metavar="TIME|AGE",
         help="Set aside since then: 2h, 7d, 2026-01-31T08:00Z.",
     )(function)
-    function = click.option(
-        "--topic", "topics", multiple=True, help="Only from this source topic (repeatable)."
-    )(function)
-    return click.option("--reason", "reasons", multiple=True, help="Only for this reason (repeatable).")(
+    function = click.option("--topic", "topics", multiple=True, help="Only from this source topic (repeatable).")(
         function
     )
+    return click.option("--reason", "reasons", multiple=True, help="Only for this reason (repeatable).")(function)
 
 
 def _selection(reasons: Sequence[str], topics: Sequence[str], since: int) -> Selection:
@@ -74,9 +69,7 @@ def _selection(reasons: Sequence[str], topics: Sequence[str], since: int) -> Sel
 
     known = [reason.value for reason in Reason]
     if unknown := set(reasons) - set(known):
-        raise click.BadParameter(
-            f"{min(unknown)!r} is no reason; there are {', '.join(known)}", param_hint="--reason"
-        )
+        raise click.BadParameter(f"{min(unknown)!r} is no reason; there are {', '.join(known)}", param_hint="--reason")
     return Chosen(frozenset(reasons), frozenset(topics), since)
 
 
@@ -93,9 +86,7 @@ def _settings(config: Path | None, bootstrap: str | None) -> Settings:
 @kafka_options
 @_filters
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option(
-    "--newest", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Letters shown."
-)
+@click.option("--newest", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Letters shown.")
 @explained
 def list_command(
     config: Path | None,
@@ -175,9 +166,7 @@ def _print_newest(letters: Letters, chosen: Sequence[Letter]) -> None:
     table = Table("number", "source", "reason", "detail", "bytes", "state", title="newest first")
     for one in reversed(chosen):
         state = REDRIVEN_STATE if one.source in letters.redriven else "cut" if one.cut else "open"
-        table.add_row(
-            str(one.number), safe(str(one.source)), one.reason, safe(one.detail[:120]), str(one.size), state
-        )
+        table.add_row(str(one.number), safe(str(one.source)), one.reason, safe(one.detail[:120]), str(one.size), state)
     out.print(table)
 
 
@@ -203,9 +192,7 @@ def show_command(which: str, config: Path | None, bootstrap: str | None, *, full
         raise Failed(f"there is no dead letter {which}; `salesgauge dead-letters list` shows the newest")
     for found in fetch(settings, [letter]):
         redriven = letter.source in letters.redriven
-        _show(
-            found, "was redriven" if redriven else obstacle(settings, letter) or "can be redriven", full=full
-        )
+        _show(found, "was redriven" if redriven else obstacle(settings, letter) or "can be redriven", full=full)
 
 
 def _show(found: Full, state: str, *, full: bool) -> None:

@@ -1,6 +1,5 @@
 """`salesgauge rebuild run|status|switch|drop`."""
 
-
 from __future__ import annotations
 
 import asyncio

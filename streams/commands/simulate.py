@@ -69,17 +69,11 @@ class Progress:
 @click.option("--seed", type=int, default=_DEFAULTS.seed, help="Of all that is random.")
 @click.option("--from", "start", metavar="TIME", help="Begin here: ISO 8601, local without a zone.")
 @click.option("--to", "end", metavar="TIME", help="End before here; now if open.")
-@click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True), help="Length of the history; 30 if open."
-)
-@click.option(
-    "--leads-per-day", type=float, default=_DEFAULTS.leads_per_day, help="On an average working day."
-)
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Length of the history; 30 if open.")
+@click.option("--leads-per-day", type=float, default=_DEFAULTS.leads_per_day, help="On an average working day.")
 @click.option("--reps", type=int, default=_DEFAULTS.reps, help="Number of sales reps.")
 @click.option("--zone", default=_DEFAULTS.zone, help="Business time zone, an IANA name.")
-@click.option(
-    "--country", default=_DEFAULTS.country, help="Whose public holidays are quiet; 'none' for none."
-)
+@click.option("--country", default=_DEFAULTS.country, help="Whose public holidays are quiet; 'none' for none.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
@@ -89,18 +83,12 @@ class Progress:
 @click.option("--live", "is_live", is_flag=True, help="After the history go on in real time, until Ctrl-C.")
 @click.option("--busy/--no-busy", default=True, help="Live: no nights and weekends, and a faster pace.")
 @click.option("--pace", type=float, default=60.0, help="Live and busy: business hours per real hour.")
-@click.option(
-    "--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Live: end after this time."
-)
-@click.option(
-    "--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of events delivered twice."
-)
+@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Live: end after this time.")
+@click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of events delivered twice.")
 @click.option("--shuffle", is_flag=True, help="Deliver in random order (holds all in memory).")
 @click.option("--out", default="-", metavar="FILE", help="JSON lines; .gz and .zst compress; '-' is stdout.")
 @click.option("--publish", is_flag=True, help="Send the events to the broker instead.")
-@click.option(
-    "--bootstrap", metavar="HOST:PORT", help="The broker for --publish, if not the one of the settings."
-)
+@click.option("--bootstrap", metavar="HOST:PORT", help="The broker for --publish, if not the one of the settings.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def simulate_command(
     *,
@@ -132,9 +120,7 @@ def simulate_command(
       salesgauge simulate --from 2026-01-01 --days 90 --out events.jsonl.zst
       salesgauge simulate --live --publish
     """  # noqa: D301 - \b keeps click from joining the examples' lines
-    _check_combination(
-        is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap
-    )
+    _check_combination(is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap)
     if is_live and (shuffle or duplicates):
         raise click.UsageError("--shuffle and --duplicates are for histories, not for --live")
     kafka = _kafka(_settings(), bootstrap) if publish else None
@@ -149,9 +135,7 @@ def simulate_command(
         )
         begin, finish = _stretch(ZoneInfo(zone), start, end, days, now)
         if is_live:
-            arriving = live(
-                organisation, begin, now, pace=pace if busy else None, rate=rate if busy else None
-            )
+            arriving = live(organisation, begin, now, pace=pace if busy else None, rate=rate if busy else None)
             stop = None if seconds is None else now + timedelta(seconds=seconds)
             batches = in_real_time(arriving, until=stop)
         else:
@@ -190,9 +174,7 @@ def parse_time(text: str, zone: ZoneInfo) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.BadParameter(
-            f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30+01:00"
-        ) from error
+        raise click.BadParameter(f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30+01:00") from error
     return instant if instant.tzinfo else instant.replace(tzinfo=zone)
 
 

@@ -109,9 +109,7 @@ class Company:
             return lambda: desk.now + int(desk.random() * length)
         midnight = desk.clock.midnight(today)
         # A day that begins late (the first one) has its morning's entries in its first minutes.
-        return lambda: max(
-            midnight + int(desk.between(low, high) * HOUR), desk.now + int(desk.random() * 5 * MINUTE)
-        )
+        return lambda: max(midnight + int(desk.between(low, high) * HOUR), desk.now + int(desk.random() * 5 * MINUTE))
 
     # --- leads
 

@@ -81,9 +81,7 @@ class PriceList:
             if product not in products:
                 products.append(product)
         discount = self._discounts.pick(pick())
-        return Offer(
-            tuple(self._line(product, size, discount) for product in products), self._terms.pick(pick())
-        )
+        return Offer(tuple(self._line(product, size, discount) for product in products), self._terms.pick(pick()))
 
     def more_of(self, offer: Offer) -> Offer:
         """An upsell: more of the same for the same term."""

@@ -276,9 +276,7 @@ def test_all_text_has_enough_contrast(browser: Browser, busy: BoardServer, schem
         assert page.evaluate(CONTRAST) == []
 
 
-@pytest.mark.parametrize(
-    ("width", "window"), [(320, "24h"), (390, "24h"), (390, "all"), (820, "7d"), (2560, "30d")]
-)
+@pytest.mark.parametrize(("width", "window"), [(320, "24h"), (390, "24h"), (390, "all"), (820, "7d"), (2560, "30d")])
 def test_no_width_scrolls_sideways(browser: Browser, busy: BoardServer, width: int, window: str):
     with opened(browser, busy, f"#window={window}", viewport={"width": width, "height": 844}) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -105,9 +105,7 @@ def test_detection_types_columns_as_duckdb_does(tmp_path: Path) -> None:
         ("'2024-03-31 02:30'", "2024-03-31T01:30:00Z"),  # never that night: moved by the gap
     ],
 )
-def test_times_without_a_zone_are_in_the_business_time_zone(
-    tmp_path: Path, expression: str, expected: str
-) -> None:
+def test_times_without_a_zone_are_in_the_business_time_zone(tmp_path: Path, expression: str, expected: str) -> None:
     event = one(
         tmp_path,
         "lead_created",
@@ -151,9 +149,7 @@ def test_a_time_that_cannot_be_read_rejects_its_row(tmp_path: Path, value: str) 
     ],
 )
 def test_amounts_have_no_binary_noise(tmp_path: Path, expression: str, expected: str) -> None:
-    event = one(
-        tmp_path, "spend_recorded", f"'c' AS campaign_id, now() AS occurred_at, {expression} AS amount"
-    )
+    event = one(tmp_path, "spend_recorded", f"'c' AS campaign_id, now() AS occurred_at, {expression} AS amount")
     assert event.amount == Decimal(expected)
 
 
@@ -242,9 +238,7 @@ def test_a_line_without_a_price_rejects_the_deal(tmp_path: Path) -> None:
 
 
 def test_several_rows_of_a_deal_become_its_lines(tmp_path: Path) -> None:
-    (tmp_path / "items.csv").write_text(
-        "deal,day,product,n,price\nD,2024-01-01,P,2,10.5\nD,2024-01-01,Q,1,7\n"
-    )
+    (tmp_path / "items.csv").write_text("deal,day,product,n,price\nD,2024-01-01,P,2,10.5\nD,2024-01-01,Q,1,7\n")
     sql = """SELECT deal AS deal_id, deal AS lead_id, day AS occurred_at,
                     list({'product': product, 'quantity': n, 'unit_price': price}) AS lines
              FROM items GROUP BY ALL"""
@@ -275,9 +269,7 @@ def test_ids_are_derived_from_the_row_alone(folder: Path) -> None:
     later_export = ("New,2024-06-01 00:00:00,L0", "Fair,2024-05-03 10:30:00,L2", "Web,2024-05-02 09:00:00,L1")
     (folder / "leads.csv").write_text("\n".join(("source,created,id", *later_export)))
     reordered = "SELECT source, id AS lead_id, created AS occurred_at FROM leads"
-    later = {
-        event.event_id for event in run(folder, "lead_created", reordered) if isinstance(event, EventBase)
-    }
+    later = {event.event_id for event in run(folder, "lead_created", reordered) if isinstance(event, EventBase)}
     assert ids < later
 
 
@@ -434,9 +426,7 @@ def test_the_first_folder_with_the_file_wins_and_overrides_replace(tmp_path: Pat
         place.mkdir()
         (place / "leads.csv").write_text(LEADS.replace("Web", place.name))
     (there / "only.csv").write_text(LEADS.replace("Web", "only"))
-    mapping = parse_mapping(
-        {"inputs": {"leads": "leads.csv"}, "events": [{"event": "lead_created", "sql": LEAD_SQL}]}
-    )
+    mapping = parse_mapping({"inputs": {"leads": "leads.csv"}, "events": [{"event": "lead_created", "sql": LEAD_SQL}]})
 
     def sources(**arguments: Any) -> Any:
         return {e.source for e in convert(mapping, **arguments) if isinstance(e, LeadCreated)}
@@ -447,9 +437,7 @@ def test_the_first_folder_with_the_file_wins_and_overrides_replace(tmp_path: Pat
 
 
 def test_views_are_shared_and_build_on_each_other(folder: Path) -> None:
-    options = {
-        "views": {"a": "SELECT * FROM leads -- all", "b": "WITH x AS (FROM a) SELECT * FROM x LIMIT 1;"}
-    }
+    options = {"views": {"a": "SELECT * FROM leads -- all", "b": "WITH x AS (FROM a) SELECT * FROM x LIMIT 1;"}}
     assert len(run(folder, "lead_created", LEAD_SQL.replace("leads", "b"), options=options)) == 1
 
 
@@ -604,9 +592,7 @@ def test_a_device_is_written_to_and_not_replaced(mapping: str) -> None:
         (("--drop-duplicates", "nobody"), "'nobody' is no input"),
     ],
 )
-def test_wrong_options_are_named(
-    folder: Path, mapping: str, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_options_are_named(folder: Path, mapping: str, arguments: tuple[str, ...], message: str) -> None:
     result = command(mapping, "--out", str(folder / "e.jsonl"), *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -628,11 +614,7 @@ def test_the_business_time_zone_of_the_settings_is_the_last_resort(
     folder: Path, mapping: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_hour(*arguments: str) -> int:
-        return int(
-            json.loads(command(mapping, "--out", "-", *arguments).stdout.splitlines()[0])["occurred_at"][
-                11:13
-            ]
-        )
+        return int(json.loads(command(mapping, "--out", "-", *arguments).stdout.splitlines()[0])["occurred_at"][11:13])
 
     assert first_hour() == 0
     monkeypatch.setenv("SALESGAUGE_RULES__ZONE", "America/New_York")
@@ -691,9 +673,7 @@ def test_every_event_can_be_converted_from_its_required_columns(tmp_path: Path, 
         "period_end": "DATE '2024-02-01'",
     }
     model = EVENTS[event]
-    names = {name for name, field in model.model_fields.items() if field.is_required()} | set(
-        model.KEY_FIELDS[:1]
-    )
+    names = {name for name, field in model.model_fields.items() if field.is_required()} | set(model.KEY_FIELDS[:1])
     values = {name: times.get(name) or samples.get(name) or "'1'" for name in sorted(names)}
     if "kind" in values:
         values["kind"] = kinds.get(event, values["kind"])

@@ -70,9 +70,7 @@ def opportunities() -> pl.DataFrame:
     folder = require_shared("maven_crm")
     deals = pl.read_csv(folder / "sales_pipeline.csv", try_parse_dates=True, infer_schema_length=None)
     teams = pl.read_csv(folder / "sales_teams.csv")
-    return deals.join(teams, on="sales_agent", how="left").with_columns(
-        pl.col("product").replace("GTXPro", "GTX Pro")
-    )
+    return deals.join(teams, on="sales_agent", how="left").with_columns(pl.col("product").replace("GTXPro", "GTX Pro"))
 
 
 def test_pipeline_rows_become_events(pipeline: Converted, opportunities: pl.DataFrame) -> None:
@@ -84,9 +82,7 @@ def test_pipeline_rows_become_events(pipeline: Converted, opportunities: pl.Data
     assert {row.row["lead_id"] for row in pipeline.rejected} == set(
         opportunities.filter(pl.col("engage_date").is_null())["opportunity_id"]
     )
-    assert Counter((row.event, row.reason) for row in pipeline.rejected) == {
-        ("lead_created", "no engage_date"): 500
-    }
+    assert Counter((row.event, row.reason) for row in pipeline.rejected) == {("lead_created", "no engage_date"): 500}
 
 
 def test_pipeline_win_rate(pipeline: Converted, opportunities: pl.DataFrame) -> None:
@@ -110,9 +106,7 @@ def test_pipeline_revenue(
     pipeline: Converted, opportunities: pl.DataFrame, column: str, label: Callable[[DealWon], str | None]
 ) -> None:
     won = opportunities.filter(pl.col("deal_stage") == "Won")
-    assert revenue_by(pipeline.of(DealWon), label) == dict(
-        won.group_by(column).agg(pl.sum("close_value")).iter_rows()
-    )
+    assert revenue_by(pipeline.of(DealWon), label) == dict(won.group_by(column).agg(pl.sum("close_value")).iter_rows())
     assert sum(revenue_by(pipeline.of(DealWon), label).values()) == 10_005_534
 
 
@@ -123,9 +117,7 @@ def test_pipeline_products_have_one_spelling(pipeline: Converted) -> None:
 
 def test_pipeline_cycle(pipeline: Converted, opportunities: pl.DataFrame) -> None:
     created = {lead.lead_id: lead.occurred_at for lead in pipeline.of(LeadCreated)}
-    days = [
-        (deal.occurred_at - created[deal.lead_id or ""]) / timedelta(days=1) for deal in pipeline.of(DealWon)
-    ]
+    days = [(deal.occurred_at - created[deal.lead_id or ""]) / timedelta(days=1) for deal in pipeline.of(DealWon)]
     expected = opportunities.filter(pl.col("deal_stage") == "Won").select(
         (pl.col("close_date") - pl.col("engage_date")).dt.total_days().mean()
     )
@@ -164,16 +156,13 @@ def test_school_leads(school: Converted, deals: pl.DataFrame) -> None:
     assert Counter(lead.campaign_id for lead in leads) == dict(deals["Campaign"].value_counts().iter_rows())
     assert Counter(lead.rep_id for lead in leads) == dict(deals["Deal Owner Name"].value_counts().iter_rows())
     expected = {
-        lead: at.replace(tzinfo=BERLIN).astimezone(UTC)
-        for lead, at in deals.select("Id", "created").iter_rows()
+        lead: at.replace(tzinfo=BERLIN).astimezone(UTC) for lead, at in deals.select("Id", "created").iter_rows()
     }
     assert {lead.lead_id: lead.occurred_at for lead in leads} == expected
 
 
 def test_school_traps(school: Converted, deals: pl.DataFrame) -> None:
-    assert [(row.event, row.reason) for row in school.rejected] == [
-        ("lead_created", "no Id (a remnant of the export)")
-    ]
+    assert [(row.event, row.reason) for row in school.rejected] == [("lead_created", "no Id (a remnant of the export)")]
     assert sum(lead.rep_id is None for lead in school.of(LeadCreated)) == 29
     prices = [line.unit_price for deal in school.of(DealWon) for line in deal.lines]
     assert prices.count(Decimal(2900)) == 11  # '€ 2.900,00'
@@ -182,9 +171,7 @@ def test_school_traps(school: Converted, deals: pl.DataFrame) -> None:
     )
     created = {lead.lead_id: lead.occurred_at for lead in school.of(LeadCreated)}
     closed = [*school.of(DealWon), *school.of(DealLost)]
-    assert {deal.lead_id for deal in closed if deal.occurred_at < created[deal.lead_id or ""]} == set(
-        early["Id"]
-    )
+    assert {deal.lead_id for deal in closed if deal.occurred_at < created[deal.lead_id or ""]} == set(early["Id"])
 
 
 def test_school_conversions(school: Converted, deals: pl.DataFrame) -> None:
@@ -202,9 +189,7 @@ def test_school_responses(school: Converted, deals: pl.DataFrame) -> None:
     created = {lead.lead_id: lead.occurred_at for lead in school.of(LeadCreated)}
     touches = school.of(ActivityLogged)
     assert all(touch.direction == "outbound" and not touch.automated for touch in touches)
-    seconds = {
-        touch.lead_id: (touch.occurred_at - created[touch.lead_id or ""]).total_seconds() for touch in touches
-    }
+    seconds = {touch.lead_id: (touch.occurred_at - created[touch.lead_id or ""]).total_seconds() for touch in touches}
     answered = deals.filter(pl.col("seconds").is_not_null())
     assert seconds == dict(answered.select("Id", "seconds").iter_rows())
     assert len(seconds) == 15_533
@@ -233,9 +218,7 @@ def test_school_revenue(school: Converted, deals: pl.DataFrame) -> None:
 
 def test_school_losses_and_their_times(school: Converted, deals: pl.DataFrame) -> None:
     lost = deals.filter(pl.col("Stage") == "Lost")
-    assert Counter(deal.reason for deal in school.of(DealLost)) == dict(
-        lost["Lost Reason"].value_counts().iter_rows()
-    )
+    assert Counter(deal.reason for deal in school.of(DealLost)) == dict(lost["Lost Reason"].value_counts().iter_rows())
     ends = {deal.lead_id: deal.occurred_at for deal in [*school.of(DealWon), *school.of(DealLost)]}
     touched = {touch.lead_id: touch.occurred_at for touch in school.of(ActivityLogged)}
     ended = deals.filter(pl.col("Stage").is_in(["Payment Done", "Lost"]))
@@ -263,16 +246,12 @@ def test_school_stages(school: Converted, deals: pl.DataFrame) -> None:
     assert lost.filter(~quality.is_in(["A", "B", "C"]) | quality.is_null()).height == sum(
         change.stage == "disqualified" for change in school.of(LifecycleStageChanged)
     )
-    assert stages["Payment Done"] == sum(
-        change.stage == "customer" for change in school.of(LifecycleStageChanged)
-    )
+    assert stages["Payment Done"] == sum(change.stage == "customer" for change in school.of(LifecycleStageChanged))
 
 
 def test_school_spend_with_and_without_its_duplicate_rows(school: Converted) -> None:
     folder = require_shared("school_crm")
-    rows = pl.read_csv(
-        folder / "spend.csv", schema_overrides={"Spend": pl.Decimal(18, 6)}, infer_schema_length=None
-    )
+    rows = pl.read_csv(folder / "spend.csv", schema_overrides={"Spend": pl.Decimal(18, 6)}, infer_schema_length=None)
     once = Converted("school-crm", folder, distinct=("spend",))
     for spent, expected in ((school.of(SpendRecorded), rows), (once.of(SpendRecorded), rows.unique())):
         assert len({event.event_id for event in spent}) == len(spent) == expected.height

@@ -106,9 +106,7 @@ def test_outreach_samples() -> None:
 
 
 def test_a_calendly_meeting_without_its_invitee_names_no_lead() -> None:
-    assert shown(to_events("calendly", bodies("calendly_scheduled_event.json"))) == [
-        {"rejected": "unknown_event"}
-    ]
+    assert shown(to_events("calendly", bodies("calendly_scheduled_event.json"))) == [{"rejected": "unknown_event"}]
 
 
 # --- rules
@@ -150,9 +148,7 @@ def test_pipedrive_deals_carry_their_whole_state() -> None:
     ]  # fmt: skip
     assert won[1]["lines"] == [{"product": "unknown", "quantity": "1", "unit_price": "100"}]
     assert {event["recorded_at"] for event in won} == {"2024-01-03T08:00:00Z"}
-    lost = shown(
-        to_events("pipedrive", pipedrive(status="lost", lost_time="2024-01-02 09:00:00", lost_reason="price"))
-    )
+    lost = shown(to_events("pipedrive", pipedrive(status="lost", lost_time="2024-01-02 09:00:00", lost_reason="price")))
     assert (lost[1]["event"], lost[1]["reason"], lost[1]["rep_id"]) == ("deal_lost", "price", "9")
     reopened = shown(to_events("pipedrive", pipedrive(status="open")))
     assert (reopened[1]["event"], reopened[1]["occurred_at"]) == ("deal_reopened", "2024-01-03T08:00:00Z")
@@ -160,9 +156,7 @@ def test_pipedrive_deals_carry_their_whole_state() -> None:
 
 def test_an_activity_that_is_edited_after_it_was_done_is_the_same() -> None:
     def activity(update_time: str) -> EventBase | Rejection:
-        payload = pipedrive(
-            type="call", done=True, marked_as_done_time="2024-01-02 08:00:00", update_time=update_time
-        )
+        payload = pipedrive(type="call", done=True, marked_as_done_time="2024-01-02 08:00:00", update_time=update_time)
         (event,) = to_events("pipedrive", payload | {"meta": payload["meta"] | {"object": "activity"}})
         return event
 
@@ -191,9 +185,7 @@ def test_salesforce_changes_concern_each_record() -> None:
 def test_an_out_of_office_answer_is_an_auto_reply() -> None:
     away = {"event_type": "LEAD_CATEGORY_UPDATED", "event_timestamp": "2024-01-01T00:00:00Z"}
     lead = {"lead_data": {"email": "A@example.com "}}
-    (smartlead,) = shown(
-        to_events("smartlead", away | lead | {"lead_category": {"new_name": "Out Of Office"}})
-    )
+    (smartlead,) = shown(to_events("smartlead", away | lead | {"lead_category": {"new_name": "Out Of Office"}}))
     (instantly,) = shown(to_events("instantly", {
         "event_type": "lead_out_of_office", "lead_email": "a@example.com",
         "timestamp": "2024-01-01T00:00:00Z",
@@ -216,18 +208,14 @@ def test_an_out_of_office_answer_is_an_auto_reply() -> None:
 def test_calendly_invitees(event: str, extra: dict[str, Any], expected: str) -> None:
     meeting = {"uri": "https://example.com/scheduled_events/m1", "start_time": "2024-01-05T10:00:00.000000Z"}
     invitee = {"uri": "i1", "email": "a@example.com", "scheduled_event": meeting} | extra
-    (result,) = shown(
-        to_events("calendly", {"event": event, "created_at": "2024-01-01T10:00:00Z", "payload": invitee})
-    )
+    (result,) = shown(to_events("calendly", {"event": event, "created_at": "2024-01-01T10:00:00Z", "payload": invitee}))
     assert result.get("event", result.get("rejected")) == expected
     assert result.get("meeting_id", "m1") == "m1"
 
 
 def test_the_same_delivery_has_the_same_ids() -> None:
     assert hubspot("contact.creation") == hubspot("contact.creation")
-    assert to_events("pipedrive", pipedrive(status="open")) == to_events(
-        "pipedrive", pipedrive(status="open")
-    )
+    assert to_events("pipedrive", pipedrive(status="open")) == to_events("pipedrive", pipedrive(status="open"))
 
 
 def test_an_unknown_system_is_named() -> None:
@@ -246,9 +234,7 @@ WORDS = st.sampled_from([
     "email_sent", "invitee.created", "2024-01-01T00:00:00Z",
 ])  # fmt: skip
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | WORDS
-PAYLOADS = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=8)
-)
+PAYLOADS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=8))
 
 
 @given(source=st.sampled_from(sorted(SOURCES)), payload=PAYLOADS)

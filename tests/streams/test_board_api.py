@@ -49,15 +49,11 @@ def refresh(made: Machine) -> None:
 
 
 def lead(name: str, ago: timedelta, rep: str = "ann", source: str = "web") -> LeadCreated:
-    return LeadCreated(
-        event_id=f"created-{name}", occurred_at=NOW - ago, lead_id=name, rep_id=rep, source=source
-    )
+    return LeadCreated(event_id=f"created-{name}", occurred_at=NOW - ago, lead_id=name, rep_id=rep, source=source)
 
 
 def touch(name: str, ago: timedelta, rep: str = "ann") -> ActivityLogged:
-    return ActivityLogged(
-        event_id=f"touch-{name}", occurred_at=NOW - ago, lead_id=name, rep_id=rep, kind="call"
-    )
+    return ActivityLogged(event_id=f"touch-{name}", occurred_at=NOW - ago, lead_id=name, rep_id=rep, kind="call")
 
 
 def closed(name: str, ago: timedelta, *, won: bool) -> EventBase:

@@ -193,9 +193,7 @@ def test_deals_are_decided_after_they_were_opened(log: list[EventBase]) -> None:
             assert state[event.deal_id] == "open" or corrects
             state[event.deal_id] = "open" if event.name == "proposal_sent" else event.name
         else:
-            assert (
-                state.setdefault(event.deal_id, event.name) == event.name
-            )  # with a customer: decided at once
+            assert state.setdefault(event.deal_id, event.name) == event.name  # with a customer: decided at once
 
 
 def test_a_new_customer_has_a_lead_and_a_customer_has_a_first_deal(log: list[EventBase]) -> None:
@@ -372,9 +370,7 @@ def test_arrivals_follow_the_profile_of_local_hours() -> None:
         assert abs(hours[hour] - expected) < 5 * expected**0.5 + 5, hour
 
 
-@pytest.mark.parametrize(
-    ("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 3, 30), 24)]
-)
+@pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 3, 30), 24)])
 def test_a_day_has_as_many_hours_as_the_clock_on_the_wall_shows(day: date, hours: int) -> None:
     start = datetime(day.year, day.month, day.day, tzinfo=BERLIN)
     end = datetime.combine(day + timedelta(days=1), datetime.min.time(), BERLIN)
@@ -405,15 +401,11 @@ def test_working_time_skips_nights_weekends_and_the_lost_hour() -> None:
 
 def test_a_rush_changes_nothing_before_it_begins(log: list[EventBase]) -> None:
     since = START + timedelta(days=20, hours=2)
-    rushed = itertools.takewhile(
-        lambda e: e.occurred_at < since, events(ORGANISATION, START, rush=Rush(since))
-    )
+    rushed = itertools.takewhile(lambda e: e.occurred_at < since, events(ORGANISATION, START, rush=Rush(since)))
     assert digest(rushed) == [encode(event) for event in log if event.occurred_at < since]
 
 
-@pytest.mark.parametrize(
-    "begin", [datetime(2026, 3, 24, 3, tzinfo=BERLIN), datetime(2026, 4, 5, 12, tzinfo=BERLIN)]
-)
+@pytest.mark.parametrize("begin", [datetime(2026, 3, 24, 3, tzinfo=BERLIN), datetime(2026, 4, 5, 12, tzinfo=BERLIN)])
 def test_a_minute_of_demonstration_is_lively_at_night_and_at_easter(begin: datetime) -> None:
     sequence = events(ORGANISATION, START, rush=Rush(begin))
     minute = [
@@ -435,9 +427,7 @@ def test_a_rush_reaches_its_rate(rate: float) -> None:
     begin = START + timedelta(days=5)
     sequence = events(ORGANISATION, START, rush=Rush(begin, rate=rate))
     end = begin + timedelta(minutes=3)
-    counted = sum(
-        e.occurred_at >= begin for e in itertools.takewhile(lambda e: e.occurred_at < end, sequence)
-    )
+    counted = sum(e.occurred_at >= begin for e in itertools.takewhile(lambda e: e.occurred_at < end, sequence))
     assert 0.6 * rate < counted / 180 < 1.6 * rate
 
 
@@ -505,9 +495,7 @@ def test_due_takes_no_more_than_the_limit_and_says_how_long_to_wait() -> None:
 def test_throttled_keeps_to_its_schedule() -> None:
     now = [0.0]
     sequence = list(itertools.islice(events(ORGANISATION, START), 1000))
-    batches = throttled(
-        sequence, 200.0, clock=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + s + 0.01)
-    )
+    batches = throttled(sequence, 200.0, clock=lambda: now[0], sleep=lambda s: now.__setitem__(0, now[0] + s + 0.01))
     assert sum(len(batch) for batch in batches) == 1000
     assert now[0] == pytest.approx(5.0, abs=0.05)
 
@@ -742,9 +730,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> type[FakePublisher]:
 
 
 def test_publishing_goes_through_the_publisher(publisher: type[FakePublisher]) -> None:
-    result = run(
-        "--seed", "7", "--from", "2026-03-01", "--days", "1", "--publish", "--bootstrap", "broker:9092"
-    )
+    result = run("--seed", "7", "--from", "2026-03-01", "--days", "1", "--publish", "--bootstrap", "broker:9092")
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
     assert digest(publisher.sent) == digest(history(ORGANISATION, START, START + timedelta(days=1)))

@@ -27,9 +27,7 @@ NOON = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
 _OPEN_SEED = 7
 
 
-def filled_machine(
-    end: datetime = NOON, days: float = 40, organisation: Organisation | None = None
-) -> Machine:
+def filled_machine(end: datetime = NOON, days: float = 40, organisation: Organisation | None = None) -> Machine:
     """A machine with the simulator's history up to ``end``."""
     org = organisation or Organisation(leads_per_day=40, reps=9, seed=_OPEN_SEED)
     machine = Machine(rules=Rules(zone=org.zone))

@@ -261,11 +261,9 @@ class ApacheKafka:
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "BROKER",
-            "listeners": f"CLIENT://127.0.0.1:{client},BROKER://127.0.0.1:{broker},"
-            f"CONTROLLER://127.0.0.1:{controller}",
+            "listeners": f"CLIENT://127.0.0.1:{client},BROKER://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}",
             "advertised.listeners": f"CLIENT://127.0.0.1:{client},BROKER://127.0.0.1:{broker}",
-            "listener.security.protocol.map": f"CLIENT:{self.security.protocol},BROKER:PLAINTEXT,"
-            "CONTROLLER:PLAINTEXT",
+            "listener.security.protocol.map": f"CLIENT:{self.security.protocol},BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": self.folder / f"data-{node}",
             # small and quick: a test cluster rebalances at once and keeps few files
             "num.partitions": 1,

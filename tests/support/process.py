@@ -173,8 +173,7 @@ class Process:
             self.check()
             if time.monotonic() >= end:
                 raise ProcessDiedError(
-                    f"{self.name} does not listen on port {port} after {deadline:g} s; "
-                    f"its log ends:\n{self.tail()}"
+                    f"{self.name} does not listen on port {port} after {deadline:g} s; its log ends:\n{self.tail()}"
                 )
             time.sleep(0.05)
 

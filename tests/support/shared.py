@@ -21,7 +21,5 @@ def require_shared(*parts: str) -> Path:
     """A file or folder of the real data; skips the test where it is absent, in CI too."""
     path = shared_data().joinpath(*parts)
     if not path.exists():
-        pytest.skip(
-            f"missing part: real data {'/'.join(('data', *parts))} (name its parent folder in {VARIABLE})"
-        )
+        pytest.skip(f"missing part: real data {'/'.join(('data', *parts))} (name its parent folder in {VARIABLE})")
     return path
