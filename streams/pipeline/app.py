@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("salesgauge.delivery")
 _GATE_SECONDS = 0.01
+_BACKLOG = 20_000
+"""Records behind, from which on catching up goes before showing."""
 _SETTLE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 
@@ -309,8 +311,15 @@ class DeliveryApp(faust.App):
                 await self._fail(f"publishing stopped: {error}", error)
                 return
             self._note_lag()
-            # Under load publications come less often and hold more: they take at most a fifth of the time.
-            await self.sleep(0 if self.processor.building() else max(self.delivery.publish_every, 4 * spent))
+            await self.sleep(0 if self.processor.building() else max(self.delivery.publish_every, self._rest(spent)))
+
+    def _rest(self, spent: float) -> float:
+        """Seconds until the next publication, after one that took ``spent``.
+
+        Under load publications come less often and hold more; in a backlog, where nobody needs them to be fresh, they
+        take at most a fifth of the time.
+        """
+        return 4 * spent if sum(self.status.lag.values()) > _BACKLOG else spent
 
     async def _publish_partition(self, partition: int) -> float:
         """Publish what is due; the seconds it took, without the wait for the partition's present step."""
