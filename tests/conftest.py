@@ -98,6 +98,24 @@ def broker(request: pytest.FixtureRequest) -> Broker:
     return Broker(kind=request.param, bootstrap=cluster.bootstrap, cluster=cluster)
 
 
+@pytest.fixture(scope="module")
+def fresh_embedded(embedded_kafka: HasBootstrap) -> Iterator[HasBootstrap]:
+    """An embedded broker for one module, without the events of other tests."""
+    del embedded_kafka  # skips where it is absent
+    from streams.embedded import EmbeddedBroker
+
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)], ids=lambda kind: kind)
+def fresh_broker(request: pytest.FixtureRequest) -> Any:
+    """A broker that nobody else has used; the test runs once on the embedded one and once on Apache Kafka."""
+    if request.param == "embedded":
+        return request.getfixturevalue("fresh_embedded")
+    return request.getfixturevalue("own_kafka")()
+
+
 def _require_kafka() -> None:
     reason = why_not()
     if reason is not None:

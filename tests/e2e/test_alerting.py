@@ -103,11 +103,11 @@ def event(name: str, at: datetime, **fields: object) -> str:
     )
 
 
-def test_a_lead_that_nobody_answers_in_the_real_pipeline(embedded_kafka, tmp_path):
+def test_a_lead_that_nobody_answers_in_the_real_pipeline(fresh_embedded, tmp_path):
     now = datetime.now(UTC)
     sla = Rules().response_sla
     environment = {
-        "SALESGAUGE_KAFKA__BOOTSTRAP": embedded_kafka.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2",
+        "SALESGAUGE_KAFKA__BOOTSTRAP": fresh_embedded.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2",
         "SALESGAUGE_APP_ID": "alerting",
     }  # fmt: skip
     port = free_port()

@@ -120,7 +120,7 @@ class Installation:
 
 
 @pytest.fixture
-def installation(broker: Any, tmp_path: Path) -> Iterator[Installation]:
+def installation(fresh_broker: Any, tmp_path: Path) -> Iterator[Installation]:
     """The system, empty."""
     port = free_port()
     config = tmp_path / "prometheus.yml"
@@ -130,7 +130,7 @@ def installation(broker: Any, tmp_path: Path) -> Iterator[Installation]:
         f"  - {{job_name: salesgauge, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
     )
     with contextlib.ExitStack() as stack:
-        system = stack.enter_context(Live(broker.bootstrap, tmp_path / "live"))
+        system = stack.enter_context(Live(fresh_broker.bootstrap, tmp_path / "live"))
         system.scale(2)
         argv = [sys.executable, "-m", "streams.cli", "exporter", "--port", str(port)]
         exporter = stack.enter_context(Process(argv, log=tmp_path / "exporter.log", env=system.env, cwd=ROOT))

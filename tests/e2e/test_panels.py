@@ -35,12 +35,12 @@ EMPTY = {
 
 
 @pytest.fixture(scope="module")
-def demo(embedded_kafka, tmp_path_factory):
+def demo(fresh_embedded, tmp_path_factory):
     """A simulated organisation's two months in the real pipeline, scraped by the shipped configuration."""
     folder = tmp_path_factory.mktemp("demo")
     port, unused = free_ports(2)
     environment = {
-        "SALESGAUGE_KAFKA__BOOTSTRAP": embedded_kafka.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2",
+        "SALESGAUGE_KAFKA__BOOTSTRAP": fresh_embedded.bootstrap, "SALESGAUGE_KAFKA__PARTITIONS": "2",
         "SALESGAUGE_APP_ID": "panels",
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patched:
