@@ -29,7 +29,11 @@ EXIT_USAGE = 2
 _REASONS_SHOWN = 20
 
 
-@click.command("convert", epilog=f"Shipped mappings: {', '.join(shipped_mappings())}.")
+@click.command(
+    "convert",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Shipped mappings: {', '.join(shipped_mappings())}.",
+)
 @click.argument("mapping", metavar="MAPPING")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=PATH", help="Path or glob of an input.")
 @click.option("--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
