@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("salesgauge.exporter")
 _POLL_MS = 200
+_CLIENT = {
+    "max_poll_records": 2000,
+    "fetch_max_wait_ms": 50,
+    "auto_offset_reset": "earliest",  # a topic that is made anew is read from its beginning
+    "reconnect_backoff_max_ms": 1000,
+    "request_timeout_ms": 10_000,
+}
 _RETRY_SECONDS = 2.0
 _STALE_MS = 30_000
 """An owner that has not said anything for so long is gone, or in trouble."""
@@ -152,9 +159,7 @@ class Follower:
     def _follow(self) -> None:
         while not self._stop.is_set():
             try:
-                with consumer(
-                    self.settings.kafka, max_poll_records=2000, fetch_max_wait_ms=50, auto_offset_reset="earliest"
-                ) as client:
+                with consumer(self.settings.kafka, **_CLIENT) as client:
                     self._read(client)
             except (BrokerError, KafkaError) as error:
                 self.error = str(error)

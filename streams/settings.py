@@ -100,6 +100,8 @@ class Kafka(BaseModel):
     replication: Annotated[int, Field(ge=1, le=10)] = 1
     session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
     """A worker that Kafka has not heard of for so long loses its partitions to the others."""
+    produce_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
+    """A write that Kafka does not acknowledge within this time ends the worker; nothing of it is committed."""
     retention_days: Annotated[int, Field(ge=-1)] = -1
     """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streams.settings import Settings
 
 _STOP_SECONDS = 15.0
+_LEAVE_SECONDS = 3.0
 
 
 def web_options(function: Function) -> Function:
@@ -116,6 +117,21 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
 
         uvloop.install()
     try:
-        asyncio.run(main)
+        _run_to_the_end(main)
     except (ProduceError, ListenError, UntestedFaustError) as error:
         raise Failed(str(error)) from error
+
+
+def _run_to_the_end(main: Coroutine[Any, Any, None]) -> None:
+    """As `asyncio.run`, but tasks of clients that wait for a broker that does not answer are left behind."""
+    runner = asyncio.Runner()
+    try:
+        runner.run(main)
+    finally:
+        loop = runner.get_loop()
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        stuck = loop.run_until_complete(asyncio.wait(left, timeout=_LEAVE_SECONDS))[1] if left else set()
+        if not stuck:
+            runner.close()

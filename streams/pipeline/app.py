@@ -45,6 +45,9 @@ _BACKLOG = 20_000
 """Records behind, from which on catching up goes before showing."""
 _SETTLE_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_PAUSE_SECONDS = 2.0
+_METADATA_MS = 10_000
+"""New partitions are noticed within this time."""
 
 
 class UntestedFaustError(Exception):
@@ -127,6 +130,7 @@ class DeliveryApp(faust.App):
         self.delivery = delivery
         self.processor = processor
         self.status = Status()
+        self.failed = asyncio.Event()
         self._whole = asyncio.Condition()
         self._steps: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Held by a partition's step from its application until it is acknowledged."""
@@ -149,6 +153,7 @@ class DeliveryApp(faust.App):
             stream_recovery_delay=0.0,
             consumer_auto_offset_reset="earliest",
             consumer_max_fetch_size=delivery.max_message_bytes,
+            consumer_metadata_max_age_ms=_METADATA_MS,
             producer_acks=-1,
             producer_max_batch_size=512 * 1024,
             producer_max_request_size=delivery.max_message_bytes,
@@ -173,6 +178,9 @@ class DeliveryApp(faust.App):
         if isinstance(consumer, ChunkConsumer):
             consumer.takes = lambda partition: partition not in self.status.recovering
         return consumer
+
+    def _create_directories(self) -> None:
+        """There is no state on disk."""
 
     def _declare(self) -> None:
         names = [*self.delivery.topics, self.delivery.rekey_topic]
@@ -221,7 +229,7 @@ class DeliveryApp(faust.App):
                 self.processor.assigned(self.status.owned)
                 self._whole.notify_all()
         except Exception as error:  # noqa: BLE001 - whatever it is, a worker without its state must not go on
-            await self._fail(f"the state could not be recovered: {error}", error)
+            self._fail(f"the state could not be recovered: {error}")
 
     async def _restore(self, shards: frozenset[int], generation: int) -> None:
         while self.rebalancing:  # noqa: ASYNC110 - until the committed offsets are known: Faust sets a flag
@@ -242,11 +250,12 @@ class DeliveryApp(faust.App):
         except TimeoutError:
             _log.warning("writes are under way for more than %.0f s; the rebalance goes on", _SETTLE_SECONDS)
 
-    async def _fail(self, why: str, error: BaseException) -> None:
-        if not self.status.failure:
-            self.status.failure = why
-            _log.error(why)
-        await self.crash(error)
+    def _fail(self, why: str) -> None:
+        """End the worker. What its libraries say from here on are consequences."""
+        self.status.failure = self.status.failure or why
+        for name in ("aiokafka", "asyncio", "faust", "mode"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.failed.set()
 
     async def on_stop(self) -> None:
         """Finish what has begun, so that it can be committed."""
@@ -264,8 +273,8 @@ class DeliveryApp(faust.App):
             try:
                 await self._process(event.message)
             except Exception as error:  # noqa: BLE001 - Faust would let go of the chunk and carry on
-                await self._fail(f"processing stopped: {error}", error)
-                await asyncio.Event().wait()
+                self._fail(f"processing stopped: {error}")
+                await asyncio.Event().wait()  # until the worker is stopped
 
     async def _process(self, message: Any) -> None:
         partition = message.tp.partition
@@ -308,7 +317,7 @@ class DeliveryApp(faust.App):
                 for partition in sorted(self.status.owned):
                     spent += await self._publish_partition(partition)
             except ProduceError as error:
-                await self._fail(f"publishing stopped: {error}", error)
+                self._fail(f"publishing stopped: {error}")
                 return
             self._note_lag()
             await self.sleep(0 if self.processor.building() else max(self.delivery.publish_every, self._rest(spent)))
@@ -317,9 +326,10 @@ class DeliveryApp(faust.App):
         """Seconds until the next publication, after one that took ``spent``.
 
         Under load publications come less often and hold more; in a backlog, where nobody needs them to be fresh, they
-        take at most a fifth of the time.
+        take at most a fifth of the time. One that took very long was held up by a broker.
         """
-        return 4 * spent if sum(self.status.lag.values()) > _BACKLOG else spent
+        rest = 4 * spent if sum(self.status.lag.values()) > _BACKLOG else spent
+        return min(rest, _PAUSE_SECONDS)
 
     async def _publish_partition(self, partition: int) -> float:
         """Publish what is due; the seconds it took, without the wait for the partition's present step."""
@@ -366,7 +376,7 @@ async def run_app(app: DeliveryApp) -> None:
     app.finalize()
     try:
         await app.start()
-        await app.wait_until_stopped()
+        await app.wait(app.failed.wait())
     finally:
         await _stop(app)
     if app.status.failure or app.crash_reason is not None:

@@ -26,6 +26,9 @@ import faust
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.threads import WorkerThread
+
+from streams.pipeline.assignor import ShardAssignor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +44,7 @@ _POLL_SECONDS = 0.2
 _FETCH_WAIT_MS = 50
 """How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it. A new
 position counts from the next fetch on."""
+_THREAD_SECONDS = 5.0
 _CONFIRMED = 0.9
 """Share of the session timeout for which the group's word holds that this worker is a member."""
 
@@ -65,15 +69,30 @@ class ChunkSchema(faust.Schema):
         return message.value
 
 
+class _Thread(WorkerThread):
+    """A thread that does not keep the program alive when its client waits for a broker that does not answer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Wait for its end, not for ever."""
+        self.is_stopped.wait(_THREAD_SECONDS)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The client's thread. It fetches at shorter intervals and knows when the group last confirmed the worker."""
 
+    Worker = _Thread
     confirmed_at = 0.0
     """When (monotonic) the last request was sent that the coordinator answered as to a member."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it
+        # Faust has no settings for these.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
+        consumer._partition_assignment_strategy = [ShardAssignor()]  # noqa: SLF001
         return consumer
 
     async def on_start(self) -> None:

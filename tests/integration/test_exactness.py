@@ -9,28 +9,16 @@ from __future__ import annotations
 import random
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from schemas.codec import MAX_EVENT_BYTES, encode
 from schemas.events import LeadCreated
-from streams.embedded import EmbeddedBroker
-from streams.simulate import Organisation, disturb, history
-from tests.support.live import (
-    Live,
-    Message,
-    Oracle,
-    assert_dead_letters,
-    assert_same_states,
-    messages,
-    until_exact,
-)
+from streams.simulate import disturb
+from tests.support.live import Live, Message, Oracle, check, messages, slices, some_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from schemas.events import EventBase
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
@@ -38,30 +26,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 ROUNDS = (1, 2)
 NIGHTLY_ROUNDS = tuple(range(100, 250))
 LARGE = 10 * 1024 * 1024
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
-def bootstrap(request: pytest.FixtureRequest) -> Iterator[str]:
-    """A broker whose event topics are this test's own: a fresh embedded one, or Apache Kafka, cleared."""
-    if request.param == "apache":
-        yield request.getfixturevalue("apache_kafka").bootstrap
-    else:
-        request.getfixturevalue("embedded_kafka")  # skips where it is absent
-        with EmbeddedBroker() as broker:
-            yield broker.bootstrap
-
-
-@pytest.fixture
-def live(bootstrap: str, tmp_path: Path) -> Iterator[Live]:
-    """An installation without workers yet."""
-    with Live(bootstrap, tmp_path) as installation:
-        yield installation
-
-
-def some_events(seed: int, days: int = 20, leads_per_day: float = 18) -> list[EventBase]:
-    """A simulated past that ended yesterday: merges, reopened deals, corrections and all."""
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return list(history(Organisation(seed=seed, leads_per_day=leads_per_day), end - timedelta(days=days), end))
 
 
 def poison(events: list[EventBase], rng: random.Random, count: int) -> list[Message]:
@@ -102,12 +66,6 @@ def scattered(items: list[Message], among: list[Message], rng: random.Random) ->
     return mixed
 
 
-def slices(items: list[Message], count: int) -> list[list[Message]]:
-    """Items in so many parts."""
-    size = -(-len(items) // count)
-    return [items[start : start + size] for start in range(0, len(items), size)]
-
-
 def chaos(live: Live, parts: list[list[Message]], rng: random.Random, *, killing: float) -> int:
     """Publish part by part while 1, then 3, then 2 workers run and are killed; returns how many were."""
     killed = 0
@@ -123,17 +81,6 @@ def chaos(live: Live, parts: list[list[Message]], rng: random.Random, *, killing
     return killed
 
 
-def check(live: Live, oracle: Oracle, board: Any) -> None:
-    """Everything is there, nothing is there twice."""
-    live.until_drained(60)
-    until_exact(board, oracle)
-    assert_same_states(live, oracle)
-    assert_dead_letters(live)
-    for worker in live.workers:
-        log = worker.log.read_text()
-        assert "are gone" not in log, f"{worker.name} missed records:\n{log[-2000:]}"
-
-
 def run_round(live: Live, seed: int, parts: int = 12) -> None:
     """One round: everything that can come is disturbed, everything that can die is killed."""
     rng = random.Random(seed)
@@ -146,7 +93,7 @@ def run_round(live: Live, seed: int, parts: int = 12) -> None:
         live.worker()
         killed = chaos(live, slices(scattered(bad, disturbed, rng), parts), rng, killing=0.5)
         live.scale(2)
-        check(live, Oracle(events, live.settings), exporter.board)
+        check(live, Oracle(events, live.settings), exporter)
     assert killed, "nobody was killed: the round showed nothing"
 
 

@@ -7,13 +7,16 @@ reading by reading, and the states in the changelog to the machine's.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import re
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from uuid import uuid4
@@ -27,15 +30,16 @@ from metrics.series import SeriesIndex
 from schemas.codec import encode
 from schemas.events import TOPICS
 from streams import brokers, topics
-from streams.brokers import BrokerError, partition_of
+from streams.brokers import partition_of
 from streams.exporter import Board, Exporter, milliseconds
 from streams.settings import Kafka, Settings
+from streams.simulate import Organisation, history
 from tests.support.process import Process
-from tests.support.wait import until
+from tests.support.wait import NeverTrueError, until
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from metrics.readings import Reading
     from schemas.events import EventBase
@@ -69,6 +73,19 @@ def messages(events: Iterable[EventBase]) -> list[Message]:
     return [Message(event.topic, event.key, encode(event)) for event in events]
 
 
+def some_events(seed: int, days: int = 20, leads_per_day: float = 18, without: Container[str] = ()) -> list[EventBase]:
+    """A simulated past that ended yesterday: merges, reopened deals, corrections and all."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    past = history(Organisation(seed=seed, leads_per_day=leads_per_day), end - timedelta(days=days), end)
+    return [event for event in past if event.name not in without]
+
+
+def slices(items: list[Message], count: int) -> list[list[Message]]:
+    """Items in so many parts."""
+    size = -(-len(items) // count)
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 class Worker(Process):
     """A `salesgauge worker` process."""
 
@@ -81,11 +98,19 @@ class Worker(Process):
             cwd=cwd or live.folder,
         )
 
+    def metric(self, name: str) -> float:
+        """The sum of a metric's series; 0 while it does not listen."""
+        found = re.search(r"listening on (\S+)", self.log.read_text(errors="replace"))
+        if not found:
+            return 0.0
+        with urllib.request.urlopen(f"{found[1]}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}(\{{| )", line))
+
     @property
-    def url(self) -> str | None:
-        """Where its metrics are; None before it listens."""
-        found = re.search(r"listening on (\S+)", self.tail())
-        return found[1] if found else None
+    def owned(self) -> int:
+        """How many partitions it owns, with their state whole."""
+        return round(self.metric("salesgauge_assigned_partitions"))
 
 
 @dataclass
@@ -111,6 +136,7 @@ class Live:
             kafka=Kafka(bootstrap=self.bootstrap, partitions=self.partitions, replication=self.replication),
         )
         self._numbers = itertools.count(1)
+        self._open = contextlib.ExitStack()
         self.folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -135,6 +161,31 @@ class Live:
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.kill()
+        self._open.close()
+
+    @functools.cached_property
+    def producer(self) -> Any:
+        """One producer for all that is published."""
+        producer = brokers.producer(
+            self.settings.kafka,
+            max_request_size=64 * 1024 * 1024,
+            retries=1000,
+            metadata_max_age_ms=1000,
+            request_timeout_ms=5000,
+            reconnect_backoff_max_ms=500,
+        )
+        self._open.callback(producer.close, timeout=1)
+        return producer
+
+    @functools.cached_property
+    def admin(self) -> Any:
+        """One client for administration."""
+        return self._open.enter_context(brokers.admin(self.settings.kafka))
+
+    @functools.cached_property
+    def reader(self) -> Any:
+        """One consumer, without a group."""
+        return self._open.enter_context(brokers.consumer(self.settings.kafka, auto_offset_reset="earliest"))
 
     # --- workers
 
@@ -161,6 +212,15 @@ class Live:
         for worker in surplus:
             worker.wait(30)
 
+    def until_shared(self, deadline: float = 30.0) -> None:
+        """Wait until the running workers own all partitions among them, each its share."""
+
+        def shared() -> bool:
+            owned = [worker.owned for worker in self.running]
+            return sum(owned) == self.partitions and min(owned) >= self.partitions // len(owned)
+
+        until(shared, deadline, f"{len(self.running)} workers share {self.partitions} partitions", every=0.1)
+
     def kill(self, rng: random.Random) -> None:
         """SIGKILL one of the running workers."""
         if self.running:
@@ -170,60 +230,56 @@ class Live:
 
     def publish(self, batch: Sequence[Message], *, partitions: int | None = None) -> None:
         """Send messages, acknowledged, and note where the topics end and where the poison lies."""
-        with contextlib.closing(brokers.producer(self.settings.kafka, max_request_size=64 * 1024 * 1024)) as producer:
-            pending = []
-            for message in batch:
-                chosen = None if message.key is None else partition_of(message.key, partitions or self.partitions)
-                key = None if message.key is None else message.key.encode()
-                pending.append((message, producer.send(message.topic, message.value, key, [], chosen)))
-            producer.flush(timeout=60)
-            for message, future in pending:
-                sent = future.get(timeout=60)
-                place = TopicPartition(sent.topic, sent.partition)
-                self.ends[place] = max(self.ends[place], sent.offset + 1)
-                if message.reason is not None:
-                    self.poison[Origin(sent.topic, sent.partition, sent.offset)] = message.reason
+        pending = []
+        for message in batch:
+            chosen = None if message.key is None else partition_of(message.key, partitions or self.partitions)
+            key = None if message.key is None else message.key.encode()
+            pending.append((message, self.producer.send(message.topic, message.value, key, [], chosen)))
+        self.producer.flush(timeout=60)
+        for message, future in pending:
+            sent = future.get(timeout=60)
+            place = TopicPartition(sent.topic, sent.partition)
+            self.ends[place] = max(self.ends[place], sent.offset + 1)
+            if message.reason is not None:
+                self.poison[Origin(sent.topic, sent.partition, sent.offset)] = message.reason
+
+    def publish_widely(self, parts: Iterable[Sequence[Message]], grown: Container[str], partitions: int) -> None:
+        """Publish after some topics have got more partitions."""
+        for part in parts:
+            self.publish([message for message in part if message.topic not in grown])
+            self.publish([message for message in part if message.topic in grown], partitions=partitions)
 
     def committed(self) -> dict[TopicPartition, int]:
-        """The committed offsets of the event topics and the re-key topic."""
-        with self._group_consumer() as consumer:
-            places = [*self.ends, *self._rekeyed()]
-            return {place: consumer.committed(place) or 0 for place in places}
+        """The committed offsets."""
+        group = self.settings.application
+        known = self.admin.list_group_offsets({group: [*self.ends, *self._rekeyed()]})[group]
+        return {place: max(0, one.offset) for place, one in known.items()}
 
     def behind(self) -> dict[TopicPartition, int]:
         """Partitions whose committed offset lies before their end, with the distance."""
-        with self._group_consumer() as consumer:
-            rekeyed = self._rekeyed()
-            ends = {**self.ends, **consumer.end_offsets(rekeyed)}
-            return {
-                place: end - (consumer.committed(place) or 0)
-                for place, end in ends.items()
-                if end > (consumer.committed(place) or 0)
-            }
+        ends = {**self.ends, **self.reader.end_offsets(self._rekeyed())}
+        committed = self.committed()
+        return {place: end - committed.get(place, 0) for place, end in ends.items() if end > committed.get(place, 0)}
 
     def until_drained(self, deadline: float = 60.0) -> None:
         """Wait until everything published is processed and committed."""
 
-        def drained() -> bool:
-            for worker in self.running:
-                worker.check()
-            return not self.behind()
-
-        until(drained, deadline, f"all events committed; behind: {self.behind()}", every=0.2)
+        try:
+            until(lambda: not self.behind(), deadline, every=0.2)
+        except NeverTrueError:
+            logs = "\n".join(f"{worker.name} ({worker.returncode}): {worker.tail(5)}" for worker in self.workers)
+            raise NeverTrueError(f"not committed within {deadline:g} s: {self.behind()}\n{logs}") from None
 
     def allow(self, topic: str, max_bytes: int) -> None:
         """Let a topic take larger messages, where the broker has such a limit."""
         from kafka.admin import ConfigResource, ConfigResourceType
 
         config = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(max_bytes)})
-        with brokers.admin(self.settings.kafka) as client, contextlib.suppress(KafkaError, BrokerError):
-            client.alter_configs([config], raise_on_unknown=False)
+        with contextlib.suppress(KafkaError):
+            self.admin.alter_configs([config], raise_on_unknown=False)
 
     def _rekeyed(self) -> list[TopicPartition]:
         return [TopicPartition(self.settings.rekey_topic, partition) for partition in range(self.partitions)]
-
-    def _group_consumer(self) -> Any:
-        return brokers.consumer(self.settings.kafka, group_id=self.settings.application)
 
     # --- results
 
@@ -267,8 +323,7 @@ class Live:
 
     def read(self, topic: str) -> list[Any]:
         """All records of a topic, up to its end at this moment."""
-        with brokers.consumer(self.settings.kafka, auto_offset_reset="earliest") as consumer:
-            return read_all(consumer, topic)
+        return read_all(self.reader, topic)
 
 
 def read_all(consumer: KafkaConsumer, topic: str, quiet: float = 0.5) -> list[Any]:
@@ -389,6 +444,17 @@ def assert_dead_letters(live: Live) -> None:
     assert all(by_origin[origin] == reason for origin, reason in found), "one record has two reasons"
 
 
+def check(live: Live, oracle: Oracle, exporter: Exporter) -> None:
+    """Everything is there, nothing is there twice."""
+    live.until_drained(60)
+    until_exact(exporter.board, oracle)
+    assert_same_states(live, oracle)
+    assert_dead_letters(live)
+    for worker in live.workers:
+        log = worker.log.read_text()
+        assert "are gone" not in log, f"{worker.name} missed records:\n{log[-2000:]}"
+
+
 # --- looking while things happen
 
 
@@ -436,23 +502,63 @@ class Observer(threading.Thread):
         self.stop()
 
 
-def reading_of(kpi: str, window: str = "all", stat: str = "value") -> Callable[[Any], dict[str, float]]:
-    """A look at one reading without labels."""
+GROWING = (
+    "activities", "deals_won", "new_leads", "opportunities_created", "product_demos", "proposals_sent", "sales_revenue"
+)  # fmt: skip
+"""KPIs that can only grow with the set of events, unless leads are merged or deals reopened."""
+SHRINKING = frozenset({"lead_merged", "deal_reopened"})
+
+
+def totals(*kpis: str) -> Callable[[Any], dict[str, float]]:
+    """A look at the totals of some KPIs."""
     from metrics.catalogue import CATALOGUE
 
-    wanted = [one for one in CATALOGUE.kpis if one.id == kpi]
+    wanted = [CATALOGUE.by_id[kpi] for kpi in kpis or GROWING]
+    everything = frozenset({"all"})
 
     def look(view: Any) -> dict[str, float]:
-        return {
-            f"{one.kpi}/{one.window}/{one.stat}": one.value
-            for one in view.readings(wanted, frozenset({window}))
-            if not one.labels and one.stat == stat and one.value is not None
-        }
+        readings = view.readings(wanted, everything)
+        return {f"{one.kpi} {one.stat}": one.value for one in readings if not one.labels and one.value is not None}
 
     return look
 
 
+class Flow(threading.Thread):
+    """Publishes messages steadily, beside what the test does; leaving the `with` block waits for the rest."""
+
+    def __init__(self, live: Live, parts: Sequence[Sequence[Message]], pause: float = 0.05) -> None:
+        super().__init__(name="flow", daemon=True)
+        self._live = live
+        self._parts = parts
+        self._pause = pause
+        self._hurry = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Publish part by part."""
+        try:
+            for part in self._parts:
+                self._live.publish(part)
+                self._hurry.wait(self._pause)
+        except BaseException as error:  # noqa: BLE001 - told by the thread that waits
+            self._error = error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._hurry.set()
+        self.join(60)
+        if kind is None:
+            assert not self.is_alive(), "publishing hangs"
+            if self._error is not None:
+                raise self._error
+
+
 __all__ = [
+    "SHRINKING",
+    "Flow",
     "KafkaError",
     "Live",
     "Message",
@@ -461,9 +567,12 @@ __all__ = [
     "Origin",
     "assert_dead_letters",
     "assert_same_states",
+    "check",
     "differences",
     "keyed",
     "messages",
-    "reading_of",
+    "slices",
+    "some_events",
+    "totals",
     "until_exact",
 ]
