@@ -98,12 +98,18 @@ class Worker(Process):
             cwd=cwd or live.folder,
         )
 
+    @property
+    def url(self) -> str | None:
+        """Where it shows its own metrics; None while it does not listen."""
+        found = re.search(r"listening on (\S+)", self.log.read_text(errors="replace"))
+        return found[1] if found else None
+
     def metric(self, name: str) -> float:
         """The sum of a metric's series; 0 while it does not listen."""
-        found = re.search(r"listening on (\S+)", self.log.read_text(errors="replace"))
-        if not found:
+        url = self.url
+        if url is None:
             return 0.0
-        with urllib.request.urlopen(f"{found[1]}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}(\{{| )", line))
 
