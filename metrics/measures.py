@@ -3,7 +3,7 @@
 A measure is a sum of integers over entities and time, so it merges over panes, partitions and workers and can be
 taken back exactly. Three kinds exist:
 
-* ``SUM``: a count, or a sum of minor units or milliseconds.
+* ``SUM``: a count, or a sum of milliseconds or of the smallest units of money that the rules keep.
 * ``DISTRIBUTION``: samples in milliseconds, kept as a count per logarithmic bucket beside their exact sum.
 * ``ROSTER``: who is in a state now, with the exact instant since when.
 
@@ -32,7 +32,7 @@ class Unit(enum.Enum):
 
     ONE = "one"
     MILLISECOND = "millisecond"
-    MINOR = "minor unit of the reporting currency"
+    MINOR = "smallest unit of the reporting currency that the rules keep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def count(name: str, help_: str, *dims: str) -> Measure:
 
 
 def money(name: str, help_: str, *dims: str) -> Measure:
-    """A sum of minor units of the reporting currency."""
+    """A sum of amounts in the reporting currency."""
     return Measure(name, help_, dims, unit=Unit.MINOR)
 
 

@@ -127,7 +127,7 @@ class View:
     folded: dict[tuple[str, Breakdown], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        minor = 10**self.sums.rules.minor_units
+        minor = 10**self.sums.rules.decimals
         self.scale = {Unit.ONE: 1, Unit.MILLISECOND: 1000, Unit.MINOR: minor}
 
     def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:

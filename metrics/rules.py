@@ -101,8 +101,9 @@ class Rules(BaseModel):
     """rep -> team, for events that name a rep without a team."""
     currency: str = "EUR"
     """The reporting currency; amounts without a currency are in it."""
-    minor_units: Annotated[int, Field(ge=0, le=4)] = 2
-    """Decimal places of the reporting currency; amounts are rounded to them once, per deal line or event."""
+    decimals: Annotated[int, Field(ge=0, le=6)] = 6
+    """Decimal places with which amounts are added up: each deal line, each event is rounded to them once. Fewer
+    allow for larger totals, which end at 9.2e18 units of the last place; 2 rounds like an invoice."""
     rates: tuple[CurrencyRate, ...] = ()
     growth_target: float = 0.1
     """The quota calculator suggests the trailing revenue times one plus this."""
@@ -184,17 +185,19 @@ class Rules(BaseModel):
         return not currency or currency == self.currency or self._rate(currency, at) is not None
 
     def minor(self, micros: int, currency: str, at: int) -> int:
-        """An amount in millionths of a major unit as minor units of the reporting currency, rounded half to even.
+        """An amount in millionths of a major unit in the reporting currency's units of the last of :attr:`decimals`.
+
+        It is rounded half to even.
 
         Raises:
             UnknownCurrencyError: the table has no rate for that currency and date.
         """
         if not currency or currency == self.currency:
-            return _scale(micros, self.minor_units)
+            return _scale(micros, self.decimals)
         rate = self._rate(currency, at)
         if rate is None:
             raise UnknownCurrencyError(f"no rate for {currency}; add it to `rates` in the settings")
-        scaled = Decimal(micros) * rate * (10**self.minor_units) / MICROS
+        scaled = Decimal(micros) * rate * (10**self.decimals) / MICROS
         return int(scaled.quantize(Decimal(1), ROUND_HALF_EVEN))
 
     def _rate(self, currency: str, at: int) -> Decimal | None:
@@ -233,8 +236,8 @@ def _calendar(rule: CalendarRule) -> BusinessCalendar:
     )
 
 
-def _scale(micros: int, minor_units: int) -> int:
-    divisor: int = 10 ** (6 - minor_units)
+def _scale(micros: int, decimals: int) -> int:
+    divisor: int = 10 ** (6 - decimals)
     quotient, rest = divmod(micros, divisor)
     if 2 * rest > divisor or (2 * rest == divisor and quotient % 2):
         return quotient + 1

@@ -23,7 +23,7 @@ def add_period_measures(deal: Deal, labels: tuple[str, str, str, str], rules: Ru
 
 
 def minor_lines(deal: Deal, rules: Rules) -> list[tuple[str, int]]:
-    """(product, revenue in minor units) of each line of the standing win."""
+    """(product, revenue in the rules' smallest unit) of each line of the standing win."""
     won = deal.won
     if won is None:
         return []
@@ -31,5 +31,5 @@ def minor_lines(deal: Deal, rules: Rules) -> list[tuple[str, int]]:
 
 
 def minor_total(deal: Deal, rules: Rules) -> int:
-    """Revenue of the standing win in minor units."""
+    """Revenue of the standing win in the rules' smallest unit."""
     return sum(amount for _, amount in minor_lines(deal, rules))

@@ -122,7 +122,7 @@ def _during(quota: Quota, measure: m.Measure, at: int, amount: int, out: Contrib
 
 
 def commission(won: int, quota: int, tiers: Sequence[CommissionTier]) -> int:
-    """Commission in minor units on ``won`` against ``quota`` (both minor units).
+    """Commission on ``won`` against ``quota``, all in the rules' smallest unit.
 
     The tiers are marginal, as tax brackets are: each rate applies to the revenue between its attainment and the next
     tier's.

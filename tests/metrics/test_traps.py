@@ -34,6 +34,7 @@ from tests.support.stories import (
     read,
     readings,
     reply,
+    spent,
     stage,
     touch,
     won,
@@ -260,6 +261,15 @@ def test_8_currencies_are_converted_by_the_dated_table_or_refused() -> None:
         assert result is not None
         assert result.reason == Reason.UNKNOWN_CURRENCY
     assert value(engine, "sales_revenue") == 270.07
+
+
+def test_8_amounts_below_a_cent_are_added_up_before_anything_is_rounded() -> None:
+    lines = [{"product": "kwh", "quantity": 3, "unit_price": "0.3333"}, {"product": "kwh", "unit_price": "0.004"}]
+    events = [won(f"d{n}", "06-15 10:00", lines=lines) for n in range(500)]
+    events += [spent(0.004) for _ in range(1000)]  # a click, say
+    assert read(events, "sales_revenue") == 500 * (3 * 0.3333 + 0.004) == 501.95
+    assert read(events, "sales_revenue", rules=Rules(decimals=2)) == 500 * (1.00 + 0.00)
+    assert read([*events, created("a")], "cost_per_lead") == 4
 
 
 # --- 9. Reassignment

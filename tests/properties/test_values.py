@@ -169,19 +169,20 @@ AMOUNTS = st.integers(-(10**15), 10**15)
 """Millionths of a major unit."""
 
 
-@given(AMOUNTS, st.integers(0, 4))
+@given(AMOUNTS, st.integers(0, 6))
 def test_amounts_are_rounded_half_to_even_once(micros: int, places: int) -> None:
-    got = Rules(minor_units=places).minor(micros, "", 0)
+    got = Rules(decimals=places).minor(micros, "", 0)
     exact = Decimal(micros).scaleb(places - 6)
     assert got == int(exact.quantize(Decimal(1), ROUND_HALF_EVEN))
 
 
 @pytest.mark.parametrize(("amount", "cents"), [("0.005", 0), ("0.015", 2), ("0.025", 2), ("-0.005", 0), ("-0.015", -2)])
 def test_half_cents(amount: str, cents: int) -> None:
-    assert Rules().minor(int(Decimal(amount) * 1_000_000), "EUR", 0) == cents
+    assert Rules(decimals=2).minor(int(Decimal(amount) * 1_000_000), "EUR", 0) == cents
 
 
 RATES = Rules(
+    decimals=2,
     zone="Europe/Berlin",
     rates=(
         CurrencyRate(currency="usd", rate=Decimal("0.90"), since=date(2025, 1, 1)),
@@ -216,7 +217,7 @@ def test_without_a_rate_nothing_is_converted() -> None:
 @given(AMOUNTS, st.decimals("0.0001", "1000", places=4))
 def test_conversion_is_exact_before_it_is_rounded(micros: int, rate: Decimal) -> None:
     assume(rate > 0)
-    rules = Rules(rates=(CurrencyRate(currency="XAU", rate=rate),))
+    rules = Rules(decimals=2, rates=(CurrencyRate(currency="XAU", rate=rate),))
     assert rules.minor(micros, "XAU", 0) == round(Fraction(micros) * Fraction(rate) / 10_000)
 
 

@@ -24,6 +24,7 @@ import duckdb
 import holidays
 
 MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+MICROS = 1_000_000
 ROLLING = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY, "365d": 365 * DAY}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = "STRUCT(product VARCHAR, quantity DECIMAL(18,6), unit_price DECIMAL(18,6))[]"
@@ -139,9 +140,9 @@ class Oracle:
         """MRR per account: deals add up until the first subscription event, then its events say the level."""
         steps = self.db.execute("""
             SELECT account, ts, 0, coalesce(mrr, 0), 0, is_entry, NULL FROM account_deals
-            UNION ALL SELECT account_id, occurred_at, 1, cents(mrr_after), cents(mrr_before), false, NULL
+            UNION ALL SELECT account_id, occurred_at, 1, micros(mrr_after), micros(mrr_before), false, NULL
                 FROM ev WHERE event = 'subscription_changed'
-            UNION ALL SELECT account_id, occurred_at, 2, 0, 0, false, cents(mrr_lost)
+            UNION ALL SELECT account_id, occurred_at, 2, 0, 0, false, micros(mrr_lost)
                 FROM ev WHERE event = 'customer_churned'
             ORDER BY 1, 2, 3""").fetchall()
         starts = dict(self.db.execute("SELECT account, min(since) FROM customer_spans GROUP BY 1").fetchall())
@@ -211,7 +212,7 @@ def _walk(
 
 def _tables(settings: Settings) -> Iterator[str]:
     """Statements that draw up the tables as of t()."""
-    yield "CREATE OR REPLACE MACRO cents(amount) AS round_even(amount::DECIMAL(38,12) * 100, 0)::BIGINT"
+    yield "CREATE OR REPLACE MACRO micros(amount) AS round_even(amount::DECIMAL(38,12) * 1000000, 0)::BIGINT"
     yield "CREATE OR REPLACE MACRO known(text) AS coalesce(nullif(text, ''), 'unknown')"
     # --- identities: a merged lead is its survivor, through chains
     yield """
@@ -291,12 +292,12 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE opened AS
         SELECT lead, deal_id, min(occurred_at) AS ts, arg_max(coalesce(rep_id, ''), rec) AS drep,
-            arg_max(coalesce(team, ''), rec) AS dteam, arg_max(cents(coalesce(amount, 0)), rec) AS amount,
+            arg_max(coalesce(team, ''), rec) AS dteam, arg_max(micros(coalesce(amount, 0)), rec) AS amount,
             arg_max(account_id, rec) AS account
         FROM ev WHERE event = 'opportunity_created' GROUP BY 1, 2"""
     yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + doer("""
         SELECT c.deal_id, coalesce(c.lead, o.lead) AS lead, c.ts, c.event, c.rep_id AS named_rep, c.rep_id AS drep,
-            c.team AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, cents(c.mrr) AS mrr, c.referred_by,
+            c.team AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, micros(c.mrr) AS mrr, c.referred_by,
             coalesce(nullif(c.account_id, ''), o.account, c.lead) AS account,
             CASE WHEN c.event = 'deal_won' AND len(c.lines) > 0 THEN list_sort(list_distinct([l.product for l in c.lines]))
                  WHEN c.event = 'deal_lost' AND c.product <> '' THEN [c.product] ELSE ['unknown'] END AS products
@@ -308,7 +309,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE revenue AS
         SELECT deal_id, account, ts, rep, team, kind, named_rep, line.product AS product, referred_by,
-            coalesce(nullif(location, ''), lead_location) AS location, cents(line.quantity * line.unit_price) AS value
+            coalesce(nullif(location, ''), lead_location) AS location, micros(line.quantity * line.unit_price) AS value
         FROM (SELECT *, unnest(lines) AS line FROM won WHERE len(lines) > 0)"""
     yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
         SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
@@ -543,7 +544,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield f"""
         CREATE OR REPLACE TABLE current_quotas AS
         WITH quotas AS (
-            SELECT rep_id AS rep, period_start AS start, period_end AS stop, arg_max(cents(amount), rec) AS target
+            SELECT rep_id AS rep, period_start AS start, period_end AS stop, arg_max(micros(amount), rec) AS target
             FROM ev WHERE event = 'quota_set' GROUP BY 1, 2, 3)
         SELECT q.rep, {team_at} AS team, t() AS ts, target, coalesce((SELECT sum(value) FROM revenue r
             WHERE r.named_rep = q.rep AND r.ts >= q.start AND r.ts < q.stop), 0)::BIGINT AS won
@@ -555,8 +556,8 @@ def _tables(settings: Settings) -> Iterator[str]:
               WHERE event = 'survey_answered' AND kind = 'enps') q"""
     # --- the rest needs nothing but itself
     for event, columns in {
-        "spend_recorded": "campaign_id AS campaign, known(channel) AS channel, category, cents(amount) AS value",
-        "competitor_price_observed": "product, competitor, cents(price) AS theirs, cents(own_price) AS ours",
+        "spend_recorded": "campaign_id AS campaign, known(channel) AS channel, category, micros(amount) AS value",
+        "competitor_price_observed": "product, competitor, micros(price) AS theirs, micros(own_price) AS ours",
         "support_ticket_opened": "1 AS value",
         "usage_recorded": "(minutes * 60000)::BIGINT AS value",
         "feedback_received": "kind",
@@ -658,7 +659,7 @@ def _level(table: str, *, opening: bool = False) -> Term:
 
 
 def _money(table: str, where: str = "true", *, before: bool = False) -> Term:
-    return _scaled(_count(table, "sum(value)", where, before=before), Fraction(1, 100))
+    return _scaled(_count(table, "sum(value)", where, before=before), Fraction(1, MICROS))
 
 
 def _scaled(term: Term, factor: Fraction) -> Term:
@@ -690,8 +691,8 @@ REVENUE = _money("revenue")
 WON = _count("won", by="won_products")
 LOST = _count("lost", by="lost_products")
 OPPORTUNITIES = _count("opportunities")
-MRR = _scaled(_level("mrr_moves"), Fraction(1, 100))
-OPENING_MRR = _scaled(_level("mrr_moves", opening=True), Fraction(1, 100))
+MRR = _scaled(_level("mrr_moves"), Fraction(1, MICROS))
+OPENING_MRR = _scaled(_level("mrr_moves", opening=True), Fraction(1, MICROS))
 MARKETING = _money("spend_recorded", "category = 'marketing'")
 ALL_SPEND = _money("spend_recorded")
 NEW_CUSTOMERS = _count("entries")
@@ -749,8 +750,8 @@ def _clv_to_cac(*terms: Fraction) -> Fraction | None:
 CLV = (MRR, CUSTOMERS, OPENING_CUSTOMERS, MONTHS, CHURNED)
 
 
-def _mean_amount(cents: Fraction, n: Fraction) -> Fraction | None:
-    return over(cents / 100, n)
+def _mean_amount(micros: Fraction, n: Fraction) -> Fraction | None:
+    return over(micros / MICROS, n)
 
 
 def _turnover(left: Fraction, opening: Fraction, now: Fraction) -> Fraction | None:
@@ -825,7 +826,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "customer_conversion_ratio": {"value": (over, (_count("contacted", "sum(customer)"), CONTACTED))},
     "referral_customers": {
         "value": (_itself, (_count("entries", where="referrer <> ''"),)),
-        "revenue": (lambda cents: cents / 100, (_count("entries", "sum(revenue)", "referrer <> ''"),)),
+        "revenue": (lambda micros: micros / MICROS, (_count("entries", "sum(revenue)", "referrer <> ''"),)),
     },
     "csat_score": {
         "value": (over, (_count("survey_answered", "sum(score)", "kind = 'csat'"),
@@ -869,7 +870,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "mql_to_customer_ratio": {"value": (over, (_count("became_mql", "sum(customer)"), _count("became_mql")))},
     "new_opportunities": {
         "value": (_itself, (OPPORTUNITIES,)),
-        "amount": (lambda cents: cents / 100, (_count("opportunities", "sum(amount)"),)),
+        "amount": (lambda micros: micros / MICROS, (_count("opportunities", "sum(amount)"),)),
     },
     "cost_per_lead": {"value": (over, (MARKETING, _count("new_leads")))},
     "cost_per_acquisition": {"value": (over, (MARKETING, NEW_CUSTOMERS))},
