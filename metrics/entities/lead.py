@@ -38,6 +38,12 @@ from metrics.rules import Rules
 _CLOSED_STAGES = frozenset({"customer", "evangelist", "disqualified"})
 _CUSTOMER_STAGES = frozenset({"customer", "evangelist"})
 _QUALIFIED_STAGES = frozenset({"mql", "sql", "opportunity", "customer", "evangelist"})
+_STAGE_RANKS = {
+    stage: rank
+    for rank, stage in enumerate(
+        ("subscriber", "lead", "mql", "sql", "opportunity", "disqualified", "customer", "evangelist")
+    )
+}
 _BANDS = ((5 * 60_000, "0-5m"), (15 * 60_000, "5-15m"), (60 * 60_000, "15-60m"))
 _LAST_BAND = "60m+"
 _COUNTED_ACTIVITIES = frozenset({"call", "email"})
@@ -271,12 +277,25 @@ def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contribution
 
 
 def _on_created(lead: Lead, fact: Created) -> None:
+    known = lead.created
+    if known is not None and known.at == fact.at and known.lead == fact.lead:
+        _correct_creation(lead, known, fact)
+        return
     if fact.rep and not lead.owners.who:
         lead.owners = lead.owners.then(fact.at, fact.rep, fact.team)
     # A lead may be reported twice (a merge, a second form): it is as old as its first report.
-    if lead.created is None:
+    if known is None:
         lead.created = fact
         lead.touch = next((a for a in lead.activities if a.human_touch and a.at >= fact.at), None)
+
+
+def _correct_creation(lead: Lead, known: Created, fact: Created) -> None:
+    """Of two versions of one report the one recorded last holds."""
+    if fact.version < known.version:
+        return
+    lead.created = fact
+    if lead.owners == (Owners().then(known.at, known.rep, known.team) if known.rep else Owners()):
+        lead.owners = Owners().then(fact.at, fact.rep, fact.team) if fact.rep else Owners()
 
 
 def _on_assigned(lead: Lead, fact: Assigned) -> None:
@@ -315,7 +334,15 @@ def _on_completed(lead: Lead, fact: Completed) -> None:
 
 
 def _on_staged(lead: Lead, fact: Staged) -> None:
+    latest = lead.stages[-1:]
     lead.stages = (*lead.stages, fact)
+    if latest and latest[0].at == fact.at:
+        lead.stages = tuple(sorted(lead.stages, key=_stage_order))
+
+
+def _stage_order(staged: Staged) -> tuple[int, int, int, int]:
+    """By time; at one instant, as exports that know only days have it, the stage that is furthest comes last."""
+    return staged.at, staged.rec or staged.at, _STAGE_RANKS[staged.stage], staged.id
 
 
 def _on_proposal(lead: Lead, fact: Proposal) -> None:
