@@ -1,14 +1,15 @@
-"""All files that this room generates: boards, rules, Alertmanager's configuration, the alerts' documentation."""
+"""All files that this room generates: boards, rules, Alertmanager's configuration, targets, docs/alerts.md."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from grafana import dashboards, routes, rules, runbooks
-from grafana.thresholds import PATH, Thresholds, load
+from grafana.thresholds import PATH, Target, Thresholds, load
 from metrics.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -29,8 +30,16 @@ def files(root: Path = ROOT, catalogue: Catalogue = CATALOGUE) -> dict[str, str]
         "prometheus/rules/recording.yml": _rules(rules.recording_groups(thresholds, catalogue), thresholds),
         "prometheus/rules/alerts.yml": _rules(rules.alert_groups(thresholds, catalogue), thresholds),
         "prometheus/alertmanager.yml": _yaml(routes.alertmanager(thresholds)),
+        "streams/board/targets.json": _targets(thresholds),
         "docs/alerts.md": runbooks.document(thresholds, catalogue),
     }
+
+
+def _targets(thresholds: Thresholds) -> str:
+    """What the built-in board watches where it is given no other file."""
+    shown = set(Target.model_fields) - {"alert", "for_", "subject", "detail", "action"}
+    lines = (json.dumps(t.model_dump(mode="json", include=shown)) for t in thresholds.targets)
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _rules(groups: list[rules.Group], thresholds: Thresholds) -> str:

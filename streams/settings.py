@@ -151,7 +151,7 @@ class Settings(BaseSettings):
     ready_lag: Annotated[int, Field(ge=0)] = 10_000
     """Records that an exporter may lie behind and still be ready."""
     thresholds: Path | None = None
-    """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, its own defaults."""
+    """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, the shipped ones."""
     rules: Rules = Rules()
 
     @property

@@ -194,7 +194,7 @@ class Server:
         assert self._shown is not None
         if self._exporter.health().ready:
             with self._exporter.board.now() as view:
-                self._shown.observe(view)
+                self._shown.observe(view, self._exporter.board.totals().events)
 
     def _document(self) -> dict[str, Any]:
         assert self._exporter is not None

@@ -8,7 +8,7 @@ from metrics.kpi import LONG, NOW, Direction, Form, Kpi, Role, Stat, Unit
 
 _ROLE = Role.MARKETING
 _MRR_PER_CUSTOMER = Stock(m.MRR) / Stock(m.CUSTOMERS)
-_LIFETIME_MONTHS = Opening(m.CUSTOMERS) * Months() / In(m.CUSTOMERS_CHURNED)
+_LIFETIME_MONTHS = Months() / (In(m.CUSTOMERS_CHURNED) / Opening(m.CUSTOMERS))
 LIFETIME_VALUE = _MRR_PER_CUSTOMER * _LIFETIME_MONTHS
 """Mean MRR per customer times the mean lifetime, one over the monthly churn of the window."""
 
@@ -162,6 +162,6 @@ KPIS = (
         ),
         windows=LONG,
         events=("deal_won", "subscription_changed", "customer_churned"),
-        traps="No value where nobody has churned in the window; a year smooths best.",
+        traps="No value where nobody has churned, or nobody was a customer at its start; a year smooths best.",
     ),
 )

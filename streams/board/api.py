@@ -192,13 +192,13 @@ def _number(lens: Lens, readings: Sequence[Reading]) -> Number | None:
     return Number(main.value, n, main.numerator, main.denominator, stats)
 
 
-def _kpi(view: View, lens: Lens, window: str, number: Number | None, status: str | None, *, min_n: int) -> Json:
+def _kpi(view: View, lens: Lens, window: str, number: Number | None, status: Json | None, *, min_n: int) -> Json:
     read = _window_of(lens, window)
     shown: Json = {"id": lens.kpi.id} | _shown(number, min_n)
     if lens.headline and shown["value"] is None:
         shown["why"] = lens.why_empty(window if read != "all" else "all", TITLES[window])
     if status:
-        shown["status"] = status
+        shown |= status if status.get("status_window") not in {window, read} else {"status": status["status"]}
     if lens.parts and read in lens.kpi.windows:
         top = _top(view, lens, 0, read, _TOP_ROWS if lens.headline else _PARTS_ROWS, min_n=min_n)
         if top["rows"]:
@@ -391,11 +391,13 @@ def _excess(verdict: Verdict) -> float:
     return high / low if low else high
 
 
-def _status(verdicts: Iterable[Verdict]) -> dict[str, str]:
-    """KPI -> its most urgent firing severity, or ``ok`` where a target is watched and kept."""
-    found: dict[str, str] = {}
+def _status(verdicts: Iterable[Verdict]) -> dict[str, Json]:
+    """KPI -> its most urgent firing severity and the window that it speaks of; ``ok`` where all targets are kept."""
+    found: dict[str, Json] = {}
     for verdict in reversed(_sorted(verdicts)):
-        found[verdict.threshold.kpi] = verdict.threshold.severity if verdict.firing else "ok"
+        threshold = verdict.threshold
+        firing: Json = {"status": threshold.severity, "status_window": threshold.window}
+        found[threshold.kpi] = firing if verdict.firing else {"status": "ok"}
     return found
 
 
@@ -515,9 +517,9 @@ class Board:
         """
         return cls(lenses(view.catalogue), check(tuple(thresholds), view.catalogue), min_n)
 
-    def observe(self, view: View) -> None:
-        """Feed the small charts; call it every few seconds, once the view is complete."""
-        self.history.feed(view)
+    def observe(self, view: View, events: int = 0) -> None:
+        """Feed the small charts; call it every few seconds, once the view is complete, with the events seen in all."""
+        self.history.feed(view, events)
 
     def answer(self, view: View, query: Mapping[str, str], engine: Mapping[str, Any] | None = None) -> Answer:
         """Answer ``/api/board``.

@@ -4,6 +4,9 @@ Per window there is a grid of instants (a minute for ``1h``, an hour for the oth
 the windows themselves, wound back, and then grows live. What cannot be read from the past (`Lens.rewinds`)
 grows live only. Stocks have a ring of their own that begins fine and doubles its step when it is full, so
 that it always covers the whole time since the start, up to a day.
+
+While a backlog of events comes in, windows change far into the past and the stocks of the moment are not those of
+any moment: nothing is kept then, and all is read anew afterwards.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ STOCKS = "now"
 
 _FIRST_STEP = 5_000
 _STOCK_POINTS = 96
+_BACKLOG = 200
+_BACKLOG_SHARE = 0.01
 
 Values = Mapping[str, float]
 
@@ -75,6 +80,10 @@ def _ring(window: str) -> Ring:
     return Ring(MINUTE, 61) if window == "1h" else Ring(HOUR, 25)
 
 
+def _rings() -> dict[str, Ring]:
+    return {name: _ring(name) for name in (STOCKS, *WINDOWS)}
+
+
 @dataclass(slots=True)
 class History:
     """What the small charts show.
@@ -84,14 +93,25 @@ class History:
     """
 
     lenses: Mapping[str, Lens]
-    rings: dict[str, Ring] = field(default_factory=lambda: {name: _ring(name) for name in (STOCKS, *WINDOWS)})
+    rings: dict[str, Ring] = field(default_factory=_rings)
     _filled: bool = False
+    _events: int | None = None
 
-    def feed(self, view: View) -> None:
+    def feed(self, view: View, events: int = 0) -> None:
         """Keep the headlines at the view's instant, where they are due; call it every few seconds.
 
-        The first time it winds the view's windows back and forth again to read the last day: about a second.
+        The first time, and after a backlog, it winds the view's windows back and forth again to read the last day:
+        about a second.
+
+        Args:
+            view: its sums are up to date and advanced to the present.
+            events: how many it has seen in all. A backlog comes in while there are many more of them at each call.
         """
+        before, self._events = self._events, events
+        if before is not None and events - before > max(_BACKLOG, events * _BACKLOG_SHARE):
+            self.rings = _rings()
+            self._filled = False
+            return
         if not self._filled:
             self._filled = True
             self._wind_back(view)

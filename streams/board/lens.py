@@ -86,7 +86,7 @@ _EMPTY = {
     "revenue_per_account": "No deal won",
     "average_deal_size": "No deal won",
     "win_ratio": "No deal closed",
-    "customer_lifetime_value": "No customer churned, so no lifetime is known",
+    "customer_lifetime_value": "No customer of its start churned, so no lifetime is known",
     "clv_to_cac_ratio": "Needs a churned and a new customer",
     "employee_turnover_ratio": "No reps known",
 }

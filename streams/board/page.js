@@ -39,6 +39,7 @@
   const whole = english({ maximumFractionDigits: 0 });
   const one = english({ maximumFractionDigits: 1 });
   const two = english({ maximumFractionDigits: 2 });
+  const small = english({ maximumSignificantDigits: 2 });
   const purses = new Map();
   function money(value) {
     const code = (state.payload && state.payload.currency) || "EUR", size = Math.abs(value);
@@ -78,8 +79,14 @@
     if (format === "money") return money(value);
     if (format === "minutes") return duration(value * 60);
     if (format === "months") return `${one.format(value)} months`;
-    if (format === "points") return one.format(value).replace("-", "−");
-    return (format === "count" ? whole : Math.abs(value) < 100 ? two : one).format(value).replace("-", "−");
+    if (format === "points") return (Math.abs(value) <= 5 ? two : one).format(value).replace("-", "−");
+    return (format === "count" ? whole : Math.abs(value) < 0.1 ? small : Math.abs(value) < 100 ? two : one).format(value).replace("-", "−");
+  }
+  // A number that misses its target by less than its last digit would read as if it were kept.
+  function against(value, target, op, format) {
+    const text = show(value, format);
+    const miss = text !== show(target, format) || value === target ? "" : value > target ? "just over " : "just under ";
+    return `${miss}${text}, target ${op.startsWith(">") ? "at most" : "at least"} ${show(target, format)}`;
   }
   function clock(iso, seconds = true) {
     const shape = { hour: "2-digit", minute: "2-digit", hour12: false, timeZone: state.payload.zone };
@@ -91,6 +98,8 @@
   }
   const labelled = (value, dimension) => value === "" || value === "unknown" ? (dimension === "rep" ? "nobody" : "unknown") : value.replaceAll("_", " ");
   const joined = (values, dimensions) => values.map((value, i) => labelled(value, dimensions[i])).join(" · ");
+  // Long identifiers often differ at their end only.
+  const clipped = (name) => name.length > 17 ? `${name.slice(0, 8)}…${name.slice(-7)}` : name;
 
   // --- small charts
   function points(id, current) {
@@ -184,7 +193,7 @@
         if (fresh) { void number.offsetWidth; number.classList.add("tick"); }
       }
       if (none) delete number.dataset.value; else number.dataset.value = data.value;
-      flip(number, "few", data.few && !none); flip(number, "none", none); flip(number, "hot", hot && !data.few && !none);
+      flip(number, "few", data.few && !none); flip(number, "none", none); flip(number, "hot", hot && !data.status_window && !data.few && !none);
       const trend = none ? [] : points(kpi.id, data.value);
       parts.spark.style.setProperty("visibility", trend.length > 2 ? "visible" : "hidden");
       if (trend.length > 2) {
@@ -194,7 +203,7 @@
       }
     }
     parts.tag.hidden = !hot;
-    if (hot) { parts.tag.className = `tag ${data.status}`; put(parts.tag, data.status); }
+    if (hot) { parts.tag.className = `tag ${data.status}`; put(parts.tag, data.status_window ? `${data.status} ${NAMES[data.status_window] || data.status_window}` : data.status); }
     put(parts.words, meta(kpi, data, parts.strip));
     flip(parts.meta, "why", Boolean(data.why));
     parts.meta.title = parts.words.textContent;
@@ -208,6 +217,7 @@
     if (kpi.headline === "p50") {
       if (!strip) found.push("median");
       if (stats.p90 !== undefined) found.push(`p90 ${show(stats.p90, kpi.format)}`);
+      if (strip && !data.few) return found.join(" · ");
     }
     if (data.n !== undefined) found.push(data.few ? `n = ${whole.format(data.n)}, too few` : `n = ${whole.format(data.n)}`);
     if (!kpi.headline && data.top && data.top.rows[0].n) found.push(`of ${whole.format(data.top.rows[0].n)}`);
@@ -239,7 +249,7 @@
       if (item && item.classList.contains("plain") !== Boolean(row.plain)) { const other = line(row.plain); item.replaceWith(other); item = other; }
       if (!item) { item = line(row.plain); list.append(item); }
       const [name, ...others] = item.children;
-      put(name, row.name); name.title = row.name;
+      put(name, row.plain ? row.name : clipped(row.name)); name.title = row.name;
       if (!row.plain) others[0].firstChild.style.setProperty("width", `${(row.part * 100).toFixed(1)}%`);
       put(others[others.length - 1], row.text);
       if (!row.plain) item.title = row.n === undefined ? "" : `n = ${row.n}${row.few ? ", too few" : ""}`;
@@ -298,17 +308,18 @@
   function statFormat(kpi, stat) { const found = kpi && kpi.stats.find((one) => one.name === stat); return found ? found.format : kpi ? kpi.format : "count"; }
   function firing() {
     const { firing: list, watched } = state.payload;
-    put($("f-count"), `${list.length ? whole.format(list.length) + " · " : ""}${whole.format(watched)} targets watched`);
+    const missed = new Set(list.map((item) => [item.kpi, item.stat, item.window, item.op, item.target, Object.keys(item.labels || {})].join())).size;
+    put($("f-count"), `${whole.format(missed)} of ${whole.format(watched)} targets missed`);
     const text = JSON.stringify(list);
     if (text === state.firing) return;
     state.firing = text;
     $("f-list").replaceChildren(...(list.length ? list.map((item) => {
       const kpi = kpis.get(item.kpi), format = statFormat(kpi, item.stat);
-      const who = Object.entries(item.labels || {}).map(([name, value]) => labelled(value, name)).join(" · ");
+      const who = Object.entries(item.labels || {}).map(([name, value]) => value === "unknown" && name !== "rep" ? `unknown ${name}` : labelled(value, name)).join(" · ");
       const over = item.window === "all" ? "now" : NAMES[item.window] || item.window;
       return h("li", { "data-kpi": item.kpi }, h("span", { class: `tag ${item.severity}` }, item.severity),
         h("p", null, h("button", { type: "button", onclick: () => open(item.kpi) }, who ? `${item.summary}: ${who}` : item.summary)),
-        h("p", null, `${show(item.value, format)}, target ${item.op.startsWith(">") ? "at most" : "at least"} ${show(item.target, format)} · ${over}${item.n === undefined ? "" : ` · n = ${whole.format(item.n)}`}`));
+        h("p", null, `${against(item.value, item.target, item.op, format)} · ${over}${item.n === undefined ? "" : ` · n = ${whole.format(item.n)}`}`));
     }) : [h("li", { class: "calm" }, state.payload.empty ? "Nothing to judge yet." : "Nothing is firing. All targets that have enough behind them are kept.")]));
     fade();
   }
@@ -459,7 +470,7 @@
       body.append(h("h3", null, "Targets"), h("ul", { class: "targets" }, ...data.targets.slice(0, 6).map((item) => {
         const format = statFormat(kpi, item.stat), who = Object.values(item.labels || {}).join(" · ");
         const verdict = item.firing ? h("span", { class: `tag ${item.severity}` }, item.severity) : h("span", { class: "muted" }, item.n !== undefined && item.n < item.min_n ? "too few" : "kept");
-        return h("li", null, verdict, ` ${who ? `${who}: ` : ""}${show(item.value, format)}, ${item.op.startsWith(">") ? "at most" : "at least"} ${show(item.target, format)} ${item.window === "all" ? "" : known.windows[item.window]}`);
+        return h("li", null, verdict, ` ${who ? `${who}: ` : ""}${against(item.value, item.target, item.op, format)} ${item.window === "all" ? "" : known.windows[item.window]}`);
       })));
     }
     if (kpi.headline && data.over.length > 1) body.append(h("h3", null, "Over each window"), table(kpi, data));

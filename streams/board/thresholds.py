@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from dataclasses import dataclass, fields
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -128,90 +130,9 @@ def _require(holds: bool, kpi: str, message: str) -> None:  # noqa: FBT001 - an 
         raise ThresholdError(f"threshold on {kpi}: {message}")
 
 
-DEFAULTS = (
-    Threshold(
-        kpi="lead_oldest_wait_seconds",
-        window="all",
-        op=">",
-        value=4 * 3600,
-        severity="critical",
-        summary="A lead has waited for hours",
-    ),
-    Threshold(
-        kpi="leads_waiting",
-        window="all",
-        stat="late",
-        op=">",
-        value=20,
-        severity="critical",
-        summary="Many leads wait past the SLA",
-    ),
-    Threshold(
-        kpi="leads_waiting",
-        window="all",
-        op=">",
-        value=40,
-        by=("rep",),
-        summary="A rep has more leads waiting than anybody can answer",
-    ),
-    Threshold(
-        kpi="lead_response_sla_ratio",
-        window="24h",
-        op="<",
-        value=0.8,
-        min_n=20,
-        severity="critical",
-        summary="Too few leads are answered within the SLA",
-    ),
-    Threshold(
-        kpi="lead_response_seconds",
-        window="24h",
-        stat="p50",
-        op=">",
-        value=1800,
-        min_n=20,
-        summary="First responses are slow",
-    ),
-    Threshold(
-        kpi="lead_follow_up_ratio",
-        window="7d",
-        op="<",
-        value=0.9,
-        min_n=30,
-        summary="Qualified leads are not followed up",
-    ),
-    Threshold(
-        kpi="positive_reply_ratio",
-        window="30d",
-        op="<",
-        value=0.05,
-        min_n=50,
-        summary="Few leads reply positively",
-    ),
-    Threshold(
-        kpi="win_ratio",
-        window="30d",
-        op="<",
-        value=0.2,
-        min_n=20,
-        summary="Few of the closed deals are won",
-    ),
-    Threshold(
-        kpi="customer_churn_ratio",
-        window="30d",
-        op=">",
-        value=0.05,
-        min_n=50,
-        summary="Many customers leave",
-    ),
-    Threshold(
-        kpi="csat_score",
-        window="30d",
-        op="<",
-        value=4,
-        min_n=20,
-        summary="Customers are less than satisfied",
-    ),
-    Threshold(kpi="nps_score", window="90d", op="<", value=0, min_n=20, summary="More detractors than promoters"),
-)
-"""Sensible for a small team; an installation gives its own."""
+def _shipped() -> tuple[Threshold, ...]:
+    return tuple(_one(item) for item in json.loads(files(__package__).joinpath("targets.json").read_text("utf-8")))
+
+
+DEFAULTS = _shipped()
+"""The targets of ``prometheus/thresholds.yml`` as of the last ``salesgauge generate``."""

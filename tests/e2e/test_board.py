@@ -12,7 +12,7 @@ import pytest
 
 from metrics.machine import Machine
 from metrics.rules import Rules
-from schemas.events import ActivityLogged, LeadCreated
+from schemas.events import ActivityLogged, LeadCreated, SurveyAnswered
 from streams import board
 from tests.support import programs
 from tests.support.board_server import NOON, BoardServer, filled_machine, milliseconds, serving
@@ -157,6 +157,32 @@ def test_units_are_written_for_people(browser: Browser):
         assert sla.locator(".value").inner_text() == "100 %"
         assert page.inner_text("#kpis [data-kpi=win_ratio] .meta") == "No deal closed in the last hour"
         assert page.inner_text("#kpis [data-kpi=customer_churn_ratio] .meta") == "Measured from 7d on"
+
+
+def test_a_number_that_just_misses_its_target_does_not_read_as_kept(browser: Browser):
+    answer = SurveyAnswered(
+        event_id="a", occurred_at=NOON - timedelta(hours=1), respondent_id="a", kind="csat", score=3
+    )
+    others = (answer.model_copy(update={"event_id": f"s{i}", "respondent_id": f"r{i}", "score": 4}) for i in range(250))
+    server = small(answer, *others)
+    with serving(server), opened(browser, server, "#window=30d") as page:
+        assert "just under 4, target at least 4" in page.inner_text("#f-list [data-kpi=csat_score]")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_at_a_glance_is_cut(browser: Browser, busy: BoardServer, width: int):
+    cut = """nodes => nodes.filter(n => n.scrollWidth > n.clientWidth).map(n => n.textContent)"""
+    with opened(browser, busy, "#window=30d", viewport={"width": width, "height": 900}) as page:
+        page.wait_for_selector("#strip .tag:not([hidden])")
+        assert page.eval_on_selector_all("#strip .value, #strip .meta > span:last-child, #strip button", cut) == []
+        roomy = page.evaluate(
+            """() => { const pen = document.createElement("canvas").getContext("2d");
+                 const node = document.getElementById("search"), style = getComputedStyle(node);
+                 pen.font = style.font;
+                 const inner = node.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+                 return inner - pen.measureText(node.placeholder).width; }"""
+        )
+        assert roomy >= 0
 
 
 def test_a_lead_nobody_answers_appears_ages_and_goes(browser: Browser):

@@ -456,6 +456,13 @@ EXAMPLES = (
         window="30d",
     ),
     Example("customer_lifetime_value", TWO_CUSTOMERS, None, window="30d"),  # nobody left: no lifetime is known
+    Example(  # nobody was a customer a year ago, so nobody's churn is known: not a lifetime of nothing
+        "customer_lifetime_value", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], None, window="365d"
+    ),
+    Example(
+        "customer_lifetime_value", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], None, window="365d",
+        stat="lifetime_months",
+    ),
     # ---- The starter template
     Example("average_deal_size", [won("a", "06-02 10:00", 100), won("b", "06-02 10:00", 250)], (100 + 250) / 2),
     Example(

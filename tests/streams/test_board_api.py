@@ -260,6 +260,17 @@ def test_a_lead_that_nobody_answers_fires_as_time_passes():
     assert kpi(payload, "leads_waiting")["status"] == "critical"
 
 
+def test_a_target_of_another_window_says_so():
+    threshold = Threshold("win_ratio", "30d", "<", 0.5)
+    made = machine(
+        *(closed(f"l{i}", minutes(60 * 48 + i), won=False) for i in range(3)), closed("l9", minutes(1), won=True)
+    )
+    assert kpi(api.board_payload(made.view, window="30d", thresholds=[threshold]), "win_ratio")["status"] == "warning"
+    assert "status_window" not in kpi(api.board_payload(made.view, window="30d", thresholds=[threshold]), "win_ratio")
+    today = kpi(api.board_payload(made.view, window="24h", thresholds=[threshold]), "win_ratio")
+    assert (today["value"], today["status"], today["status_window"]) == (1, "warning", "30d")
+
+
 def test_too_few_do_not_fire():
     events = [closed(f"l{i}", minutes(i), won=False) for i in range(3)]
     threshold = Threshold("win_ratio", "24h", "<", 0.5, min_n=4)
@@ -283,8 +294,9 @@ def test_the_most_urgent_comes_first(busy: Machine):
     assert severities == sorted(severities, key=["critical", "warning", "info"].index)
 
 
-def test_the_defaults_can_be_answered():
+def test_the_defaults_are_the_targets_of_the_settings_file():
     assert check(board.DEFAULTS, CATALOGUE) == board.DEFAULTS
+    assert board.from_file(Path(__file__).parents[2] / "prometheus/thresholds.yml", CATALOGUE) == board.DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -445,6 +457,23 @@ def test_history_grows_only_where_a_step_is_due(busy: Machine):
     busy.view.sums.advance(ms(NOW))
     assert len(kept.rings["1h"].times) >= size
     assert kept.stamp("7d") != stamp
+
+
+def test_a_backlog_leaves_no_trace_in_the_small_charts():
+    organisation = Organisation(leads_per_day=20, reps=6, seed=3)
+    events = list(history(organisation, NOW - timedelta(days=9), NOW))
+    made = machine(*events[:100])
+    kept = History(lenses(CATALOGUE))
+    kept.feed(made.view, 100)
+    made.apply(events[100:])
+    refresh(made)
+    kept.feed(made.view, len(events))
+    assert not kept.rings["24h"].times
+    kept.feed(made.view, len(events) + 1)
+    truth = History(lenses(CATALOGUE))
+    truth.feed(made.view)
+    assert kept.rings == truth.rings
+    assert len(kept.rings["24h"].times) == 25
 
 
 # --- answers

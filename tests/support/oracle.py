@@ -733,7 +733,8 @@ SINCE = Term(lambda c, _: c.stock("dated_spans", (), "sum(t() - x.since)"), lamb
 
 
 def _lifetime(opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
-    return over(opening * months, churned)
+    churn = over(churned, opening)
+    return None if churn is None else over(months, churn)
 
 
 def _clv(mrr: Fraction, customers: Fraction, opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
