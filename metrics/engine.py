@@ -34,7 +34,7 @@ from metrics.panes import Panes
 from metrics.rules import Rules
 from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection
-from schemas.events import EventBase
+from schemas.wire import AnyEvent
 
 MAX_HOPS = 32
 """Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
@@ -83,7 +83,7 @@ class Outcome:
     repeated: int = 0
 
 
-def admit(event: EventBase, rules: Rules, now: int) -> Addressed | Rejection:
+def admit(event: AnyEvent, rules: Rules, now: int) -> Addressed | Rejection:
     """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms)."""
     fact = to_fact(event)
     if fact.at > now + rules.max_future_ms:

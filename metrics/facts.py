@@ -11,15 +11,19 @@ Times are milliseconds since the epoch; amounts are millionths of a currency's m
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from schemas import events as ev
+from schemas.events import EVENTS
+from schemas.wire import WIRE_EVENTS, AnyEvent
 
+_HASH = blake2b(digest_size=8)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_DAY = 86_400_000  # ms
 _ONE = Decimal(1)
 MICROS = 1_000_000
 
@@ -281,22 +285,25 @@ AnyFact = (
 DealFact = Opportunity | Won | Lost | Reopened
 
 
-def to_fact(event: ev.EventBase) -> Fact:
+def to_fact(event: AnyEvent) -> Fact:
     """The fact that ``event`` states."""
     recorded = event.recorded_at
-    return _MAKERS[event.name](
+    return _MAKERS[type(event)](
         event, fact_id(event.event_id), millis(event.occurred_at), millis(recorded) if recorded else 0
     )
 
 
 def fact_id(event_id: str) -> int:
     """A 64-bit hash of the event id; within one entity a collision is practically excluded."""
-    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+    digest = _HASH.copy()
+    digest.update(event_id.encode())
+    return int.from_bytes(digest.digest(), "big")
 
 
 def millis(time: datetime) -> int:
     """Milliseconds since the epoch, rounded to the nearest."""
-    return round(time.timestamp() * 1000)
+    passed = time - _EPOCH
+    return passed.days * _DAY + passed.seconds * 1000 + (passed.microseconds + 500) // 1000
 
 
 def micros(amount: Decimal | None) -> int:
@@ -310,7 +317,7 @@ def _optional_micros(amount: Decimal | None) -> int | None:
 
 _Maker = Callable[[Any, int, int, int], Fact]
 
-_MAKERS: dict[str, _Maker] = {
+_MAKERS_BY_NAME: dict[str, _Maker] = {
     "lead_created": lambda e, i, t, r: Created(
         i, t, r, e.source or "", e.campaign_id or "", e.location or "", e.rep_id or "", e.team or "", e.qualified,
         e.lead_id,
@@ -365,3 +372,7 @@ _MAKERS: dict[str, _Maker] = {
     "rep_joined": lambda e, i, t, r: Joined(i, t, r, e.team or ""),
     "rep_left": lambda e, i, t, r: Left(i, t, r, e.team or ""),
 }  # fmt: skip
+
+_MAKERS: dict[type[AnyEvent], _Maker] = {EVENTS[name]: maker for name, maker in _MAKERS_BY_NAME.items()} | {
+    struct: _MAKERS_BY_NAME[name] for name, struct in WIRE_EVENTS.items()
+}

@@ -18,7 +18,7 @@ from metrics.rules import Rules
 from metrics.series import SeriesIndex
 from metrics.windows import WindowSums
 from schemas.codec import Reason, Rejection
-from schemas.events import EventBase
+from schemas.wire import AnyEvent
 
 
 def copy_changes(panes: Panes, sums: WindowSums, partition: int = 0) -> None:
@@ -66,11 +66,11 @@ class Machine:
         """Move the clock to ``now`` (ms)."""
         self.shard.advance(now)
 
-    def apply(self, events: Sequence[EventBase]) -> list[Rejection | None]:
+    def apply(self, events: Sequence[AnyEvent]) -> list[Rejection | None]:
         """Apply events; the result says for each why it was refused, or None."""
         return self._admit(events, self.shard.apply)
 
-    def load(self, events: Sequence[EventBase]) -> list[Rejection | None]:
+    def load(self, events: Sequence[AnyEvent]) -> list[Rejection | None]:
         """The same for a machine that has applied nothing yet; nothing is computed until :meth:`finish`."""
         if self._bulk is None:
             self._bulk = BulkLoad(self.shard)
@@ -83,7 +83,7 @@ class Machine:
         return [Rejection(Reason.PROCESSING_FAILED, repr(failure)) for failure in failures]
 
     def _admit(
-        self, events: Sequence[EventBase], apply: Callable[[Sequence[Addressed]], Outcome]
+        self, events: Sequence[AnyEvent], apply: Callable[[Sequence[Addressed]], Outcome]
     ) -> list[Rejection | None]:
         admitted = [admit(event, self.rules, self.shard.panes.now) for event in events]
         batch: list[Addressed] = [item for item in admitted if isinstance(item, Addressed)]

@@ -14,10 +14,8 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.events import Event, EventBase
-
-MAX_EVENT_BYTES = 262_144
-"""Larger messages are refused unread: an event is a few hundred bytes."""
+from schemas.events import MAX_EVENT_BYTES, Event, EventBase
+from schemas.wire import AnyEvent, read_plain
 
 _ONE: TypeAdapter[EventBase] = TypeAdapter(Event)
 _MANY: TypeAdapter[list[Any]] = TypeAdapter(list[Event])
@@ -61,6 +59,18 @@ def decode_batch(payloads: Sequence[bytes | None]) -> list[EventBase | Rejection
     for i, event in zip(readable, events, strict=True):
         results[i] = event
     return results  # type: ignore[return-value]
+
+
+def read_batch(payloads: Sequence[bytes | None]) -> list[AnyEvent | Rejection]:
+    """The same, several times as fast: most events come as structs with the models' attributes.
+
+    For what computes; what passes events on wants the models.
+    """
+    events: list[AnyEvent | Rejection | None] = [*read_plain(payloads)]
+    others = [i for i, event in enumerate(events) if event is None]
+    for i, event in zip(others, decode_batch([payloads[i] for i in others]), strict=True):
+        events[i] = event
+    return events  # type: ignore[return-value]
 
 
 def decode(payload: bytes | None) -> EventBase | Rejection:

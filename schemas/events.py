@@ -23,6 +23,8 @@ from pydantic import (
 SCHEMA_VERSION = 1
 TOPIC_PREFIX = "crm."
 MAX_ID_LENGTH = 200
+MAX_EVENT_BYTES = 262_144
+"""Larger messages are refused unread: an event is a few hundred bytes."""
 
 Identifier = Annotated[
     str,

@@ -17,7 +17,7 @@ from metrics.entities.book import Book
 from metrics.entities.deals import fold_deals
 from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
 from metrics.rules import DAY, Rules
-from schemas.events import EventBase
+from schemas.wire import AnyEvent
 
 _DAY_SEPARATOR = "\x1f"
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
@@ -48,7 +48,7 @@ _KINDS = {
 """Of the events that name no lead."""
 
 
-def address_of(event: EventBase) -> str:
+def address_of(event: AnyEvent) -> str:
     """The address of the entity that an event is about."""
     lead_id: str | None = getattr(event, "lead_id", None)
     if lead_id:  # most events
@@ -64,7 +64,7 @@ def address_of(event: EventBase) -> str:
     return address(kind, event.key)
 
 
-def _page_key(event: EventBase) -> str:
+def _page_key(event: AnyEvent) -> str:
     """Key and day: in UTC, whatever zone the event was written in; a repetition may come in another one."""
     return f"{event.key}{_DAY_SEPARATOR}{_EPOCH_DAY + millis(event.occurred_at) // DAY}"
 

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import duckdb
 import zstandard
 
-from schemas.codec import MAX_EVENT_BYTES
+from schemas.events import MAX_EVENT_BYTES
 from schemas.sources.output import SortedLines
 from streams.replay.errors import ReplayError, TruncatedError
 from streams.replay.records import Known, Record, known_at

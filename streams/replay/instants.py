@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
+from metrics.facts import millis
 from streams.replay.errors import ReplayError
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ def parse_span(text: str) -> int:
     if not span:
         raise ReplayError(f"{text!r} is no span such as 30s, 1m, 1h30m or 1d")
     return span
-
-
-def millis(time: datetime) -> int:
-    """Milliseconds since the epoch, rounded exactly as the engine rounds them."""
-    return round(time.timestamp() * 1000)
 
 
 def moment(instant: int) -> datetime:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from metrics.facts import millis
 from metrics.families import Family, Type, families
 from metrics.machine import Machine
-from schemas.codec import Rejection, decode_batch
-from streams.replay.instants import millis
+from schemas.codec import Rejection, read_batch
 from streams.replay.records import Known, Record, Tally, event_known_at
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metrics.kpi import Catalogue
     from metrics.readings import Reading, View
     from metrics.rules import Rules
-    from schemas.events import EventBase
+    from schemas.wire import AnyEvent
 
 BATCH = 5_000
 
@@ -121,13 +121,13 @@ class Replay:
         self.machine.readings()  # brings the view up to the clock; nothing is evaluated yet
         return Snapshot(self.now, self.machine.events, self.tally.rejected, self.machine.view)
 
-    def _follow(self, pairs: list[tuple[Record, EventBase]]) -> None:
+    def _follow(self, pairs: list[tuple[Record, AnyEvent]]) -> None:
         if pairs:
             self.machine.advance(max(millis(event.occurred_at) for _, event in pairs))
 
-    def _decode(self, batch: list[Record]) -> list[tuple[Record, EventBase]]:
+    def _decode(self, batch: list[Record]) -> list[tuple[Record, AnyEvent]]:
         pairs = []
-        for record, result in zip(batch, decode_batch([record.payload for record in batch]), strict=True):
+        for record, result in zip(batch, read_batch([record.payload for record in batch]), strict=True):
             if isinstance(result, Rejection):
                 self.tally.reject(record, result)
             else:
@@ -136,10 +136,10 @@ class Replay:
         self.valid += len(pairs)
         return pairs
 
-    def _apply(self, pairs: list[tuple[Record, EventBase]]) -> None:
+    def _apply(self, pairs: list[tuple[Record, AnyEvent]]) -> None:
         self._tell(pairs, self.machine.apply([event for _, event in pairs]))
 
-    def _tell(self, pairs: list[tuple[Record, EventBase]], refusals: list[Rejection | None]) -> None:
+    def _tell(self, pairs: list[tuple[Record, AnyEvent]], refusals: list[Rejection | None]) -> None:
         for (record, _), refusal in zip(pairs, refusals, strict=True):
             if refusal is not None:
                 self.tally.reject(record, refusal)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
 
 import msgspec
 
+from metrics.facts import millis
 from schemas.codec import Rejection, decode
-from streams.replay.instants import millis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from schemas.events import EventBase
+    from schemas.wire import AnyEvent
 
 
 class Record(NamedTuple):
@@ -86,7 +86,7 @@ def _read_times(payload: bytes) -> _Times | None:
     return None if naive else times
 
 
-def event_known_at(event: EventBase, at: int, *, corrected: bool) -> int:
+def event_known_at(event: AnyEvent, at: int, *, corrected: bool) -> int:
     """The same for a decoded event that a broker got at ``at`` (ms)."""
     return _known(event.occurred_at, event.recorded_at, at, corrected=corrected)
 

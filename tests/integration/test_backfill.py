@@ -17,13 +17,14 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from metrics.facts import millis
 from metrics.families import family_name
 from metrics.rules import Rules
 from schemas.codec import encode
 from streams.commands.diff import diff_command
 from streams.commands.replay import replay_command
 from streams.replay.errors import ReplayError, TruncatedError
-from streams.replay.instants import iso, millis, moment
+from streams.replay.instants import iso, moment
 from streams.replay.machine import Replay
 from streams.replay.remote_write import Endpoint, RefusedError, _varint
 from streams.replay.selection import select

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from schemas.codec import MAX_EVENT_BYTES, encode
-from schemas.events import LeadCreated
+from schemas.codec import encode
+from schemas.events import MAX_EVENT_BYTES, LeadCreated
 from streams.simulate import disturb
 from tests.support.live import Live, Message, Oracle, check, messages, slices, some_events
 

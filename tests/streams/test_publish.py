@@ -11,8 +11,8 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
-from schemas.codec import MAX_EVENT_BYTES, Reason, Rejection, decode
-from schemas.events import MAX_ID_LENGTH
+from schemas.codec import Reason, Rejection, decode
+from schemas.events import MAX_EVENT_BYTES, MAX_ID_LENGTH
 from streams import topics
 from streams.brokers import BrokerError, partition_of
 from streams.cli import cli
