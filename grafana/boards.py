@@ -226,6 +226,7 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
                 numbers.trend(follow_up, width=8),
                 numbers.bars(follow_up, ("rep",)),
                 numbers.bars(follow_up, ("source",)),
+                numbers.tile(follow_up, "age_seconds"),
                 *_tiles(numbers, rest, set()),
             ),
         ),

@@ -240,6 +240,7 @@ def label_of(name: str) -> str:
     """The name of a stat for people."""
     named = {
         "value": "value",
+        "age_seconds": "mean age",
         "late": "past the SLA",
         "p50": "median",
         "survival_p50": "median with those who wait",

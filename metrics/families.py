@@ -1,7 +1,8 @@
 """Metric families: the names, labels and values under which readings appear on ``/metrics`` and in backfills.
 
 ``crm_<id>`` is a KPI's value and ``crm_<id>_<stat>`` its other numbers; a breakdown is a family of its own with
-``_by_<dims>`` at the end, so that nothing is added up twice. Quotients come with ``_numerator`` and ``_denominator``.
+``_by_<dims>`` at the end, so that nothing is added up twice. Quotients come with ``_numerator`` and ``_denominator``
+(``crm_close_ratio_cohort_numerator``).
 Quantiles share ``crm_<id>_quantile`` with the label ``quantile``; a distribution as a whole is also a gauge histogram.
 """
 
@@ -15,6 +16,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from metrics.distribution import MAX_CODE, upper_bound
+from metrics.formula import Ratio
 from metrics.kpi import Kpi, Stat, Unit
 from metrics.readings import Reading, View
 from metrics.series import Breakdown
@@ -70,8 +72,14 @@ def stat_names(kpi: Kpi) -> Iterator[str]:
     """The names of all numbers that a KPI exposes, numerator and denominator included."""
     for stat in kpi.stats:
         yield stat.name
-    if kpi.fraction is not None:
-        yield from ("numerator", "denominator")
+        if isinstance(stat.formula, Ratio):
+            yield from _parts(stat.name)
+
+
+def _parts(stat: str) -> tuple[str, str]:
+    """The names of a quotient's numerator and denominator."""
+    prefix = "" if stat == "value" else f"{stat}_"
+    return f"{prefix}numerator", f"{prefix}denominator"
 
 
 def families(view: View, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> list[Family]:
@@ -103,8 +111,9 @@ class _Shelf:
             labels["quantile"] = quantile
         self._put(reading.stat, breakdown, labels, reading.value)
         if reading.numerator is not None and reading.denominator is not None:
-            self._put("numerator", breakdown, labels, reading.numerator)
-            self._put("denominator", breakdown, labels, reading.denominator)
+            numerator, denominator = _parts(reading.stat)
+            self._put(numerator, breakdown, labels, reading.numerator)
+            self._put(denominator, breakdown, labels, reading.denominator)
 
     def _put(self, stat: str, breakdown: Breakdown, labels: Mapping[str, str], value: float) -> None:
         family = self._families.get((stat, breakdown))
@@ -122,8 +131,10 @@ class _Shelf:
 def _helps(kpi: Kpi) -> dict[str, str]:
     helps = {stat.name: _help(kpi, stat) for stat in kpi.stats}
     helps["p50"] = helps["p90"] = helps["p99"] = f"{kpi.title}, quantile in the window, within 1.1 %."
-    helps["numerator"] = f"Numerator of {kpi.metric}."
-    helps["denominator"] = f"Denominator of {kpi.metric}: how many it speaks of."
+    for stat in kpi.stats:
+        numerator, denominator = _parts(stat.name)
+        helps[numerator] = f"Numerator of {family_name(kpi, stat.name)}."
+        helps[denominator] = f"Denominator of {family_name(kpi, stat.name)}: how many it speaks of."
     return helps
 
 

@@ -299,11 +299,16 @@ class Ratio(_Binary):
     """A quotient; None where the denominator is not above zero."""
 
     def evaluate(self, at: Reader) -> float | None:
+        parts = self.parts(at)
+        return None if parts is None else parts[0] / parts[1]
+
+    def parts(self, at: Reader) -> tuple[float, float] | None:
+        """Numerator and denominator; None where there is no value."""
         denominator = self.right.evaluate(at)
         if denominator is None or denominator <= 0:
             return None
         numerator = self.left.evaluate(at)
-        return None if numerator is None else numerator / denominator
+        return None if numerator is None else (numerator, denominator)
 
     def __str__(self) -> str:
         return f"{_grouped(self.left)} / {_grouped(self.right)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from metrics.formula import Count as SampleCount
-from metrics.formula import Expr, Mean, Quantile, Ratio, Whole
+from metrics.formula import Expr, Mean, Now, Quantile, Ratio, Whole
 from metrics.formula import In as SampleSum
 from metrics.measures import Measure
 from metrics.series import Breakdown
@@ -74,6 +74,14 @@ class Stat:
     formula: Expr
     unit: Unit
     help: str = ""
+
+
+def age(leads: Measure, entered: Measure) -> Stat:
+    """The age at which a cohort is read: how long ago its ``leads`` entered, ``entered`` being the sum of when."""
+    formula = Now() - SampleSum(entered) / SampleSum(leads)
+    return Stat(
+        "age_seconds", formula, Unit.SECONDS, "Mean time since they entered the cohort: the young may ripen yet."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,5 +216,6 @@ __all__ = [
     "Stat",
     "Unit",
     "Whole",
+    "age",
     "applicable",
 ]

@@ -69,6 +69,11 @@ def distribution(name: str, help_: str, *dims: str) -> Measure:
     return Measure(name, help_, dims, Kind.DISTRIBUTION, Unit.MILLISECOND)
 
 
+def entered(name: str, cohort: str, *dims: str) -> Measure:
+    """A sum of the instants, in seconds since the epoch, at which leads entered a cohort."""
+    return Measure(name, f"sum of the instants (s) of {cohort}", dims)
+
+
 def roster(name: str, help_: str, *dims: str) -> Measure:
     """A roster of instants."""
     return Measure(name, help_, dims, Kind.ROSTER, Unit.MILLISECOND)
@@ -78,6 +83,7 @@ def roster(name: str, help_: str, *dims: str) -> Measure:
 LEADS_CREATED = count("leads_created", "leads created", "source", "campaign", "location", "rep", "channel")
 LEADS_QUALIFIED = count("leads_qualified", "qualified leads created", "rep", "source")
 LEADS_FOLLOWED_UP = count("leads_followed_up", "qualified leads created, with a human touch by now", "rep", "source")
+QUALIFIED_AT = entered("qualified_at", "leads_qualified", "rep", "source")
 RESPONSE = distribution("response", "creation to first human touch, at the touch", "rep", "team", "source")
 RESPONSE_BUSINESS = distribution("response_business", "the same in business hours", "rep", "team", "source")
 RESPONSE_ASSIGNED = distribution("response_assigned", "last assignment to first human touch", "rep", "team", "source")
@@ -99,14 +105,18 @@ STAGE = count("stage", "leads in a lifecycle stage", "stage")
 
 # Cohorts of leads
 LEADS_CONTACTED = count("leads_contacted", "leads first contacted", "rep", "channel", "source")
+CONTACTED_AT = entered("contacted_at", "leads_contacted", "rep", "channel", "source")
 CONTACTED_CUSTOMERS = count("contacted_customers", "of those, customers by now", "rep", "channel", "source")
 CONTACTED_POSITIVE = count("contacted_positive", "of those, with a positive reply", "rep", "channel", "source")
 CONTACTED_NEGATIVE = count("contacted_negative", "of those, with a negative reply", "rep", "channel", "source")
 LEADS_SQL = count("leads_sql", "leads that became SQL", "rep", "source")
+SQL_AT = entered("sql_at", "leads_sql", "rep", "source")
 SQL_CUSTOMERS = count("sql_customers", "of those, customers by now", "rep", "source")
 LEADS_MQL = count("leads_mql", "leads that became MQL", "source", "campaign")
+MQL_AT = entered("mql_at", "leads_mql", "source", "campaign")
 MQL_CUSTOMERS = count("mql_customers", "of those, customers by now", "source", "campaign")
 DEMO_LEADS = count("demo_leads", "leads, at their latest demo held", "rep")
+DEMO_AT = entered("demo_at", "demo_leads", "rep")
 DEMO_CUSTOMERS = count("demo_customers", "of those, customers by now", "rep")
 CUSTOMER_LIFECYCLE = distribution("customer_lifecycle", "first known event to first purchase", "source")
 LEADS_CONVERTED = count("leads_converted", "leads, at their first purchase", "source", "campaign")

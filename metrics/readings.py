@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from sortedcontainers import SortedList
 
-from metrics.formula import Reader
-from metrics.kpi import Catalogue, Kpi, Stat, applicable
+from metrics.formula import Ratio, Reader
+from metrics.kpi import Catalogue, Kpi, applicable
 from metrics.measures import Kind, Measure, Unit
 from metrics.rules import Rules
 from metrics.series import CODES, Breakdown
@@ -25,7 +25,7 @@ _EMPTY: SortedList[int] = SortedList()
 class Reading:
     """One number of one KPI for one window and one combination of labels, in the stat's unit.
 
-    ``numerator`` and ``denominator`` are given for the value of a KPI that is a quotient.
+    ``numerator`` and ``denominator`` are given where the number is a quotient.
     """
 
     kpi: str
@@ -183,14 +183,11 @@ class View:
 
     def _read(self, kpi: Kpi, labels: Mapping[str, str], reader: _Reader) -> Iterator[Reading]:
         for stat in kpi.stats:
-            value = stat.formula.evaluate(reader)
-            if value is None:
+            if isinstance(stat.formula, Ratio):
+                parts = stat.formula.parts(reader)
+                if parts is not None:
+                    yield Reading(kpi.id, reader.window.name, labels, parts[0] / parts[1], stat.name, *parts)
                 continue
-            numerator, denominator = _fraction(kpi, stat, reader)
-            yield Reading(kpi.id, reader.window.name, labels, value, stat.name, numerator, denominator)
-
-
-def _fraction(kpi: Kpi, stat: Stat, reader: _Reader) -> tuple[float | None, float | None]:
-    if stat.name != "value" or kpi.fraction is None:
-        return None, None
-    return kpi.fraction[0].evaluate(reader), kpi.fraction[1].evaluate(reader)
+            value = stat.formula.evaluate(reader)
+            if value is not None:
+                yield Reading(kpi.id, reader.window.name, labels, value, stat.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metrics import measures as m
 from metrics.formula import In, Stock
-from metrics.kpi import NOW, Form, Kpi, Role, Stat, Unit
+from metrics.kpi import NOW, Form, Kpi, Role, Stat, Unit, age
 
 _ROLE = Role.BUSINESS_DEVELOPMENT
 
@@ -97,6 +97,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads first contacted in W that are customers by t / leads first contacted in W",
         formula=In(m.CONTACTED_CUSTOMERS) / In(m.LEADS_CONTACTED),
+        beside=(age(m.LEADS_CONTACTED, m.CONTACTED_AT),),
         breakdowns=(("rep",), ("channel",)),
         events=("activity_logged", "deal_won", "deal_reopened", "lifecycle_stage_changed"),
         traps="A young cohort has had no time to buy. The channel is that of the first contact.",

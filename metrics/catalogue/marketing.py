@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metrics import measures as m
 from metrics.formula import In, Months, Opening, Stock, Whole
-from metrics.kpi import LONG, NOW, Direction, Form, Kpi, Role, Stat, Unit
+from metrics.kpi import LONG, NOW, Direction, Form, Kpi, Role, Stat, Unit, age
 
 _ROLE = Role.MARKETING
 _MRR_PER_CUSTOMER = Stock(m.MRR) / Stock(m.CUSTOMERS)
@@ -41,6 +41,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads that became MQL in W and are customers by t / leads that became MQL in W",
         formula=In(m.MQL_CUSTOMERS) / In(m.LEADS_MQL),
+        beside=(age(m.LEADS_MQL, m.MQL_AT),),
         breakdowns=(("source",), ("campaign",)),
         events=("lifecycle_stage_changed", "deal_won", "deal_reopened", "lead_created"),
         traps="A young cohort has had no time to buy.",

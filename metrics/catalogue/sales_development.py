@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metrics import measures as m
 from metrics.formula import In, OldestWait, Stock, SurvivalMedian, Whole
-from metrics.kpi import NOW, Direction, Form, Kpi, Role, Stat, Unit
+from metrics.kpi import NOW, Direction, Form, Kpi, Role, Stat, Unit, age
 from metrics.measures import Measure
 
 _ROLE = Role.SALES_DEVELOPMENT
@@ -172,6 +172,7 @@ KPIS = (
         form=Form.COHORT,
         words="qualified leads created in W with a human touch by t / qualified leads created in W",
         formula=In(m.LEADS_FOLLOWED_UP) / In(m.LEADS_QUALIFIED),
+        beside=(age(m.LEADS_QUALIFIED, m.QUALIFIED_AT),),
         breakdowns=(("rep",), ("source",)),
         events=("lead_created", "activity_logged", "lifecycle_stage_changed"),
         traps="Where lead_created does not say whether it is qualified, reaching MQL or beyond does.",
@@ -186,6 +187,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads first contacted in W with a positive reply by t / leads first contacted in W",
         formula=In(m.CONTACTED_POSITIVE) / In(m.LEADS_CONTACTED),
+        beside=(age(m.LEADS_CONTACTED, m.CONTACTED_AT),),
         breakdowns=(("rep",), ("channel",), ("source",)),
         events=("activity_logged", "reply_received", "lead_created", "lead_assigned"),
         traps="Counted per lead, not per message; auto-replies are no replies. The channel is the first contact's.",
@@ -200,6 +202,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads first contacted in W with a negative reply by t / leads first contacted in W",
         formula=In(m.CONTACTED_NEGATIVE) / In(m.LEADS_CONTACTED),
+        beside=(age(m.LEADS_CONTACTED, m.CONTACTED_AT),),
         breakdowns=(("rep",), ("channel",), ("source",)),
         direction=Direction.DOWN,
         events=("activity_logged", "reply_received", "lead_created", "lead_assigned"),
@@ -244,6 +247,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads that became SQL in W and are customers by t / leads that became SQL in W",
         formula=In(m.SQL_CUSTOMERS) / In(m.LEADS_SQL),
+        beside=(age(m.LEADS_SQL, m.SQL_AT),),
         breakdowns=(("rep",), ("source",)),
         events=("lifecycle_stage_changed", "deal_won", "deal_reopened", "lead_created"),
         traps="A young cohort has had no time to buy.",

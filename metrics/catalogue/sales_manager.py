@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metrics import measures as m
 from metrics.formula import Before, In, Now, Opening, Stock
-from metrics.kpi import GROWTH, LONG, Direction, Form, Kpi, Role, Stat, Unit
+from metrics.kpi import GROWTH, LONG, Direction, Form, Kpi, Role, Stat, Unit, age
 
 _ROLE = Role.SALES_MANAGER
 
@@ -194,6 +194,7 @@ KPIS = (
         form=Form.COHORT,
         words="leads with a demo held in W that are customers by t / leads with a demo held in W",
         formula=In(m.DEMO_CUSTOMERS) / In(m.DEMO_LEADS),
+        beside=(age(m.DEMO_LEADS, m.DEMO_AT),),
         breakdowns=(("rep",),),
         events=("meeting_booked", "meeting_completed", "deal_won", "lifecycle_stage_changed"),
         traps="A young cohort has had no time to buy. A lead counts once, with the rep of its latest demo.",

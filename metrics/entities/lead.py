@@ -35,6 +35,7 @@ from metrics.facts import (
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
 
+_SECOND = 1000
 _CLOSED_STAGES = frozenset({"customer", "evangelist", "disqualified"})
 _CUSTOMER_STAGES = frozenset({"customer", "evangelist"})
 _QUALIFIED_STAGES = frozenset({"mql", "sql", "opportunity", "customer", "evangelist"})
@@ -390,6 +391,7 @@ def _arrival(out: Contributions, rules: Rules, created: Created, owner: str, qua
     out.add(m.LEADS_CREATED, at, 1, source, _campaign(created), _location(created), rep, source)
     if qualified:
         out.add(m.LEADS_QUALIFIED, at, 1, rep, source)
+        out.add(m.QUALIFIED_AT, at, at // _SECOND, rep, source)
         if touched:
             out.add(m.LEADS_FOLLOWED_UP, at, 1, rep, source)
 
@@ -456,6 +458,7 @@ def _contacted(
     del rules
     labels = (owners.rep(contact.at) or contact.rep or UNKNOWN, contact.kind, _source(created))
     out.add(m.LEADS_CONTACTED, contact.at, 1, *labels)
+    out.add(m.CONTACTED_AT, contact.at, contact.at // _SECOND, *labels)
     if customer:
         out.add(m.CONTACTED_CUSTOMERS, contact.at, 1, *labels)
     if positive:
@@ -475,6 +478,7 @@ def _sql(
     del rules
     labels = (owners.rep(sql.at) or UNKNOWN, _source(created))
     out.add(m.LEADS_SQL, sql.at, 1, *labels)
+    out.add(m.SQL_AT, sql.at, sql.at // _SECOND, *labels)
     if customer:
         out.add(m.SQL_CUSTOMERS, sql.at, 1, *labels)
 
@@ -483,6 +487,7 @@ def _mql(out: Contributions, rules: Rules, mql: Staged, created: Created | None,
     del rules
     labels = (_source(created), _campaign(created))
     out.add(m.LEADS_MQL, mql.at, 1, *labels)
+    out.add(m.MQL_AT, mql.at, mql.at // _SECOND, *labels)
     if customer:
         out.add(m.MQL_CUSTOMERS, mql.at, 1, *labels)
 
@@ -493,6 +498,7 @@ def _demos(out: Contributions, rules: Rules, demos: tuple[tuple[int, str], ...],
         out.add(m.DEMOS_HELD, at, 1, rep)
     at, rep = demos[-1]
     out.add(m.DEMO_LEADS, at, 1, rep)
+    out.add(m.DEMO_AT, at, at // _SECOND, rep)
     if customer:
         out.add(m.DEMO_CUSTOMERS, at, 1, rep)
 

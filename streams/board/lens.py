@@ -26,6 +26,7 @@ _PER = {
 
 _LABELS = {
     "p50": "median",
+    "age_seconds": "mean age of the cohort",
     "survival_p50": "median with those waiting",
     "late": "past the SLA",
     "cohort": "of these opportunities",

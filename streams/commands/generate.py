@@ -143,9 +143,13 @@ def kpi_reference() -> dict[str, str]:
 
 _INTRODUCTION = """W is the window that ends at t. **Cohort** KPIs look at the leads that entered in W and at what
 has become of them by t; **period** KPIs at what happened in W; **stock** KPIs at what is so at t. An empty denominator
-gives no value. Each breakdown is a metric family of its own: `crm_<id>_by_<dimensions>`. Quotients also have
-`_numerator` and `_denominator`. Rolling windows begin on a minute (up to 24 h) or an hour (longer ones); quantiles are
-within 1.1 %.
+gives no value. Each breakdown is a metric family of its own: `crm_<id>_by_<dimensions>`; what no event says is
+`unknown`. Every quotient also has `_numerator` and `_denominator`, and every cohort KPI the mean age of its cohort,
+`_age_seconds`.
+
+A window ends at t, inclusive. Rolling ones begin at t less their length, inclusive, or at the next full minute (up to
+24 h) or hour (longer ones): read at a full hour they are exact. Days without a time are midnights: read such data
+at the end of a day (23:59:59), so that 30 days are thirty midnights. Quantiles are within 1.1 %.
 """
 
 

@@ -14,6 +14,7 @@ from metrics.catalogue import CATALOGUE
 from metrics.distribution import RELATIVE_ERROR
 from metrics.engine import Addressed, Shard, admit
 from metrics.entities import home_key
+from metrics.families import families, stat_names
 from metrics.kpi import Form
 from metrics.machine import Machine, copy_changes
 from metrics.readings import OTHER, View
@@ -408,7 +409,27 @@ def test_11_small_numbers_all_ratios_have_a_numerator_and_a_denominator() -> Non
     assert composed <= {kpi.id for kpi in CATALOGUE.kpis if kpi.fraction}
 
 
+def test_11_small_numbers_quotients_beside_the_value_show_their_parts_too() -> None:
+    engine = machine([opened("a", "a", "06-09 00:00"), opened("b", "b", "06-09 00:00"), won("a", "06-10 00:00")])
+    close_ratio = engine.catalogue.by_id["close_ratio"]
+    cohort = next(r for r in engine.readings([close_ratio]) if r.window == "30d" and r.stat == "cohort")
+    assert (cohort.value, cohort.numerator, cohort.denominator) == (1 / 2, 1, 2)
+    shown = {family.name: family.samples for family in families(engine.view, [close_ratio], frozenset(["30d"]))}
+    assert shown["crm_close_ratio_cohort_numerator"][0].value == 1
+    assert shown["crm_close_ratio_cohort_denominator"][0].value == 2
+    assert set(stat_names(close_ratio)) >= {"cohort_numerator", "cohort_denominator", "numerator", "denominator"}
+
+
 # --- 12. Immature cohorts
+
+
+def test_12_immature_cohorts_say_the_age_at_which_they_are_read() -> None:
+    events = [stage("a", "sql", "06-29 00:00"), stage("b", "sql", "06-30 12:00")]
+    assert read(events, "sql_to_customer_ratio", stat="age_seconds") == (48 + 12) / 2 * 3600
+    assert read(events, "sql_to_customer_ratio", "24h", "age_seconds") == 12 * 3600
+    assert read(events, "sql_to_customer_ratio", "1h", "age_seconds") is None
+    for kpi in CATALOGUE.kpis:
+        assert ("age_seconds" in {stat.name for stat in kpi.beside}) == (kpi.form is Form.COHORT), kpi.id
 
 
 def test_12_immature_cohorts_ripen_in_the_window_in_which_they_began() -> None:

@@ -681,6 +681,13 @@ def _growth(now: Fraction, before: Fraction) -> Fraction | None:
     return over(now - before, before)
 
 
+SECONDS_AGO = "sum(t() // 1000 - ts // 1000)"
+
+
+def _age(table: str) -> tuple[Formula, tuple[Term, ...]]:
+    return over, (_count(table, SECONDS_AGO), _count(table))
+
+
 def _itself(a: Fraction) -> Fraction | None:
     return a
 
@@ -706,7 +713,7 @@ def _distinct(table: str, key: str, where: str = "true") -> Term:
     return _count(table, f"count(DISTINCT x.{key})", where)
 
 
-def _latest(table: str, key: str, order: str, where: str = "true") -> Term:
+def _latest(table: str, key: str, order: str, where: str = "true", value: str = "") -> Term:
     """Distinct keys, each under the labels of its latest row in the window."""
 
     def compute(c: _Counter, dims: Labels) -> Table:
@@ -714,7 +721,7 @@ def _latest(table: str, key: str, order: str, where: str = "true") -> Term:
         rows = c.db.execute(f"""
             WITH x AS (SELECT w.name, x.* FROM windows w JOIN {table} x ON x.ts >= w.lo AND x.ts <= t() WHERE {where}
                        QUALIFY {order} = max({order}) OVER (PARTITION BY w.name, {key}))
-            SELECT name, count(DISTINCT {key}){keys} FROM x GROUP BY name{keys}""").fetchall()
+            SELECT name, {value or f"count(DISTINCT {key})"}{keys} FROM x GROUP BY name{keys}""").fetchall()
         found: Table = {w: {} for w in c.windows}
         for window, number, *labels in rows:
             found[window][tuple(labels)] = Fraction(number)
@@ -813,6 +820,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "product_demos": {"value": (_itself, (_count("demos"),))},
     "demo_conversion_ratio": {
         "value": (over, (_latest("demos", "lead", "ts", "lead IN (FROM customer_leads)"), _latest("demos", "lead", "ts"))),
+        "age_seconds": (over, (_latest("demos", "lead", "ts", value=SECONDS_AGO), _latest("demos", "lead", "ts"))),
     },
     "sales_revenue": {"value": (_itself, (REVENUE,))},
     "sales_growth_ratio": {"value": (_growth, (REVENUE, _money("revenue", before=True)))},
@@ -824,7 +832,10 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     },
     "proposals_sent": {"value": (_itself, (_count("proposals"),))},
     "deals_won": {"value": (_itself, (WON,))},
-    "customer_conversion_ratio": {"value": (over, (_count("contacted", "sum(customer)"), CONTACTED))},
+    "customer_conversion_ratio": {
+        "value": (over, (_count("contacted", "sum(customer)"), CONTACTED)),
+        "age_seconds": _age("contacted"),
+    },
     "referral_customers": {
         "value": (_itself, (_count("entries", where="referrer <> ''"),)),
         "revenue": (lambda micros: micros / MICROS, (_count("entries", "sum(revenue)", "referrer <> ''"),)),
@@ -857,18 +868,33 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "lead_oldest_wait_seconds": {
         "value": (lambda ms, n: ms / 1000 if n else None, (_count("waiting", "max(waited)"), _count("waiting"))),
     },
-    "lead_follow_up_ratio": {"value": (over, (_count("qualified", "sum(followed)"), _count("qualified")))},
-    "positive_reply_ratio": {"value": (over, (_count("contacted", "sum(positive)"), CONTACTED))},
-    "negative_reply_ratio": {"value": (over, (_count("contacted", "sum(negative)"), CONTACTED))},
+    "lead_follow_up_ratio": {
+        "value": (over, (_count("qualified", "sum(followed)"), _count("qualified"))),
+        "age_seconds": _age("qualified"),
+    },
+    "positive_reply_ratio": {
+        "value": (over, (_count("contacted", "sum(positive)"), CONTACTED)),
+        "age_seconds": _age("contacted"),
+    },
+    "negative_reply_ratio": {
+        "value": (over, (_count("contacted", "sum(negative)"), CONTACTED)),
+        "age_seconds": _age("contacted"),
+    },
     "touches_per_deal": {"value": (over, (_count("deal_touches"), _count("closed_deals")))},
     "meeting_acceptance_ratio": {"value": (over, (_count("booked"), _count("replies")))},
-    "sql_to_customer_ratio": {"value": (over, (_count("became_sql", "sum(customer)"), _count("became_sql")))},
+    "sql_to_customer_ratio": {
+        "value": (over, (_count("became_sql", "sum(customer)"), _count("became_sql"))),
+        "age_seconds": _age("became_sql"),
+    },
     "win_loss_ratio": {
         "value": (over, (WON, LOST)),
         "win_rate": (lambda won, lost: over(won, won + lost), (WON, LOST)),
     },
     "lifecycle_stage_ratio": {"value": (over, (STAGES, _whole(STAGES))), "leads": (_itself, (STAGES,))},
-    "mql_to_customer_ratio": {"value": (over, (_count("became_mql", "sum(customer)"), _count("became_mql")))},
+    "mql_to_customer_ratio": {
+        "value": (over, (_count("became_mql", "sum(customer)"), _count("became_mql"))),
+        "age_seconds": _age("became_mql"),
+    },
     "new_opportunities": {
         "value": (_itself, (OPPORTUNITIES,)),
         "amount": (lambda micros: micros / MICROS, (_count("opportunities", "sum(amount)"),)),
