@@ -125,7 +125,7 @@ def step(path: Path, name: str, size: int, *, few: bool, folder: Path) -> None:
     began = time.process_time()
     for _ in walk:
         snapshot = replay.show()
-        metrics.take(snapshot)
+        metrics.take(snapshot.at, snapshot.families)
         samples += sum(len(family.samples) for family in snapshot.families)
         count += 1
     seconds = time.process_time() - began

@@ -192,10 +192,10 @@ def _annotations(board: Board) -> list[dict[str, Any]]:
             "Recoveries", "orange", "max(salesgauge_recovering) == 1",
             title="A worker recovers", text="Numbers may stand still.", tags="",
         ),
-        {
-            "datasource": grafana, "enable": True, "hide": False, "iconColor": "purple", "name": "Replays",
-            "target": {"limit": 100, "matchAny": False, "tags": ["salesgauge", "replay"], "type": "tags"},
-        },
+        _from_prometheus(
+            "Replays", "purple", "max(salesgauge_replayed) == 1",
+            title="From a replay", text="These values were computed afterwards.", tags="",
+        ),
     ]  # fmt: skip
 
 

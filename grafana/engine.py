@@ -46,6 +46,8 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_scrape_seconds_count": (),
         "salesgauge_scrape_seconds_sum": (),
         "salesgauge_ready": (),
+        # of a replay, beside what it backfills
+        "salesgauge_replayed": (),
         # of both, by prometheus_client
         "process_cpu_seconds_total": (),
         "process_resident_memory_bytes": (),
@@ -111,7 +113,7 @@ def _tiles() -> list[stat.Panel]:
               "none", _target(">", 5000), idle),
         _tile("Dead letters", "Records refused in the last 15 minutes.", f"sum({DEAD}) or vector(0)",
               "none", _target(">", 0), "none"),
-        _tile("Workers", "Workers that answer the scrape.", "count(salesgauge_batches_total)", "none",
+        _tile("Workers", "Workers that answer the scrape.", "count(salesgauge_assigned_partitions)", "none",
               _target("<", 1), idle),
         _tile("Recovering", "Workers that read their changelog.", "sum(salesgauge_recovering)", "none",
               _target(">", 0), idle),

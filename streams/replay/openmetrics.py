@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, TextIO
 from streams.replay.spool import LIMIT, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from metrics.families import Sample
-    from streams.replay.machine import Snapshot
+    from metrics.families import Family, Sample
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
@@ -49,10 +48,10 @@ class OpenMetrics:
         self._families: dict[str, _Family] = {}
         self._count = 0
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Keep the samples of an instant."""
-        add, at = self._spool.add, snapshot.at
-        for family in snapshot.families:
+    def take(self, at: int, families: Iterable[Family]) -> None:
+        """Keep the samples of an instant (ms)."""
+        add = self._spool.add
+        for family in families:
             for sample in family.samples:
                 known = self._families.get(sample.name)
                 if known is None:

@@ -31,8 +31,9 @@ import cramjam
 from streams.replay.errors import ReplayError
 
 if TYPE_CHECKING:
-    from metrics.families import Sample
-    from streams.replay.machine import Snapshot
+    from collections.abc import Iterable
+
+    from metrics.families import Family, Sample
 
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
@@ -176,13 +177,13 @@ class RemoteWrite:
         self._series: dict[bytes, list[bytes]] = {}
         self.samples = 0
 
-    def take(self, snapshot: Snapshot) -> None:
-        """Take the samples of an instant; some or all may be sent now."""
-        for family in snapshot.families:
+    def take(self, at: int, families: Iterable[Family]) -> None:
+        """Take the samples of an instant (ms); some or all may be sent now."""
+        for family in families:
             for sample in family.samples:
-                self._series.setdefault(self._name(sample), []).append(_sample(sample.value, snapshot.at))
+                self._series.setdefault(self._name(sample), []).append(_sample(sample.value, at))
                 self._held += 1
-        self._latest = snapshot.at
+        self._latest = at
         if self._held >= self._limit:
             self.flush()
 

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 import duckdb
 import msgspec
 
+from metrics.families import Family, Sample, Type
 from streams.replay.documents import document, encode, item
 from streams.replay.errors import ReplayError
 from streams.replay.machine import Snapshot
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Take = Callable[[Snapshot], None]
+
+REPLAYED = "salesgauge_replayed"
+"""1 at each instant that a replay has written; boards mark where it is there."""
+
+
+def _samples(snapshot: Snapshot) -> list[Family]:
+    """What Prometheus is given of an instant."""
+    mark = Family(REPLAYED, Type.GAUGE, "1 where the values come from a replay.", [Sample(REPLAYED, {}, 1.0)])
+    return [*snapshot.families, mark]
 
 
 @contextmanager
@@ -48,7 +58,7 @@ def openmetrics_file(path: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     """
     with scratch(path) as folder:
         metrics = OpenMetrics(folder, labels)
-        yield metrics.take
+        yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
         with whole_file(path) as file:
             metrics.write(file)
 
@@ -66,7 +76,7 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     folder.mkdir(parents=True, exist_ok=True)
     with scratch(folder / "blocks") as working:
         metrics = OpenMetrics(working, labels)
-        yield metrics.take
+        yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
         text, blocks = working / "readings.om", working / "made"
         with whole_file(text) as file:
             metrics.write(file)
@@ -86,7 +96,7 @@ def remote_write(endpoint: Endpoint, labels: Mapping[str, str], acknowledged: Ca
         ReplayError: the receiver refuses or cannot be reached.
     """
     writer = RemoteWrite(endpoint.post, labels, acknowledged)
-    yield writer.take
+    yield lambda snapshot: writer.take(snapshot.at, _samples(snapshot))
     writer.flush()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import cramjam
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -31,6 +32,7 @@ from streams.replay.selection import select
 from streams.replay.topics import Topics
 from streams.settings import Kafka
 from streams.simulate import Organisation, history
+from tests.grafana.names import ROOT
 from tests.support.process import Process, free_port
 from tests.support.programs import Prometheus, _until_ready, get_json, promtool, require
 
@@ -76,9 +78,10 @@ def span(past: list[EventBase]) -> tuple[str, str]:
 
 @contextmanager
 def receiver(folder: Path) -> Iterator[Prometheus]:
-    """A Prometheus that takes remote writes of the last weeks, on whatever data its folder has."""
+    """A Prometheus with the shipped settings of its storage, on whatever data its folder has."""
     config = folder / "prometheus.yml"
-    config.write_text("storage: {tsdb: {out_of_order_time_window: 40d}}\n")
+    shipped = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
+    config.write_text(yaml.safe_dump({"storage": shipped["storage"]}))
     one = Prometheus.__new__(Prometheus)
     one.port = free_port()
     one.url = f"http://127.0.0.1:{one.port}"
@@ -115,13 +118,17 @@ def expected(documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple
     return found
 
 
+def moment_of(document: dict[str, Any]) -> float:
+    """Its instant in seconds."""
+    return datetime.fromisoformat(document["at"]).timestamp()
+
+
 def shown(
     one: Prometheus, documents: list[dict[str, Any]], span: str = "3d"
 ) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
     """What a Prometheus holds of all our series, with the times of its samples."""
-    last = millis(datetime.fromisoformat(documents[-1]["at"]))
     found = {}
-    for result in one.query(f'{{__name__=~"crm_.*"}}[{span}]', time=last / 1000 + 1):
+    for result in one.query(f'{{__name__=~"crm_.*"}}[{span}]', time=moment_of(documents[-1]) + 1):
         labels = {k: v for k, v in result["metric"].items() if k not in ("__name__", "job")}
         assert result["metric"]["job"] == "salesgauge"
         for at, value in result["values"]:
@@ -162,6 +169,8 @@ def test_blocks_and_remote_write_show_the_readings_at_their_times(tmp_path, file
         sent = replay(*common, "--remote-write", f"{one.url}/api/v1/write")
         assert sent.exit_code == 0, sent.stderr
         remote = shown(one, documents)
+        marks = one.query('salesgauge_replayed{job="salesgauge"}[3d]', time=moment_of(documents[-1]) + 1)
+    assert [len(series["values"]) for series in marks] == [len(documents)]
     assert blocks == remote
     assert {key: value for key, value in blocks.items() if key in wanted} == wanted
     # Beside the readings there are only their numerators, denominators and histograms.
