@@ -5,6 +5,8 @@
 Each figure is the median of three runs in this process. `bound` validates each line with pydantic and does nothing
 else: no Python consumer that validates can be faster. `duckdb` sums won revenue per day over the same file, which is
 one of the catalogue's hundreds of series. With `--topics` the same events are read from the embedded broker as well.
+`critical path` is the processor time of the slowest of several processes and of what is done before and after them: how
+long a replay takes on as many free cores.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from streams.replay.files import Files
 from streams.replay.instants import aligned
 from streams.replay.machine import BATCH, Replay
 from streams.replay.openmetrics import OpenMetrics
+from streams.replay.parallel import Parallel, Task, exchange_folder
 from streams.replay.selection import select
 from streams.simulate import Organisation, history
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 RUNS = 3
+JOBS = (2, 4)
 HOUR = 3_600_000
 
 
@@ -49,6 +53,8 @@ def main() -> None:
         bound = report("bound: decode with pydantic", count, lambda: decode_only(path))
         report("replay --at", count, lambda: load(path), bound)
         report("replay --at, 3 KPIs without breakdowns", count, lambda: load(path, few=True), bound)
+        for jobs in JOBS:
+            by_processes(path, count, jobs, bound)
         report("duckdb: one series", count, lambda: sql(path), bound)
         step(path, "replay --step 1h, everything", HOUR, few=False, folder=Path(folder))
         step(path, "replay --step 1m, 3 KPIs without breakdowns", 60_000, few=True, folder=Path(folder))
@@ -99,6 +105,31 @@ def load(path: Path, *, few: bool = False) -> None:
     source = Files([str(path)])
     chosen(few=few).load(source.records(), None)
     source.close()
+
+
+def by_processes(path: Path, count: int, jobs: int, bound: float) -> None:
+    """One replay by processes; the processor time of those is theirs from their start on, imports included."""
+    source = Files([str(path)])
+    replay = chosen(few=False)
+    began = time.process_time()
+    with exchange_folder() as folder:
+        tasks = [
+            Task(
+                number=number, of=jobs, share=share, rules=replay.rules, folder=folder, at=None,
+                selection=((), (), ()), corrected=True, listing=False,
+            )
+            for number, share in enumerate(source.shares(jobs))
+        ]  # fmt: skip
+        with Parallel(tasks, replay) as parallel:
+            for _ in parallel.read():
+                pass
+            parallel.finish()
+    replay.show()
+    source.close()
+    seconds = time.process_time() - began + max(parallel.processor_times)
+    rate = count / seconds
+    name = f"replay --at --jobs {jobs}, critical path"
+    print(f"{name:48} {rate:12,.0f} events/s of CPU  {rate / bound:6.1%} of the bound")
 
 
 def sql(path: Path) -> None:

@@ -7,18 +7,25 @@ function of the set of events, it is the one that the engine comes to with all o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from metrics import entities
 from metrics.engine import MAX_HOPS, Addressed, Outcome, Shard, prevails
 from metrics.facts import Fact
 
+Told = dict[str, list[Addressed]]
+"""What entities are told, by address."""
+
 _HELD = 1_000_000
 """Facts held unpacked; beyond them all are packed."""
 
 
+def _to_all_here(told: Told) -> Told | None:
+    return told or None
+
+
 class BulkLoad:
-    """Collects the facts of a shard that holds nothing yet and is home to all.
+    """Collects the facts of a shard that holds nothing yet.
 
     Args:
         shard: it stays empty until :meth:`finish`.
@@ -46,16 +53,21 @@ class BulkLoad:
             self._pack()
         return outcome
 
-    def finish(self) -> list[Exception]:
-        """Compute everything; why entities could not be computed, which then add nothing."""
-        told = self._told((address, None) for address in self._telling)
+    def finish(self, exchange: Callable[[Told], Told | None] = _to_all_here) -> list[Exception]:
+        """Compute everything; why entities could not be computed, which then add nothing.
+
+        Args:
+            exchange: is given what entities of this shard tell, and gives what those of this shard are told; None
+                where no entity of any shard was told anything.
+        """
+        told = exchange(self._told((address, None) for address in self._telling))
         for _ in range(MAX_HOPS):
-            if not told:
+            if told is None:
                 break
             for items in told.values():
                 for item in items:
                     self._take(-1, item, Outcome())
-            told = self._told((a, items) for a, items in told.items() if a in self._telling)
+            told = exchange(self._told((a, items) for a, items in told.items() if a in self._telling))
             if self._held > self._limit:
                 self._pack()
         self._pack()
@@ -67,9 +79,9 @@ class BulkLoad:
                 failures.append(error)
         return failures
 
-    def _told(self, tellers: Iterable[tuple[str, list[Addressed] | None]]) -> dict[str, list[Addressed]]:
+    def _told(self, tellers: Iterable[tuple[str, list[Addressed] | None]]) -> Told:
         """What entities tell others after ``items`` came to them (None: after all that they know), by addressee."""
-        told: dict[str, list[Addressed]] = {}
+        told: Told = {}
         for address, items in tellers:
             facts = sorted(self._open(address).values(), key=lambda fact: (fact.at, fact.id))
             touched = facts if items is None else [fact for item in items for fact in item.facts]

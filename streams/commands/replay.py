@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 import time
@@ -17,8 +18,9 @@ from streams.replay.currency import is_open, reporting, sole_currency
 from streams.replay.errors import ReplayError
 from streams.replay.files import Files
 from streams.replay.instants import Steps, aligned, iso, parse_instant, parse_span
-from streams.replay.machine import Replay
+from streams.replay.machine import Replay, Snapshot
 from streams.replay.outputs import whole_file
+from streams.replay.parallel import GC_THRESHOLDS, Parallel, Task, exchange_folder
 from streams.replay.progress import Display
 from streams.replay.records import Tally
 from streams.replay.remote_write import Endpoint
@@ -45,6 +47,7 @@ EXIT_NOTHING = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # as shells report Ctrl-C
 _DEFAULT_STEP = "1m"
+_MOST_JOBS = 256
 _PLAIN_WIDTH = 200  # characters, where stdout is no terminal
 
 
@@ -75,6 +78,7 @@ class Options:
     parquet: Path | None
     labels: tuple[str, ...]
     rejects: Path | None
+    jobs: int
     quiet: bool
 
     @property
@@ -129,6 +133,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--rejects", type=_PATH, metavar="FILE", help="List what is no valid event, with its line and the reason."
 )
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1, max=_MOST_JOBS), default=1, help="Processes that share the work of --at."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options: Any) -> None:
     """Compute the past from events, as if it had been watched.
@@ -175,6 +182,8 @@ def _check(asked: Options) -> None:
         raise click.UsageError("--bootstrap, --partition and --since are for --topics")
     if asked.at and asked.stepping:
         raise click.UsageError("--at is one instant; --step, --from and --to are for many")
+    if asked.stepping and asked.jobs > 1:
+        raise click.UsageError("--jobs is for --at; steps can be shared out by --from and --to")
     if asked.stepping and not asked.has_sink:
         raise click.UsageError("many instants need --json, --openmetrics, --tsdb, --remote-write or --parquet")
     if asked.topics and asked.stepping and not asked.start:
@@ -204,6 +213,7 @@ class Run:
             ReplayError: the input or an option is wrong, or a sink fails.
         """
         began = time.monotonic()
+        gc.set_threshold(*GC_THRESHOLDS)
         with ExitStack() as stack:
             source = stack.enter_context(self._source())
             tally = Tally(stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None)
@@ -237,8 +247,11 @@ class Run:
     def _load(self, source: Source, replay: Replay, display: Display) -> None:
         at = self._time(self._asked.at) if self._asked.at else None
         with self._sinks(None) as takes:
-            records = display.over(source.records(), "events", source.done, "events")
-            snapshot = replay.load(records, at, corrected=self._corrected)
+            if self._asked.jobs > 1:
+                snapshot = self._load_by_processes(source, replay, display, at)
+            else:
+                records = display.over(source.records(), "events", source.done, "events")
+                snapshot = replay.load(records, at, corrected=self._corrected)
             self._instants = 1
             for take in takes:
                 take(snapshot)
@@ -247,6 +260,25 @@ class Run:
         if not self._asked.has_sink and replay.valid:
             stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
             stdout.print(readings_table(snapshot, stdout.width, breakdowns=bool(self._asked.breakdowns)))
+
+    def _load_by_processes(self, source: Source, replay: Replay, display: Display, at: int | None) -> Snapshot:
+        asked = self._asked
+        shares = source.shares(asked.jobs)
+        with exchange_folder() as folder:
+            tasks = [
+                Task(
+                    number=number, of=len(shares), share=share, rules=replay.rules, folder=folder, at=at,
+                    selection=(asked.kpis, asked.windows, asked.breakdowns), corrected=self._corrected,
+                    listing=asked.rejects is not None,
+                )
+                for number, share in enumerate(shares)
+            ]  # fmt: skip
+            with Parallel(tasks, replay) as parallel:
+                for _ in display.over(parallel.read(), "events", parallel.done, "events"):
+                    pass
+                parallel.finish()
+        source.warnings.extend(dict.fromkeys(parallel.warnings))
+        return replay.show()
 
     def _step(self, source: Source, replay: Replay, display: Display) -> None:
         steps = self._steps(source)
@@ -257,7 +289,7 @@ class Run:
             left = [at for at in steps if remembered is None or at > remembered]
             if len(left) < len(steps):
                 self._say(f"{len(steps) - len(left):,} of {len(steps):,} steps were acknowledged before")
-            ordered = source.ordered(corrected=self._corrected)
+            ordered = display.over(source.ordered(corrected=self._corrected), "events", source.done, "events")
             walk = replay.walk(ordered, left)
             for _ in display.over(walk, "steps", lambda: (self._instants, len(left)), "steps"):
                 snapshot = replay.show()

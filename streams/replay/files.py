@@ -9,7 +9,9 @@ import shutil
 import sys
 import tempfile
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -19,10 +21,13 @@ import zstandard
 from schemas.events import MAX_EVENT_BYTES
 from schemas.sources.output import SortedLines
 from streams.replay.errors import ReplayError, TruncatedError
+from streams.replay.machine import BATCH
 from streams.replay.records import Known, Record, known_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from streams.replay.records import Reading, Share
 
 STDIN = "-"
 _LIMIT = MAX_EVENT_BYTES + 2
@@ -77,6 +82,8 @@ class Files:
 
     def __post_init__(self) -> None:
         for name in self.names:
+            if name in self._paths:
+                continue
             if name != STDIN and not Path(name).exists():
                 raise ReplayError(f"{name} does not exist")
             if name != STDIN and Path(name).is_dir():
@@ -117,6 +124,11 @@ class Files:
         """Bytes read in this pass, and in all."""
         here = sum(raw.tell() for raw in self._open.values() if not raw.closed and raw.seekable())
         return self._finished + here, sum(self._size(name) for _, name in self._numbered())
+
+    def shares(self, of: int) -> list[Share]:
+        """Every ``of``-th batch of the records for each process."""
+        paths = {name: self._path(name, once=False) or Path(name) for name in dict.fromkeys(self.names)}
+        return [FilesShare(paths, number, of, self.allow_truncated) for number in range(of)]
 
     def close(self) -> None:
         """Remove temporary files."""
@@ -205,6 +217,47 @@ class Files:
             self.warnings[:] = dict.fromkeys([*self.warnings, warning])  # each pass meets it
         except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError) as error:
             raise ReplayError(f"{name} is damaged: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class FilesShare:
+    """Every ``of``-th batch of the records in files, by the names under which they are spoken of."""
+
+    paths: Mapping[str, Path]
+    number: int
+    of: int
+    allow_truncated: bool
+
+    @contextmanager
+    def open(self) -> Iterator[Reading]:
+        """The share, to be read."""
+        files = Files(tuple(self.paths), self.allow_truncated, _paths=dict(self.paths))
+        try:
+            yield _Part(files, self)
+        finally:
+            files.close()
+
+
+@dataclass(slots=True)
+class _Part:
+    files: Files
+    share: FilesShare
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.files.warnings
+
+    def records(self) -> Iterator[Record]:
+        stream = self.files.records()
+        for number in count():
+            batch = list(islice(stream, BATCH))
+            if not batch:
+                return
+            if number % self.share.of == self.share.number:
+                yield from batch
+
+    def done(self) -> tuple[int, int]:
+        return self.files.done()
 
 
 def _records(stream: IO[bytes], origin: str) -> Iterator[Record]:

@@ -54,6 +54,21 @@ class Snapshot:
         return self._readings
 
 
+class _Ahead:
+    """Records in order of time, taken up to an instant at a time."""
+
+    def __init__(self, ordered: Iterator[Known]) -> None:
+        self._ordered = ordered
+        self._next = next(ordered, None)
+
+    def until(self, at: int) -> Iterator[Record]:
+        """The records that were known at ``at`` (ms) and have not been taken."""
+        while self._next is not None and self._next[0] <= at:
+            record = self._next[1]
+            self._next = next(self._ordered, None)
+            yield record
+
+
 @dataclass(slots=True)
 class Replay:
     """Applies records and shows what the gauges would have shown.
@@ -85,35 +100,37 @@ class Replay:
             self.machine.advance(at)
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
-            pairs = self._decode(batch)
-            if at is None:
-                self._follow(pairs)
-            else:
-                pairs = [
-                    (record, event)
-                    for record, event in pairs
-                    if event_known_at(event, record.at, corrected=corrected) <= at
-                ]
+            pairs = self.known(batch, at, corrected=corrected)
             self._tell(pairs, self.machine.load([event for _, event in pairs]))
-        for failure in self.machine.finish():
-            self.tally.reject(Record(None, "entities", 0), failure)
+        self._finish()
         return self.show()
+
+    def known(self, batch: list[Record], at: int | None, *, corrected: bool) -> list[tuple[Record, AnyEvent]]:
+        """The events among records that were known at ``at`` (ms); None: all, and the clock follows them."""
+        pairs = self._decode(batch)
+        if at is None:
+            self._follow(pairs)
+            return pairs
+        return [
+            (record, event) for record, event in pairs if event_known_at(event, record.at, corrected=corrected) <= at
+        ]
 
     def walk(self, ordered: Iterator[Known], instants: Iterable[int]) -> Iterator[int]:
         """Go through time: at each instant (ms, ascending) apply what was known by it, then yield it.
 
         The readings are a function of the events and the clock, so the clock may move before the events
-        of the step are applied.
+        of the step are applied. What was known by the first instant is taken in bulk: it is for a replay that has
+        applied nothing yet.
         """
-        waiting = next(ordered, None)
-        for at in instants:
+        ahead = _Ahead(ordered)
+        for number, at in enumerate(instants):
             self.machine.advance(at)
-            while waiting is not None and waiting[0] <= at:
-                batch: list[Record] = []
-                while waiting is not None and waiting[0] <= at and len(batch) < BATCH:
-                    batch.append(waiting[1])
-                    waiting = next(ordered, None)
-                self._apply(self._decode(batch))
+            while batch := list(islice(ahead.until(at), BATCH)):
+                pairs = self._decode(batch)
+                take = self.machine.apply if number else self.machine.load
+                self._tell(pairs, take([event for _, event in pairs]))
+            if not number:
+                self._finish()
             yield at
 
     def show(self) -> Snapshot:
@@ -136,8 +153,9 @@ class Replay:
         self.valid += len(pairs)
         return pairs
 
-    def _apply(self, pairs: list[tuple[Record, AnyEvent]]) -> None:
-        self._tell(pairs, self.machine.apply([event for _, event in pairs]))
+    def _finish(self) -> None:
+        for failure in self.machine.finish():
+            self.tally.reject(Record(None, "entities", 0), failure)
 
     def _tell(self, pairs: list[tuple[Record, AnyEvent]], refusals: list[Rejection | None]) -> None:
         for (record, _), refusal in zip(pairs, refusals, strict=True):

@@ -15,6 +15,7 @@ from schemas.codec import Rejection, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from schemas.wire import AnyEvent
 
@@ -32,13 +33,22 @@ Known = tuple[int, Record]
 """When a record became known (ms), and the record."""
 
 
-class Source(Protocol):
-    """Where records come from. ``warnings`` tells what is missing from it."""
+class Reading(Protocol):
+    """Records to be read once. ``warnings`` tells what is missing from them."""
 
-    warnings: list[str]
+    @property
+    def warnings(self) -> list[str]:
+        """What is missing."""
 
     def records(self) -> Iterator[Record]:
         """All records, in any order."""
+
+    def done(self) -> tuple[int, int]:
+        """(done, all) of the present pass, in units of the source's own."""
+
+
+class Source(Reading, Protocol):
+    """Where records come from."""
 
     def ordered(self, *, corrected: bool) -> Iterator[Known]:
         """All records by the time they became known; by the time they happened where ``corrected``."""
@@ -46,11 +56,18 @@ class Source(Protocol):
     def span(self, *, corrected: bool) -> tuple[int, int] | None:
         """The earliest and latest time that :meth:`ordered` gives, in ms; None where there is no event."""
 
-    def done(self) -> tuple[int, int]:
-        """(done, all) of the present pass, in units of the source's own."""
+    def shares(self, of: int) -> list[Share]:
+        """The source in parts for at most ``of`` processes; the source must stay open while they read."""
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+class Share(Protocol):
+    """A part of a source that another process is to read."""
+
+    def open(self) -> AbstractContextManager[Reading]:
+        """The part, to be read."""
 
 
 class _Times(msgspec.Struct):

@@ -26,6 +26,7 @@ from streams.replay.records import Known, Record, known_at
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from streams.replay.records import Reading, Share
     from streams.settings import Kafka
 
 _POLL_MS = 500
@@ -109,6 +110,19 @@ class Topics:
     def done(self) -> tuple[int, int]:
         """Records read, and in all."""
         return self._read, self._all
+
+    def shares(self, of: int) -> list[Share]:
+        """Some partitions of each topic for each process; no more parts than there are partitions."""
+        try:
+            with consumer(self.kafka) as client:
+                numbers = sorted({partition.partition for partition in _partitions(self, client)})
+        except BrokerError as error:
+            raise ReplayError(str(error)) from error
+        parts = [frozenset(numbers[start::of]) for start in range(min(of, len(numbers)))]
+        return [
+            TopicsShare(self.kafka, part, self.since, self.until, self.allow_truncated, tuple(self.topics))
+            for part in parts
+        ]
 
     def close(self) -> None:
         """Connections end with each pass."""
@@ -235,6 +249,23 @@ class Topics:
             raise TruncatedError(f"{what}; what they said is missing from the past; --allow-truncated goes on without")
         if log.missing == gap:
             self.warnings.append(what)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsShare:
+    """Some partitions of the event topics; the fields are those of :class:`Topics`."""
+
+    kafka: Kafka
+    partitions: frozenset[int]
+    since: int | None
+    until: int | None
+    allow_truncated: bool
+    topics: tuple[str, ...]
+
+    @contextmanager
+    def open(self) -> Iterator[Reading]:
+        """The share, to be read."""
+        yield Topics(self.kafka, self.partitions, self.since, self.until, self.allow_truncated, self.topics)
 
 
 def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from metrics import entities
 from metrics.bulk import BulkLoad
 from metrics.machine import Machine
+from metrics.partials import Partials, pack
 from tests.properties.test_engine import BRIEF, RULES, admit_one, contents, disturbed, machine, numbers, total
 from tests.support.stories import created
 from tests.support.worlds import NOW, worlds
@@ -18,6 +23,7 @@ from tests.support.worlds import NOW, worlds
 if TYPE_CHECKING:
     import random
 
+    from metrics.bulk import Told
     from metrics.rules import Rules
     from schemas.events import EventBase
 
@@ -82,3 +88,55 @@ def test_an_entity_that_cannot_be_computed_adds_nothing_and_stops_no_other(monke
 def test_a_bulk_load_is_for_an_empty_shard() -> None:
     with pytest.raises(ValueError, match="empty shard"):
         BulkLoad(machine([created("a")]).shard)
+
+
+class Post:
+    """Carries what entities tell each other between shards that are loaded side by side."""
+
+    def __init__(self, count: int) -> None:
+        self._all_there = threading.Barrier(count)
+        self._told: list[Told] = [{} for _ in range(count)]
+
+    def exchange(self, number: int, told: Told) -> Told | None:
+        self._told[number] = told
+        self._all_there.wait()
+        count = len(self._told)
+        here: Told = {}
+        for address, items in ((a, items) for told in self._told for a, items in told.items()):
+            if home(address, count) == number:
+                here.setdefault(address, []).extend(items)
+        anything = any(self._told)
+        self._all_there.wait()
+        return here if anything else None
+
+
+def home(address: str, count: int) -> int:
+    return crc32(entities.home_key(address).encode()) % count
+
+
+@given(events=worlds(), rules=st.sampled_from([RULES, BRIEF]), count=st.integers(1, 3))
+def test_shards_loaded_apart_add_up_to_the_whole(events: list[EventBase], rules: Rules, count: int) -> None:
+    items = [admit_one(event, rules) for event in events]
+    post = Post(count)
+
+    def load(number: int) -> Machine:
+        part = Machine(rules)
+        part.advance(NOW)
+        bulk = BulkLoad(part.shard)
+        bulk.add([item for item in items if home(item.address, count) == number])
+        assert bulk.finish(partial(post.exchange, number)) == []
+        return part
+
+    with ThreadPoolExecutor(count) as pool:
+        parts = list(pool.map(load, range(count)))
+    whole, merged = machine(events, rules=rules), Machine(rules)
+    partials = Partials()
+    for part in parts:
+        index = part.shard.panes.index
+        partials.add(pack(part.shard.panes, [merged.view.sums.index.id_of(series) for series in index.series]))
+    merged.advance(NOW)
+    partials.show(merged.view.sums, 1)
+    assert {a: s for part in parts for a, s in part.shard.states.items()} == dict(whole.shard.states)
+    whole.readings()
+    merged.readings()
+    assert numbers(merged.view) == numbers(whole.view)

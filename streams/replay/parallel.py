@@ -1,0 +1,372 @@
+"""A bulk load by several processes.
+
+Each process reads a share of the records and is home to a share of the entities. Facts whose entity is at home
+elsewhere go there through files, and so does what entities tell each other; then each process computes its entities,
+and the partial sums of all are merged before anything is divided. What comes out is the same as from one process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import signal
+import tempfile
+import time
+import traceback
+import zlib
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from metrics.bulk import BulkLoad
+from metrics.engine import MAX_HOPS, Addressed, Outcome, admit
+from metrics.entities import home_key
+from metrics.facts import AnyFact
+from metrics.partials import Partials, pack
+from schemas.codec import Reason, Rejection
+from streams.replay.errors import ReplayError
+from streams.replay.machine import BATCH, Replay
+from streams.replay.records import Record, Tally
+from streams.replay.selection import select
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from multiprocessing.process import BaseProcess
+
+    from metrics.bulk import Told
+    from metrics.rules import Rules
+    from schemas.wire import AnyEvent
+    from streams.replay.records import Share
+
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Events and facts make no cycles: looking for some often costs a sixth of the time."""
+_LENGTH_BYTES = 4
+_MERGED = 1
+"""The partition under which the merged sums stand; 0 is that of the replay's own shard, which is empty."""
+
+_Item = tuple[str, int, tuple[AnyFact, ...], str, int]
+"""Address, hops and facts, with the origin and position of the record."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[_Item]).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a process is to do; everything in it can be sent to another process."""
+
+    number: int
+    of: int
+    share: Share
+    rules: Rules
+    selection: tuple[Sequence[str], Sequence[str], Sequence[str]]
+    at: int | None
+    corrected: bool
+    folder: Path
+    listing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """Records seen since the last message, and how much of how much of the source is done."""
+
+    seen: int
+    done: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A process has come to the end of a round; ``value`` is what all are to know the sum or the maximum of."""
+
+    value: int
+
+
+@dataclass(slots=True)
+class _Result:
+    """What a process has computed."""
+
+    panes: bytes
+    seen: int
+    valid: int
+    events: int
+    reasons: Counter[str]
+    warnings: list[str]
+    processor_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a process could not go on."""
+
+    message: str
+
+
+class Parallel:
+    """Loads a replay by processes.
+
+    Args:
+        tasks: one for each process.
+        replay: has applied nothing yet.
+    """
+
+    def __init__(self, tasks: Sequence[Task], replay: Replay) -> None:
+        self._tasks = tasks
+        self._replay = replay
+        self._processes: list[BaseProcess] = []
+        self._connections: list[Connection] = []
+        self._done = [(0, 0)] * len(tasks)
+        self.warnings: list[str] = []
+        self.processor_times: list[float] = []
+        """Of each process, in s."""
+
+    def __enter__(self) -> Self:
+        context = multiprocessing.get_context("spawn")
+        # Ctrl-C goes to all processes of the terminal: only this one is to answer it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for task in self._tasks:
+                here, there = context.Pipe()
+                process = context.Process(target=_work, args=(there, task), daemon=True)
+                process.start()
+                there.close()
+                self._processes.append(process)
+                self._connections.append(here)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+
+    def done(self) -> tuple[int, int]:
+        """How much of how much of the source is done."""
+        return sum(done for done, _ in self._done), sum(whole for _, whole in self._done)
+
+    def read(self) -> Iterator[None]:
+        """Wait until all records are read; an item for each record.
+
+        Raises:
+            ReplayError: a process failed.
+        """
+        at = 0
+        for waiting in self._until_all_wait():
+            if isinstance(waiting, int):
+                yield from (None for _ in range(waiting))
+            else:
+                at = max(waiting)
+        self._tell(at)
+        self._replay.machine.advance(at)
+
+    def finish(self) -> None:
+        """Let entities be told and computed, and merge what comes out.
+
+        Raises:
+            ReplayError: a process failed.
+        """
+        self._rounds()
+        index = self._replay.machine.view.sums.index
+        for connection in self._connections:
+            connection.send([index.id_of(series) for series in self._receive(connection)])
+        partials = Partials()
+        for connection in self._connections:
+            result = self._receive(connection)
+            partials.add(result.panes)
+            self._replay.seen += result.seen
+            self._replay.valid += result.valid
+            self._replay.machine.events += result.events
+            self._replay.tally.reasons += result.reasons
+            self.warnings += result.warnings
+            self.processor_times.append(result.processor_time)
+        partials.show(self._replay.machine.view.sums, _MERGED)
+        if (file := self._replay.tally.file) is not None:
+            for task in self._tasks:
+                with _rejects(task).open(encoding="utf-8") as rows:
+                    file.writelines(rows)
+
+    def _rounds(self) -> None:
+        """Let processes send each other what entities are told, until nobody is told anything."""
+        for _ in range(MAX_HOPS + 1):
+            told = sum(self._receive(connection).value for connection in self._connections)
+            self._tell(told)
+            if not told:
+                return
+
+    def _until_all_wait(self) -> Iterator[int | list[int]]:
+        """Numbers of records seen, then what each process says at the end."""
+        values: dict[int, int] = {}
+        numbers = {id(connection): number for number, connection in enumerate(self._connections)}
+        while len(values) < len(self._connections):
+            for ready in wait(self._connections):
+                number = numbers[id(ready)]
+                message = self._receive(self._connections[number])
+                if isinstance(message, _Progress):
+                    self._done[number] = message.done
+                    yield message.seen
+                else:
+                    values[number] = message.value
+        yield list(values.values())
+
+    def _receive(self, connection: Connection) -> Any:
+        try:
+            message = connection.recv()
+        except (EOFError, OSError) as error:
+            raise ReplayError("a process of this replay was ended from outside; is there enough memory?") from error
+        if isinstance(message, _Failed):
+            raise ReplayError(message.message)
+        return message
+
+    def _tell(self, value: int) -> None:
+        for connection in self._connections:
+            connection.send(value)
+
+
+def _work(connection: Connection, task: Task) -> None:
+    """The life of a process."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):  # nobody waits for it any more
+        try:
+            connection.send(_Worker(connection, task).run())
+        except ReplayError as error:
+            connection.send(_Failed(str(error)))
+        except OSError as error:
+            if isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise
+            connection.send(_Failed(f"{error.filename or 'cannot read or write'}: {error.strerror}"))
+        except Exception:  # noqa: BLE001 - its trace is all that the other side can be told
+            connection.send(_Failed(traceback.format_exc()))
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One process's share of a load."""
+
+    connection: Connection
+    task: Task
+    replay: Replay = field(init=False)
+    bulk: BulkLoad = field(init=False)
+    events: int = 0
+    round: int = 0
+
+    def __post_init__(self) -> None:
+        self.replay = Replay(self.task.rules, select(*self.task.selection))
+        self.bulk = BulkLoad(self.replay.machine.shard)
+
+    def run(self) -> _Result:
+        task, replay = self.task, self.replay
+        with contextlib.ExitStack() as stack:
+            if task.listing:
+                replay.tally = Tally(stack.enter_context(_rejects(task).open("w", encoding="utf-8")))
+            if task.at is not None:
+                replay.machine.advance(task.at)
+            warnings = self._read()
+            replay.machine.advance(self._agree(replay.now))
+            for items in self._inbox():
+                self._take(items)
+            for failure in self.bulk.finish(self._exchange):
+                rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
+                replay.tally.reject(Record(None, "entities", 0), rejection)
+        panes = replay.machine.shard.panes
+        self.connection.send(panes.index.series)
+        packed = pack(panes, self.connection.recv())
+        return _Result(
+            packed, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()
+        )
+
+    def _read(self) -> list[str]:
+        """Decode the share; keep the facts that are at home here, and send the others home."""
+        with self.task.share.open() as source:
+            stream = source.records()
+            while batch := list(islice(stream, BATCH)):
+                self._sort(self.replay.known(batch, self.task.at, corrected=self.task.corrected))
+                self.connection.send(_Progress(len(batch), source.done()))
+            return source.warnings
+
+    def _sort(self, pairs: Iterable[tuple[Record, AnyEvent]]) -> None:
+        outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
+        now, rules = self.replay.now, self.task.rules
+        for record, event in pairs:
+            item = admit(event, rules, now)
+            if isinstance(item, Rejection):
+                self.replay.tally.reject(record, item)
+            else:
+                outboxes[self._home(item.address)].append((*self._unpacked(item), record.origin, record.position))
+        self._take(outboxes[self.task.number])
+        self._post(outboxes)
+
+    def _home(self, address: str) -> int:
+        return zlib.crc32(home_key(address).encode()) % self.task.of
+
+    @staticmethod
+    def _unpacked(item: Addressed) -> tuple[str, int, tuple[Any, ...]]:
+        return item.address, item.hops, item.facts
+
+    def _take(self, items: Sequence[_Item]) -> None:
+        outcome: Outcome = self.bulk.add([Addressed(address, facts, hops) for address, hops, facts, _, _ in items])
+        self.events += outcome.distinct
+        full = Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts")
+        for position in outcome.refused:
+            *_, origin, line = items[position]
+            self.replay.tally.reject(Record(None, origin, line), full)
+
+    def _exchange(self, told: Told) -> Told | None:
+        """Send what was told to where it belongs; None where nobody told anything."""
+        self.round += 1
+        outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
+        here: Told = {}
+        for address, items in told.items():
+            home = self._home(address)
+            if home == self.task.number:
+                here[address] = items
+            else:
+                outboxes[home] += [(*self._unpacked(item), "", 0) for item in items]
+        self._post(outboxes)
+        if not self._agree(len(told)):
+            return None
+        for address, hops, facts, _, _ in chain.from_iterable(self._inbox()):
+            here.setdefault(address, []).append(Addressed(address, facts, hops))
+        return here
+
+    def _post(self, outboxes: Sequence[list[_Item]]) -> None:
+        for number, items in enumerate(outboxes):
+            if items and number != self.task.number:
+                packed = _encode(items)
+                with self._file(self.task.number, number).open("ab") as file:
+                    file.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
+
+    def _inbox(self) -> Iterator[list[_Item]]:
+        for number in range(self.task.of):
+            path = self._file(number, self.task.number)
+            if number == self.task.number or not path.exists():
+                continue
+            with path.open("rb") as file:
+                while length := file.read(_LENGTH_BYTES):
+                    yield _decode(file.read(int.from_bytes(length, "big")))
+            path.unlink()
+
+    def _file(self, sender: int, receiver: int) -> Path:
+        return self.task.folder / f"{self.round}-{sender}-{receiver}"
+
+    def _agree(self, value: int) -> int:
+        """Wait for the other processes; what all of them say together."""
+        self.connection.send(_Waiting(value))
+        agreed: int = self.connection.recv()
+        return agreed
+
+
+def _rejects(task: Task) -> Path:
+    return task.folder / f"rejects-{task.number}"
+
+
+@contextlib.contextmanager
+def exchange_folder() -> Iterator[Path]:
+    """Where processes leave what is meant for each other."""
+    with tempfile.TemporaryDirectory(prefix="salesgauge-") as folder:
+        yield Path(folder)
