@@ -152,11 +152,15 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     try:
         _check(asked)
         settings = click.get_current_context().find_object(Settings) or load()
-        valid = Run(asked, settings, console).go()
-        if not valid:
-            _fail(console, "there is no valid event in the input", EXIT_NOTHING)
+        run = Run(asked, settings, console)
+        if not run.go():
+            _fail(console, run.nothing(), EXIT_NOTHING)
     except (ReplayError, SettingsError) as error:
         _fail(console, str(error), EXIT_USAGE)
+    except BrokenPipeError:  # who reads what is printed has seen enough
+        raise
+    except OSError as error:
+        _fail(console, f"{error.filename or 'cannot read or write'}: {error.strerror}", EXIT_USAGE)
     except KeyboardInterrupt:
         if asked.resume:
             left = f"the same command goes on from what {asked.resume} remembers"
@@ -225,6 +229,12 @@ class Run:
                 self._load(source, replay, display)
         self._summary(replay, source, time.monotonic() - began)
         return replay.valid > 0
+
+    def nothing(self) -> str:
+        """What it means that there was no valid event."""
+        if self._asked.topics and not self._corrected:
+            return "the topics had no valid event by then; --corrected counts what was published later"
+        return "there is no valid event in the input"
 
     def _rules(self, source: Source) -> Rules:
         """The rules, in the currency of the files if that is one and none was set."""

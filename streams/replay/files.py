@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import heapq
 import io
@@ -11,11 +12,12 @@ import tempfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import duckdb
+import msgspec
 import zstandard
 
 from schemas.events import MAX_EVENT_BYTES
@@ -56,12 +58,19 @@ class _Scan:
         self.first, self.last = min(self.first, at), max(self.last or at, at)
 
 
+def _matches(name: str) -> list[str]:
+    """The files of a pattern that no shell has expanded, in the order of their names."""
+    if name == STDIN or Path(name).exists() or not glob.has_magic(name):
+        return [name]
+    return sorted(glob.glob(name, recursive=True)) or [name]  # noqa: PTH207 - it may be absolute
+
+
 @dataclass(slots=True)
 class Files:
     """The files of a replay as one source. What cannot be read twice (a pipe) is kept in a temporary file.
 
     Args:
-        names: paths, or ``-`` for standard input.
+        names: paths, patterns such as ``2026-*.jsonl``, or ``-`` for standard input.
         allow_truncated: read a file that ends too early up to there.
 
     Raises:
@@ -81,6 +90,7 @@ class Files:
     _piped: IO[bytes] | None = None
 
     def __post_init__(self) -> None:
+        self.names = tuple(chain.from_iterable(map(_matches, self.names)))
         for name in self.names:
             if name in self._paths:
                 continue
@@ -261,7 +271,11 @@ class _Part:
 
 
 def _records(stream: IO[bytes], origin: str) -> Iterator[Record]:
-    """The lines that are not blank; one beyond the size of an event is cut and refused for its size."""
+    """The lines that are not blank; one beyond the size of an event is cut and refused for its size.
+
+    Raises:
+        TruncatedError: the last line has no end, and breaks off inside an object.
+    """
     readline = stream.readline
     number = 0
     while line := readline(_LIMIT):
@@ -271,7 +285,17 @@ def _records(stream: IO[bytes], origin: str) -> Iterator[Record]:
                 pass
         stripped = line.strip()
         if stripped:
+            if line[-1:] != b"\n" and stripped[:1] == b"{" and len(line) < _LIMIT and _breaks_off(stripped):
+                raise TruncatedError("the last line is not whole")
             yield Record(stripped, origin, number)
+
+
+def _breaks_off(line: bytes) -> bool:
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except msgspec.MsgspecError:
+        return True
+    return False
 
 
 def decompressed(raw: IO[bytes]) -> IO[bytes]:
@@ -348,7 +372,8 @@ def _parquet_records(path: Path, name: str) -> Iterator[Record]:
                     number += 1
                     yield Record(_bytes(payload), name, number)
         except duckdb.Error as error:
-            raise ReplayError(f"{name} cannot be read as Parquet: {error}") from error
+            what, _, _ = str(error).partition("\n")
+            raise ReplayError(f"{name} cannot be read as Parquet, it is cut or damaged: {what}") from error
 
 
 def _payload_sql(columns: Sequence[tuple[str, str]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def refuse_folder(path: Path) -> None:
+    """Say at once that a file cannot have the name of a folder.
+
+    Raises:
+        ReplayError: it would.
+    """
+    if path.is_dir():
+        raise ReplayError(f"{path} is a folder; name a file")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that takes its name when the block ends well; otherwise nothing of it remains.
@@ -22,6 +33,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     Raises:
         ReplayError: the file cannot be written.
     """
+    refuse_folder(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -31,6 +43,16 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block, which is short; threads and processes begun in it never hear of one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import multiprocessing
-import signal
 import tempfile
 import time
 import traceback
@@ -32,6 +31,7 @@ from metrics.partials import Partials, pack
 from schemas.codec import Reason, Rejection
 from streams.replay.errors import ReplayError
 from streams.replay.machine import BATCH, Replay
+from streams.replay.outputs import uninterrupted
 from streams.replay.records import Record, Tally
 from streams.replay.selection import select
 
@@ -126,9 +126,7 @@ class Parallel:
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
-        # Ctrl-C goes to all processes of the terminal: only this one is to answer it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with uninterrupted():  # Ctrl-C goes to all processes of the terminal: only this one is to answer it
             for task in self._tasks:
                 here, there = context.Pipe()
                 process = context.Process(target=_work, args=(there, task), daemon=True)
@@ -136,8 +134,6 @@ class Parallel:
                 there.close()
                 self._processes.append(process)
                 self._connections.append(here)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return self
 
     def __exit__(self, *_: object) -> None:

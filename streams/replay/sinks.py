@@ -20,7 +20,7 @@ from streams.replay.documents import document, encode, item
 from streams.replay.errors import ReplayError
 from streams.replay.machine import Snapshot
 from streams.replay.openmetrics import OpenMetrics
-from streams.replay.outputs import scratch, whole_file
+from streams.replay.outputs import refuse_folder, scratch, uninterrupted, whole_file
 from streams.replay.remote_write import Endpoint, RemoteWrite
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def openmetrics_file(path: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     Raises:
         ReplayError: the file cannot be written.
     """
+    refuse_folder(path)
     with scratch(path) as folder:
         metrics = OpenMetrics(folder, labels)
         yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
@@ -73,7 +74,10 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     promtool = shutil.which("promtool")
     if promtool is None:
         raise ReplayError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReplayError(f"cannot make the folder {folder}: {error.strerror}") from error
     with scratch(folder / "blocks") as working:
         metrics = OpenMetrics(working, labels)
         yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
@@ -84,8 +88,9 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
             raise ReplayError(f"promtool made no blocks: {(done.stderr or done.stdout).strip()}")
-        for block in sorted(blocks.iterdir()) if blocks.exists() else ():
-            block.rename(folder / block.name)
+        with uninterrupted():
+            for block in sorted(blocks.iterdir()) if blocks.exists() else ():
+                block.rename(folder / block.name)
 
 
 @contextmanager
@@ -107,6 +112,7 @@ def parquet_file(path: Path) -> Iterator[Take]:
     Raises:
         ReplayError: the file cannot be written.
     """
+    refuse_folder(path)
     with scratch(path) as folder:
         rows, made = folder / "rows.jsonl", folder / "readings.parquet"
         with rows.open("wb") as file:

@@ -39,7 +39,8 @@ def readings_table(snapshot: Snapshot, width: int, *, breakdowns: bool) -> Table
         windows = [name for name in windows if name in _FEW]
     labelled = [Column("labels")] if breakdowns else []
     title = f"{iso(snapshot.at)} · {snapshot.events:,} events"
-    table = Table(Column("kpi", no_wrap=True), *labelled, *(Column(w, justify="right") for w in windows), title=title)
+    columns = (Column("kpi", no_wrap=True), *labelled, *(Column(w, justify="right") for w in windows))
+    table = Table(*columns, title=title, min_width=len(title))
     for (kpi, stat, labels), row in rows.items():
         name = kpi if stat == "value" else f"{kpi} {stat}"
         shown = [_number(kpi, stat, row[window]) if window in row else "" for window in windows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -178,6 +179,9 @@ def test_nothing_usable_missing_files_and_wrong_options(tmp_path, events):
         (("--events", events, "--json", "--label", "a-b=c"), "NAME=VALUE"),
         (("--events", events, "--remote-write", "localhost"), "no address such as"),
         (("--events", events, "--openmetrics", tmp_path / "no" / "x"), "cannot write in"),
+        (("--events", events, "--openmetrics", tmp_path), "is a folder"),
+        (("--events", events, "--parquet", tmp_path), "is a folder"),
+        (("--events", events, "--rejects", tmp_path), "is a folder"),
         (("--events", events, "--json", "--from", "2026-03-04", "--to", "2026-03-03"), "lies before"),
     ]:
         result = replay(*args)
@@ -190,11 +194,19 @@ def test_shows_a_table_to_people(events):
     result = replay("--events", events, "--kpi", "new_leads", "--kpi", "lead_response_seconds")
     assert "new_leads" in result.stdout
     assert "lead_response_seconds p90" in result.stdout
+    assert re.search(r"^ *2026-\S+Z · [\d,]+ events", result.stdout)
     by_source = replay("--events", events, "--kpi", "new_leads", "--breakdown", "source", "--window", "7d")
     assert "source=" in by_source.stdout
 
 
 # --- files of all kinds
+
+
+def test_patterns_name_the_files_that_match(tmp_path, lines):
+    for number, part in enumerate((lines[:100], lines[100:300])):
+        (tmp_path / f"part-{number}.jsonl").write_bytes(b"".join(part))
+    assert document(f"{tmp_path}/part-*.jsonl")["events"] == 300
+    assert replay(f"{tmp_path}/no-*.jsonl").exit_code == 2
 
 
 def test_reads_compressed_files_parquet_and_pipes(tmp_path, events, lines):
@@ -230,7 +242,7 @@ def in_blocks(data: bytes) -> bytes:
     return b"".join(parts) + frame.flush()
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, in_blocks], ids=["gzip", "zstandard"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, in_blocks], ids=["plain", "gzip", "zstandard"])
 def test_a_cut_file_is_noticed(tmp_path, lines, compress):
     whole = compress(b"".join(lines))
     (tmp_path / "cut").write_bytes(whole[: len(whole) // 2])
