@@ -87,6 +87,7 @@ def convert(
     timezone: str | None = None,
     default_timezone: str = "UTC",
     distinct: Iterable[str] = (),
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Iterator[EventBase | Rejected]:
     """Yield the events and the rejected rows of a mapping, query by query.
 
@@ -99,6 +100,7 @@ def convert(
         timezone: zone of times without one; goes before the mapping's.
         default_timezone: the zone where neither says one.
         distinct: inputs whose equal rows are read once.
+        notice: is told what is valid, but hardly meant.
 
     Raises:
         ConvertError: an input is missing or unreadable, or a query is wrong or lacks a column.
@@ -113,6 +115,7 @@ def convert(
         plans = [_plan(connection, mapping, spec, part, zone) for spec, part in zip(mapping.events, parts, strict=True)]
         for plan in plans:
             yield from _run(connection, plan)
+            _notice_split_deals(connection, plan, notice)
 
 
 def derived_id(part: str, fields: MappingABC[str, Any], *, source_system: str | None, occurrence: int) -> str:
@@ -148,8 +151,11 @@ def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSp
     flat = "lines" in kinds and "lines" not in columns
     _check_columns(where, columns, kinds, EVENTS[spec.event], described=len(described), flat=flat)
     expressions = [_expression(name, kind) for name, kind in columns.items()]
+    selected = ", ".join(
+        f"{expression} AS {quoted(name)}" for expression, name in zip(expressions, columns, strict=True)
+    )
     sql = (
-        f"SELECT {', '.join(expressions)}, row_number() OVER (PARTITION BY {', '.join(expressions)}) "  # noqa: S608
+        f"SELECT {selected}, row_number() OVER (PARTITION BY {', '.join(expressions)}) "  # noqa: S608
         f"FROM (\n{select}\n) AS row_of_mapping"
     )
     defaults = {"event": spec.event, "source_system": mapping.source_system, "currency": mapping.currency}
@@ -245,6 +251,28 @@ def _run(connection: duckdb.DuckDBPyConnection, plan: _Plan) -> Iterator[EventBa
         if not rows:
             return
         yield from _batch(plan, rows)
+
+
+def _notice_split_deals(connection: duckdb.DuckDBPyConnection, plan: _Plan, notice: Callable[[str], None]) -> None:
+    """Say where different rows tell of one win at one time: of these versions only one counts.
+
+    The usual cause is a file of order lines that was not grouped.
+    """
+    names = [name for name in ("deal_id", "occurred_at", "recorded_at") if name in plan.names]
+    if plan.event != "deal_won":
+        return
+    passed = f"WHERE {REJECT_REASON} IS NULL" if REJECT_REASON in plan.names else ""
+    columns = ", ".join(quoted(name) for name in plan.names if name != "event_id" and not name.startswith("_"))
+    rows = f"SELECT DISTINCT {columns} FROM ({plan.sql}) {passed}"  # noqa: S608
+    split = f"SELECT deal_id FROM ({rows}) GROUP BY {', '.join(names)} HAVING count(*) > 1"  # noqa: S608
+    query = f"SELECT count(*), min(deal_id) FROM ({split})"  # noqa: S608
+    deals, example = connection.execute(query).fetchall()[0]
+    if deals:
+        notice(
+            f"{plan.event}: {deals:,} deal{'s' * (deals != 1)}, such as {example}, with several rows of one time: "
+            "only one of them counts, as the latest version. Lines of a deal are to be grouped: "
+            "list({…}) AS lines … GROUP BY ALL"
+        )
 
 
 def _batch(plan: _Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Rejected]:

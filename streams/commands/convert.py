@@ -64,6 +64,7 @@ def convert_command(
     if rejects is None and out != STDOUT:
         rejects = Path(f"{out}.rejects.jsonl")
     started = time.perf_counter()
+    notices: list[str] = []
     try:
         path = find_mapping(mapping)
         loaded = load_mapping(path)
@@ -74,6 +75,7 @@ def convert_command(
             timezone=timezone,
             default_timezone=_business_zone(),
             distinct=distinct,
+            notice=notices.append,
         )
         summary = _write(console, results, out, rejects)
     except (ConvertError, SettingsError) as error:
@@ -81,6 +83,8 @@ def convert_command(
     except OSError as error:
         _fail(console, f"cannot write: {error}")
     _report(console, loaded, summary, seconds=time.perf_counter() - started)
+    for notice in notices:
+        console.print(f"note: {notice}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     _name_files(console, out, rejects, summary)
     if strict and summary.rejected:
         raise SystemExit(EXIT_REJECTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
+from metrics.privacy import REDACTED
+from metrics.readings import OTHER
 from streams.replay.currency import is_open, reporting, sole_currency
 from streams.replay.errors import ReplayError
 from streams.replay.files import Files
@@ -270,6 +273,24 @@ class Run:
         if not self._asked.has_sink and replay.valid:
             stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
             stdout.print(readings_table(snapshot, stdout.width, breakdowns=bool(self._asked.breakdowns)))
+        if self._asked.as_json or not self._asked.has_sink:
+            self._note_labels(snapshot)
+
+    def _note_labels(self, snapshot: Snapshot) -> None:
+        """Say which settings keep labels from being shown."""
+        hidden = sorted({name for r in snapshot.readings for name, label in r.labels.items() if label == REDACTED})
+        if hidden:
+            self._say(
+                f"what looks like an e-mail address or telephone number of a {' or '.join(hidden)} is shown as "
+                f"`{REDACTED}`; to show it: SALESGAUGE_RULES__UNREDACTED={json.dumps(hidden)!r}"
+            )
+        folded = snapshot.view.folded
+        if folded:
+            (kpi, breakdown), count = max(folded.items(), key=lambda item: item[1])
+            self._say(
+                f"breakdowns show the {self._settings.rules.label_ceiling} largest labels (rules.label_ceiling); "
+                f"the rest, {count:,} for {kpi} by {' and '.join(breakdown)}, is `{OTHER}`"
+            )
 
     def _load_by_processes(self, source: Source, replay: Replay, display: Display, at: int | None) -> Snapshot:
         asked = self._asked

@@ -248,6 +248,23 @@ def test_several_rows_of_a_deal_become_its_lines(tmp_path: Path) -> None:
     assert [line.product for line in won.lines] == ["P", "Q"]
 
 
+def test_lines_that_were_not_grouped_are_noticed(tmp_path: Path) -> None:
+    items = tmp_path / "items.csv"
+    rows = ["A,2024-01-01,P,1,10", "A,2024-01-01,Q,1,7", *2 * ["B,2024-01-01,P,1,1"], "C,2024-01-01,P,1,1"]
+    items.write_text("\n".join(["deal,day,product,n,price", *rows, "C,2024-01-02,P,1,2"]))
+    sql = """SELECT deal AS deal_id, deal AS lead_id, day AS occurred_at, product, n AS quantity, price AS unit_price
+             FROM items"""
+    grouped = f"""SELECT deal_id, lead_id, occurred_at,
+                         list({{'product': product, 'quantity': quantity, 'unit_price': unit_price}}) AS lines
+                  FROM ({sql}) GROUP BY ALL"""
+    notices: list[str] = []
+    assert len(run(tmp_path, "deal_won", sql, inputs={"items": "items.csv"}, notice=notices.append)) == 6
+    (notice,) = notices  # not of B, whose rows are equal, nor of C, which was corrected a day later
+    assert "1 deal, such as A," in notice
+    run(tmp_path, "deal_won", grouped, inputs={"items": "items.csv"}, notice=notices.append)
+    assert len(notices) == 1
+
+
 # --- defaults of the mapping
 
 

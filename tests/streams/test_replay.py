@@ -199,6 +199,28 @@ def test_shows_a_table_to_people(events):
     assert "source=" in by_source.stdout
 
 
+def test_says_which_settings_keep_labels_from_being_shown(tmp_path, monkeypatch):
+    path = tmp_path / "e.jsonl"
+    owners = [f"rep-{n}" for n in range(3)] + ["ann@example.com"]
+    path.write_text(
+        "".join(
+            json.dumps({"event": "deal_won", "event_id": f"e{n}", "occurred_at": "2026-01-01T00:00:00Z",
+                        "lead_id": f"l{n}", "deal_id": f"d{n}", "rep_id": rep,
+                        "lines": [{"product": "p", "unit_price": 1}]}) + "\n"
+            for n, rep in enumerate(owners)
+        )
+    )  # fmt: skip
+    arguments = ("--events", path, "--kpi", "sales_revenue", "--json")
+    told = replay(*arguments).stderr
+    setting, listed = re.search(r"(SALESGAUGE_RULES__UNREDACTED)='(.*?)'", told).groups()
+    monkeypatch.setenv(setting, listed)
+    shown = replay(*arguments)
+    assert value(json.loads(shown.stdout), "sales_revenue", rep="ann@example.com") == 1
+    assert "redacted" not in shown.stderr
+    monkeypatch.setenv("SALESGAUGE_RULES__LABEL_CEILING", "2")
+    assert "the rest, 2 for sales_revenue by rep, is `other`" in replay(*arguments).stderr
+
+
 # --- files of all kinds
 
 
