@@ -212,7 +212,7 @@ def test_says_which_settings_keep_labels_from_being_shown(tmp_path, monkeypatch)
     )  # fmt: skip
     arguments = ("--events", path, "--kpi", "sales_revenue", "--json")
     told = replay(*arguments).stderr
-    setting, listed = re.search(r"(SALESGAUGE_RULES__UNREDACTED)='(.*?)'", told).groups()
+    ((setting, listed),) = re.findall(r"(SALESGAUGE_RULES__UNREDACTED)='(.*?)'", told)
     monkeypatch.setenv(setting, listed)
     shown = replay(*arguments)
     assert value(json.loads(shown.stdout), "sales_revenue", rep="ann@example.com") == 1
