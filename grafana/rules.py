@@ -221,16 +221,20 @@ def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
     name = str(target.alert)
     value = gauge(kpi, target.stat, target.by, window=target.window)
     expr = f"{value} {target.op} {target.value:g}"
+    behind_it = ""
     if target.min_n:
         behind = count_behind(kpi)  # Target.among has seen to it that there is one
         n = gauge(kpi, str(behind), target.by, window=target.window)
         expr += f" and {_on(target.by)} {n} >= {target.min_n:g}"
+        behind_it = (
+            "" if target.by else f"{{{{ with query `{n}` }}}}, n = {{{{ . | first | value | humanize }}}}{{{{ end }}}}"
+        )
     where = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in target.by)
     span = "now" if target.window == "all" else f"in the last {target.window}"
     limit = f"{_words(target.op)} {_number(kpi, target.stat, target.value)}"
     shown = f"{{{{ $value | {_format(kpi, target.stat)} }}}}"
     subject = ", ".join(filter(None, (f"{kpi.title}{_stat_words(target.stat)}", where, span)))
-    description = f"{subject}: {shown}, {limit}."
+    description = f"{subject}: {shown}{behind_it} (an alert at {limit})."
     return Alert(
         name=name,
         expr=expr,
@@ -256,7 +260,7 @@ def _words(op: str) -> str:
 
 
 def _stat_words(stat: str) -> str:
-    return {"value": "", "p50": " (median)"}.get(stat, f" ({stat})")
+    return {"value": "", "late": ", past the SLA", "p50": " (median)"}.get(stat, f" ({stat})")
 
 
 def _format(kpi: Kpi, stat: str) -> str:

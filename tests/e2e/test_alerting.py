@@ -62,7 +62,8 @@ def test_a_waiting_lead_is_told_and_so_is_its_answer(tmp_path):
             (alert, *_) = until(lambda: box.alerts("LeadsWaitPastSla", "firing"), 20, "the webhook")
             assert alert["labels"]["team"] == "north"
             assert alert["annotations"]["description"] == (
-                "Leads waiting (late), team north, now: 2, more than 0. The oldest has waited 25m 0s."
+                "Leads waiting, past the SLA, team north, now: 2 (an alert at more than 0). "
+                "The oldest has waited 25m 0s."
             )
             assert any(auth == "Bearer token-of-the-test" for path, _, auth in box.delivered if path == "/webhook")
             until(lambda: "[WARNING] north: Leads wait past the SLA" in box.texts("/slack"), 20, "the chat message")

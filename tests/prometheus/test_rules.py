@@ -139,9 +139,30 @@ def test_a_notice_tells_the_numbers_and_what_to_do(tmp_path):
                 },
                 "exp_annotations": {
                     "summary": "Leads wait past the SLA: team north",
-                    "description": "Leads waiting (late), team north, now: 2, more than 0. "
+                    "description": "Leads waiting, past the SLA, team north, now: 2 (an alert at more than 0). "
                     "The oldest has waited 25m 0s.",
                     "runbook_url": "docs/alerts.md#leadswaitpastsla",
+                },
+            }
+        ],
+    }  # fmt: skip
+    promtool_test(tmp_path, [{"interval": case.step, "input_series": inputs(series), "alert_rule_test": [expected]}])
+
+
+def test_a_notice_of_a_rate_tells_how_many_stand_behind_it(tmp_path):
+    case = CASES["CsatLow"]
+    series, _, fires, _ = scenario(case)
+    expected = {
+        "eval_time": minutes(case, fires),
+        "alertname": "CsatLow",
+        "exp_alerts": [
+            {
+                "exp_labels": {"severity": "info", "layer": "business", "subject": "csat_score", "kpi": "csat_score"},
+                "exp_annotations": {
+                    "summary": "Customers are less than satisfied",
+                    "description": "Customer satisfaction (CSAT), in the last 30d: 3.2, n = 20 "
+                    "(an alert at less than 4).",
+                    "runbook_url": "docs/alerts.md#csatlow",
                 },
             }
         ],
