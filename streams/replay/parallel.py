@@ -17,6 +17,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -126,6 +127,7 @@ class Parallel:
 
     def __enter__(self) -> Self:
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # otherwise the first start does it, and lets Ctrl-C in
         with uninterrupted():  # Ctrl-C goes to all processes of the terminal: only this one is to answer it
             for task in self._tasks:
                 here, there = context.Pipe()

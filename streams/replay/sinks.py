@@ -20,7 +20,7 @@ from streams.replay.documents import document, encode, item
 from streams.replay.errors import ReplayError
 from streams.replay.machine import Snapshot
 from streams.replay.openmetrics import OpenMetrics
-from streams.replay.outputs import refuse_folder, scratch, uninterrupted, whole_file
+from streams.replay.outputs import made, refuse_folder, scratch, uninterrupted, whole_file
 from streams.replay.remote_write import Endpoint, RemoteWrite
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     promtool = shutil.which("promtool")
     if promtool is None:
         raise ReplayError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ReplayError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with scratch(folder / "blocks") as working:
+    with made(folder), scratch(folder / "blocks") as working:
         metrics = OpenMetrics(working, labels)
         yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
         text, blocks = working / "readings.om", working / "made"
