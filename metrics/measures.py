@@ -185,8 +185,8 @@ HEADCOUNT = count("headcount", "reps employed", "team")
 REPS_LEFT = count("reps_left", "reps who left", "team")
 QUOTA = money("quota", "quota of the current period", "rep", "team")
 QUOTA_WON = money("quota_won", "revenue won in the current quota period", "rep", "team")
-QUOTA_REPS = count("quota_reps", "reps with a quota in the current period", "team")
-QUOTA_REACHED = count("quota_reached", "of those, at or over it", "team")
+QUOTA_REPS = count("quota_reps", "reps with a quota in the current period", "rep", "team")
+QUOTA_REACHED = count("quota_reached", "of those, at or over it", "rep", "team")
 COMMISSION = money("commission", "commission earned in the current quota period", "rep", "team")
 
 MEASURES: dict[str, Measure] = {m.name: m for m in list(globals().values()) if isinstance(m, Measure)}

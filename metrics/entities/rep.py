@@ -98,7 +98,7 @@ def _add_quota(quota: Quota, deals: Sequence[Deal], team: str, rep: str, rules: 
     """Everything of a period is added within it and taken back at its end, so a stock shows the current period."""
     target = rules.minor(quota.amount, quota.currency, quota.start)
     _during(quota, m.QUOTA, quota.start, target, out, rep, team)
-    _during(quota, m.QUOTA_REPS, quota.start, 1, out, team)
+    _during(quota, m.QUOTA_REPS, quota.start, 1, out, rep, team)
     won = 0
     for deal in deals:
         if not quota.start <= deal.closed_at < quota.end:
@@ -107,13 +107,13 @@ def _add_quota(quota: Quota, deals: Sequence[Deal], team: str, rep: str, rules: 
         before, won = won, won + amount
         _during(quota, m.QUOTA_WON, deal.closed_at, amount, out, rep, team)
         if before < target <= won:
-            _during(quota, m.QUOTA_REACHED, deal.closed_at, 1, out, team)
+            _during(quota, m.QUOTA_REACHED, deal.closed_at, 1, out, rep, team)
         elif won < target <= before:
-            _during(quota, m.QUOTA_REACHED, deal.closed_at, -1, out, team)
+            _during(quota, m.QUOTA_REACHED, deal.closed_at, -1, out, rep, team)
         earned = commission(won, target, rules.commission_tiers) - commission(before, target, rules.commission_tiers)
         _during(quota, m.COMMISSION, deal.closed_at, earned, out, rep, team)
     if target <= 0:
-        _during(quota, m.QUOTA_REACHED, quota.start, 1, out, team)
+        _during(quota, m.QUOTA_REACHED, quota.start, 1, out, rep, team)
 
 
 def _during(quota: Quota, measure: m.Measure, at: int, amount: int, out: Contributions, *labels: str) -> None:

@@ -225,6 +225,13 @@ EXAMPLES = (
         1 / 2,
         stat="reps_at_quota_ratio",
     ),
+    Example(  # of himself a rep is all or nothing
+        "quota_attainment_ratio",
+        [QUOTA, QUOTA_OF_BOB, won("a", "05-02 00:00", 1200, rep_id="ann"), won("b", "05-03 00:00", 300, rep_id="bob")],
+        0,
+        stat="reps_at_quota_ratio",
+        labels={"rep": "bob"},
+    ),
     Example(
         "proposals_sent",
         [event("proposal_sent", f"06-0{day} 10:00", lead_id="a", deal_id="x", rep_id="ann") for day in (2, 3)],
@@ -379,6 +386,14 @@ EXAMPLES = (
          touch("b", "06-02 10:00", "email"), lost("b", "06-06 10:00")],
         3 / 1,
         labels={"outcome": "won"},
+    ),
+    Example(  # ann: one call for the deal she lost, three touches for the one she won
+        "touches_per_deal",
+        [touch("a", "06-02 10:00"), touch("a", "06-03 10:00"), touch("a", "06-04 10:00", "email"),
+         won("a", "06-06 10:00", rep_id="ann"), touch("b", "06-02 10:00"), lost("b", "06-06 10:00", rep_id="ann"),
+         touch("c", "06-02 10:00"), won("c", "06-06 10:00", rep_id="bob")],
+        3 / 1,
+        labels={"rep": "ann", "outcome": "won"},
     ),
     Example(
         "touches_per_deal",

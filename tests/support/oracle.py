@@ -781,7 +781,7 @@ def _quotas(where: str) -> Term:
     def compute(counter: _Counter, dims: Labels) -> Table:
         return counter.period("current_quotas", dims, where=where)
 
-    return Term(compute, lambda _, dim: dim == "team")
+    return Term(compute, lambda _, dim: dim in ("rep", "team"))
 
 
 def _whole(term: Term) -> Term:
