@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from itertools import islice
 from pathlib import Path
@@ -11,8 +12,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from metrics.catalogue import CATALOGUE
 from streams.replay.compare import Difference, Readings, Tolerance, differences, read
 from streams.replay.errors import ReplayError
+from streams.replay.remote_write import read_token
+from streams.replay.selection import check_known
 
 EXIT_DIFFERENT = 1
 EXIT_USAGE = 2
@@ -24,6 +28,9 @@ _PLAIN_WIDTH = 160  # characters, where stdout is no terminal
 @click.argument("right", metavar="B")
 @click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")
 @click.option("--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative.")
+@click.option(
+    "--tolerance-of", "own", multiple=True, metavar="KPI[.STAT]=T", help="Relative, of this KPI or stat of a KPI."
+)
 @click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Compare these KPIs alone.")
 @click.option("--window", "windows", multiple=True, metavar="W", help="Compare these windows alone.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, help="Differences shown.")
@@ -34,6 +41,7 @@ def diff_command(
     right: str,
     tolerance: float,
     quantile_tolerance: float,
+    own: tuple[str, ...],
     kpis: tuple[str, ...],
     windows: tuple[str, ...],
     limit: int,
@@ -45,24 +53,56 @@ def diff_command(
 
     \b
       salesgauge diff http://127.0.0.1:9108 replayed.json
+      salesgauge diff before.json after.json --tolerance-of sales_revenue=0.01
 
     Exit codes: 0 equal, 1 different, 2 something cannot be read.
     """  # noqa: D301 - \b keeps click from joining the examples' lines
     console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
     try:
-        token = token_file.read_text().strip() if token_file else None
-        one, other = (_narrowed(read(name, token), kpis, windows) for name in (left, right))
-    except (ReplayError, OSError) as error:
+        tolerance_for = Tolerance(tolerance, quantile_tolerance, _tolerances(own))
+        token = read_token(token_file) if token_file else None
+        one, other = _sides((left, right), token, kpis, windows)
+    except ReplayError as error:
         click.echo(f"diff: {error}", err=True)
         raise SystemExit(EXIT_USAGE) from error
     _warn(one, other)
-    found = list(differences(one, other, Tolerance(tolerance, quantile_tolerance)))
+    found = list(differences(one, other, tolerance_for))
     if found:
         console.print(differences_table(found, one, other, limit))
     total = len(one.values.keys() | other.values.keys())
     click.echo(f"{len(found):,} of {total:,} readings differ" if found else f"{total:,} readings are equal")
     if found:
         raise SystemExit(EXIT_DIFFERENT)
+
+
+def _tolerances(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Tolerances by KPI, or by KPI and stat."""
+    found = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        check_known("KPI", [name.partition(".")[0]], CATALOGUE.by_id)
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = -1.0
+        if not 0 <= found[name] < math.inf:
+            raise ReplayError(f"--tolerance-of {pair}: write it as KPI=0.01 or KPI.STAT=0.01")
+    return found
+
+
+def _sides(
+    names: tuple[str, str], token: str | None, kpis: tuple[str, ...], windows: tuple[str, ...]
+) -> list[Readings]:
+    if names == ("-", "-"):
+        raise ReplayError("standard input can be one side alone")
+    sides = [_narrowed(read(name, token), kpis, windows) for name in names]
+    if not any(side.values for side in sides):
+        raise ReplayError(f"there is nothing to compare: neither side has {_wanted(kpis, windows)}")
+    return sides
+
+
+def _wanted(kpis: tuple[str, ...], windows: tuple[str, ...]) -> str:
+    return " ".join(["any readings", *(f"of {kpi}" for kpi in kpis), *(f"in {window}" for window in windows)])
 
 
 def _narrowed(readings: Readings, kpis: tuple[str, ...], windows: tuple[str, ...]) -> Readings:

@@ -144,7 +144,8 @@ class _Shown:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        if err.is_terminal:
+            self._bars.stop()
 
     def update(self, progress: Progressed) -> None:
         """Show how far it is now."""
@@ -210,6 +211,7 @@ def drop_command(version: int, config: Path | None, bootstrap: str | None, *, ye
     settings = rebuild.version_of(settings_of(config, kafka__bootstrap=bootstrap), version)
     if not yes:
         click.confirm(f"delete {', '.join(rebuild.owned_topics(settings))}?", abort=True)
-    for name in rebuild.drop(settings):
+    deleted = rebuild.drop(settings)
+    for name in deleted:
         out.print(f"deleted {name}")
-    err.print(f"version {version} is gone")
+    err.print(f"version {version} is gone" if deleted else f"version {version} has no topics: nothing to delete")

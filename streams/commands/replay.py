@@ -26,7 +26,7 @@ from streams.replay.outputs import whole_file
 from streams.replay.parallel import GC_THRESHOLDS, Parallel, Task, exchange_folder
 from streams.replay.progress import Display
 from streams.replay.records import Tally
-from streams.replay.remote_write import Endpoint
+from streams.replay.remote_write import Endpoint, read_token
 from streams.replay.selection import select
 from streams.replay.sinks import (
     Resume,
@@ -390,7 +390,7 @@ class Run:
 
     @contextmanager
     def _remote(self, url: str, steps: Steps | None) -> Iterator[Take]:
-        token = _read_token(self._asked.token_file)
+        token = read_token(self._asked.token_file) if self._asked.token_file else None
         resume = Resume(self._asked.resume, self._fingerprint(steps)) if self._asked.resume else None
         self._remembered = resume.read() if resume else None
         acknowledged = resume.write if resume else _forget
@@ -434,12 +434,3 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
             raise ReplayError(f"--label {pair}: write it as NAME=VALUE, such as job=salesgauge")
         labels[name] = value
     return labels
-
-
-def _read_token(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise ReplayError(f"cannot read {path}: {error.strerror}") from error

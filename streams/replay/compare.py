@@ -7,7 +7,7 @@ import math
 import sys
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,22 +48,28 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far two values may lie apart, relative to the greater; quantiles have their own."""
+    """How far two values may lie apart, relative to the greater.
+
+    Quantiles have their own tolerance, and so has each KPI, or stat of a KPI, that ``of`` names (``new_leads``,
+    ``lead_response_seconds.p90``).
+    """
 
     general: float = 1e-9
     quantile: float = 0.011
+    of: Mapping[str, float] = field(default_factory=dict)
 
-    def accepts(self, stat: str, left: float, right: float) -> bool:
+    def accepts(self, kpi: str, stat: str, left: float, right: float) -> bool:
         """Whether two values count as equal."""
-        allowed = max(self.general, self.quantile) if stat in _QUANTILES else self.general
-        return math.isclose(left, right, rel_tol=allowed, abs_tol=self.general)
+        usual = max(self.general, self.quantile) if stat in _QUANTILES else self.general
+        allowed = self.of.get(f"{kpi}.{stat}", self.of.get(kpi, usual))
+        return math.isclose(left, right, rel_tol=allowed, abs_tol=min(self.general, allowed))
 
 
 def differences(left: Readings, right: Readings, tolerance: Tolerance) -> Iterator[Difference]:
     """What differs, in the order of the left side; what only the right side has comes last."""
     for key, value in left.values.items():
         other = right.values.get(key)
-        if other is None or not tolerance.accepts(key[2], value, other):
+        if other is None or not tolerance.accepts(key[1], key[2], value, other):
             yield Difference(key, value, other)
     for key, value in right.values.items():
         if key not in left.values:
@@ -77,7 +83,8 @@ def read(name: str, token: str | None = None) -> Readings:
         ReplayError: they cannot be read.
     """
     if name.startswith(("http://", "https://")):
-        return _collected(name, [_fetch(name, token)])
+        live = _collected(name, [_fetch(name, token)])
+        return replace(live, events=None)  # workers count since they started
     if name != "-" and not Path(name).is_file():
         raise ReplayError(f"{name} does not exist")
     try:
@@ -101,7 +108,8 @@ def _documents(name: str, content: bytes) -> list[Any]:
 
 
 def _fetch(address: str, token: str | None) -> Any:
-    url = address if address.rstrip("/").endswith("/api/kpis") else address.rstrip("/") + "/api/kpis"
+    base = address.rstrip("/").removesuffix("/metrics").removesuffix("/api/kpis")
+    url = f"{base}/api/kpis"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), checked by the caller
     try:
@@ -154,5 +162,5 @@ def _collected(name: str, documents: list[Any]) -> Readings:
         instants = tuple(str(document["at"]) for document in documents)
         events = documents[0].get("events") if len(documents) == 1 else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReplayError(f"{name} holds no readings as `replay --json` writes them: {error!r}") from error
+        raise ReplayError(f"{name} holds no readings as `replay --json` writes them") from error
     return Readings(name, collector.values, instants, events)

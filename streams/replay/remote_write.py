@@ -32,6 +32,7 @@ from streams.replay.errors import ReplayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from metrics.families import Family, Sample
 
@@ -40,6 +41,18 @@ _SERVER_ERRORS = 500
 _EXPLAINED = 500  # characters of an answer that are shown
 
 Post = Callable[[bytes], None]
+
+
+def read_token(path: Path) -> str:
+    """A bearer token from a file.
+
+    Raises:
+        ReplayError: the file cannot be read.
+    """
+    try:
+        return path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReplayError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
 
 
 class RefusedError(ReplayError):

@@ -37,11 +37,11 @@ def select(
     Raises:
         ReplayError: there is no such KPI, window or breakdown, or nothing is left.
     """
-    _check("KPI", kpis, catalogue.by_id)
-    _check("window", windows, WINDOWS)
+    check_known("KPI", kpis, catalogue.by_id)
+    check_known("window", windows, WINDOWS)
     known = {_joined(breakdown) for kpi in catalogue.kpis for breakdown in kpi.breakdowns}
     wanted = {breakdown.replace(" ", "") for breakdown in breakdowns}
-    _check("breakdown", sorted(wanted), known | {NONE})
+    check_known("breakdown", sorted(wanted), known | {NONE})
     chosen = [kpi for kpi in catalogue.kpis if not kpis or kpi.id in kpis]
     narrowed = [_narrow(kpi, windows, wanted) for kpi in chosen]
     left = tuple(kpi for kpi in narrowed if kpi.windows and (kpi.whole or kpi.breakdowns))
@@ -52,7 +52,12 @@ def select(
     return Catalogue(left)
 
 
-def _check(what: str, given: Collection[str], known: Collection[str]) -> None:
+def check_known(what: str, given: Collection[str], known: Collection[str]) -> None:
+    """See to it that all names are known.
+
+    Raises:
+        ReplayError: one is not; the message says which are, or which may have been meant.
+    """
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -447,6 +447,32 @@ def test_diff_tells_what_differs(tmp_path, events):
     assert diff(a, tmp_path / "empty").exit_code == 2
     (tmp_path / "other").write_text('{"readings": 1}')
     assert diff(a, tmp_path / "other").exit_code == 2
+    for args, said in [
+        ((a, b, "--kpi", "deals"), "neither side has any readings of deals"),
+        (("-", "-"), "one side alone"),
+        ((a, b, "--token-file", tmp_path / "absent"), "cannot read"),
+        ((a, b, "--tolerance-of", "new_lead=1"), "did you mean new_leads?"),
+        ((a, b, "--tolerance-of", "new_leads=-1"), "KPI=0.01"),
+        ((a, b, "--tolerance-of", "new_leads"), "KPI=0.01"),
+    ]:
+        wrong = diff(*args)
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
+
+
+def test_each_measure_can_have_its_own_tolerance(tmp_path, events):
+    doc = document("--events", events, "--kpi", "new_leads", "--kpi", "lead_response_seconds", "--window", "all")
+    (tmp_path / "a").write_text(json.dumps(doc))
+    for reading in doc["readings"]:
+        reading["value"] *= 1.02
+    (tmp_path / "b").write_text(json.dumps(doc))
+    sides = (tmp_path / "a", tmp_path / "b")
+    assert diff(*sides, "--kpi", "new_leads").exit_code == 1
+    assert diff(*sides, "--kpi", "new_leads", "--tolerance-of", "new_leads=0.03").exit_code == 0
+    assert diff(*sides, "--tolerance-of", "new_leads=0.03").exit_code == 1
+    assert diff(*sides, "--tolerance", "0.03").exit_code == 0
+    strict = diff(*sides, "--tolerance", "0.03", "--tolerance-of", "lead_response_seconds.p90=0.01")
+    assert strict.exit_code == 1
+    assert {line.split()[3] for line in strict.stdout.splitlines() if "lead_resp" in line} == {"p90"}
 
 
 def test_diff_reads_steps_and_parquet(tmp_path, events):
