@@ -87,9 +87,8 @@ class Numbers:
         """The number over time, of the window that ends at each moment."""
         names = tuple(names)
         first = names[0]
-        of = f" by {' and '.join(by)}" if by else ""
         panel = (
-            lines(title or f"{title_of(kpi, first)}{of}, over time", describe(kpi, first), width)
+            lines(title or f"{title_by(kpi, first, by)}, over time", describe(kpi, first), width)
             .unit(unit(kpi, first, self.thresholds.currency))
             .thresholds(colours(self.thresholds.target(kpi.id, first, by)))
             .no_value(why_empty(kpi))
@@ -105,7 +104,7 @@ class Numbers:
         query = gauge(kpi, name, by, window=window_of(kpi), where=filters(by))
         panel = (
             bargauge.Panel()
-            .title(title or f"{title_of(kpi, name)} by {' and '.join(by)}")
+            .title(title or title_by(kpi, name, by))
             .description(f"{describe(kpi, name)}\n\nThe largest {_TOP}.")
             .datasource(DATASOURCE)
             .span(width)
@@ -234,6 +233,14 @@ def title_of(kpi: Kpi, name: str) -> str:
     words = label_of(name)
     title = kpi.title if name == "value" else f"{kpi.title}, {words}"
     return f"{title} (long window)" if window_of(kpi) == "$long_window" else title
+
+
+def title_by(kpi: Kpi, name: str, by: Breakdown) -> str:
+    """``Deals won by rep``; ``Sales by location, the parts`` where the KPI's name says it already."""
+    title = title_of(kpi, name)
+    if by and " by " in title and title.endswith(by):
+        return f"{title}, the parts"
+    return f"{title} by {' and '.join(by)}" if by else title
 
 
 def label_of(name: str) -> str:

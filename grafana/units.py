@@ -8,6 +8,9 @@ from grafana_foundation_sdk.models.dashboard import Threshold, ThresholdsMode
 from grafana.thresholds import Target, is_share
 from metrics.kpi import Form, Kpi, Unit
 
+_FEW_POINTS = frozenset({"csat_score"})
+"""Scores of a scale so short that their second digit counts."""
+
 GOOD, BAD, NEUTRAL = "green", "red", "text"
 
 
@@ -29,7 +32,8 @@ def unit(kpi: Kpi, stat: str, currency: str) -> str:
 def decimals(kpi: Kpi, stat: str) -> int | None:
     """Digits after the point; None lets Grafana choose."""
     base = next((s.unit for s in kpi.stats if s.name == stat), Unit.COUNT)
-    return {Unit.COUNT: 0, Unit.MONEY: 0, Unit.RATIO: 1 if is_share(kpi, stat) else 2, Unit.POINTS: 1}.get(base)
+    points = 2 if kpi.id in _FEW_POINTS else 1
+    return {Unit.COUNT: 0, Unit.MONEY: 0, Unit.RATIO: 1 if is_share(kpi, stat) else 2, Unit.POINTS: points}.get(base)
 
 
 def colours(target: Target | None) -> ThresholdsConfig:

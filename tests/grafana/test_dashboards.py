@@ -253,3 +253,7 @@ def test_panel_titles_are_unique_on_a_board():
     for path, board in BOARDS.items():
         titles = [p["title"] for p in board["panels"] if p["type"] != "row"]
         assert len(set(titles)) == len(titles), (path, sorted({t for t in titles if titles.count(t) > 1}))
+
+
+def test_no_title_says_by_twice():
+    assert [p["title"] for _, p in PANELS if p["title"].count(" by ") > 1] == []
