@@ -30,9 +30,9 @@ from metrics.facts import (
     to_fact,
 )
 from metrics.facts import Churned as ChurnedFact
+from metrics.leaves import LeafIndex
 from metrics.panes import Panes
 from metrics.rules import Rules
-from metrics.series import SeriesIndex
 from schemas.codec import Reason, Rejection
 from schemas.wire import AnyEvent
 
@@ -127,13 +127,13 @@ class Shard:
 
     Args:
         rules: the rules of the business.
-        index: numbers the series; shards of one process may share it.
+        leaves: numbers the leaves; shards of one process may share it.
         is_home: whether an entity (by its home key) belongs to this partition; forwards to others leave the shard.
     """
 
-    def __init__(self, rules: Rules, index: SeriesIndex, is_home: Callable[[str], bool] = _always_here) -> None:
+    def __init__(self, rules: Rules, leaves: LeafIndex, is_home: Callable[[str], bool] = _always_here) -> None:
         self.rules = rules
-        self.panes = Panes(index, rules)
+        self.panes = Panes(leaves, rules)
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
@@ -209,7 +209,7 @@ class Shard:
 
     def rebuild(self, now: int) -> None:
         """Compute all panes from the entities."""
-        self.panes = Panes(self.panes.index, self.rules)
+        self.panes = Panes(self.panes.leaves, self.rules)
         self.panes.advance(now)
         self._recent.clear()
         self._unbuilt = dict.fromkeys(self._states)

@@ -12,6 +12,7 @@ from metrics.bulk import BulkLoad
 from metrics.catalogue import CATALOGUE
 from metrics.engine import Addressed, Outcome, Shard, admit
 from metrics.kpi import Catalogue, Kpi
+from metrics.leaves import LeafIndex
 from metrics.panes import Panes, Resolution
 from metrics.readings import Reading, View
 from metrics.rules import Rules
@@ -22,7 +23,7 @@ from schemas.wire import AnyEvent
 
 
 def copy_changes(panes: Panes, sums: WindowSums, partition: int = 0) -> None:
-    """Bring window sums up to date with the panes changed since the last call; both share one series index."""
+    """Bring window sums up to date with the panes changed since the last call; both share one index of leaves."""
     for key in panes.take_changed():
         if key.resolution is Resolution.BASE:
             sums.replace_base(partition, panes.horizon, panes.base)
@@ -57,9 +58,9 @@ class Machine:
     _bulk: BulkLoad | None = None
 
     def __post_init__(self) -> None:
-        index = SeriesIndex(self.catalogue.plan(), self.rules.unredacted)
-        self.shard = Shard(self.rules, index)
-        sums = WindowSums(index, self.rules, self.catalogue.windows_before())
+        leaves = LeafIndex(self.rules.unredacted)
+        self.shard = Shard(self.rules, leaves)
+        sums = WindowSums(SeriesIndex(self.catalogue.plan(), leaves), self.rules, self.catalogue.windows_before())
         self.view = View(self.catalogue, sums)
 
     def advance(self, now: int) -> None:

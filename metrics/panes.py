@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from metrics.contributions import Contributions
 from metrics.distribution import code_of
+from metrics.leaves import LeafIndex
 from metrics.measures import Kind
 from metrics.rules import HOUR, MINUTE, Rules
-from metrics.series import SeriesIndex
 
 Cells = dict[int, int]
 """cell -> sum; no zeros."""
@@ -53,7 +53,7 @@ _FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.
 class Panes:
     """The panes of one source partition. ``horizon`` is the first coarse pane that is not folded into the base."""
 
-    index: SeriesIndex
+    leaves: LeafIndex
     rules: Rules
     now: int = 0
     fine: dict[int, Cells] = field(default_factory=dict)
@@ -83,26 +83,25 @@ class Panes:
 
     def add_all(self, changes: Iterable[Contributions]) -> None:
         """Add what makes up the change of one entity."""
-        cells_of = self.index.cells
+        cell_of = self.leaves.cell
         targets: dict[int, list[Cells]] = {}
         for change in changes:
             for (measure, labels, at, value), amount in change.items():
-                cells = cells_of(measure, labels)
-                kind = measure.kind
+                cell, kind = cell_of(measure, labels), measure.kind
                 if kind is Kind.ROSTER:
-                    self._add_to_roster(at, cells, amount)
+                    self._add_to_roster(at, cell, amount)
                     continue
                 panes = targets.get(at)
                 if panes is None:
                     panes = targets[at] = self._panes_at(at)
                 if kind is Kind.SUM:
                     for pane in panes:
-                        _add(pane, cells, amount)
+                        _add(pane, cell, amount)
                 else:
-                    code = code_of(value)
+                    bucket = cell + code_of(value)
                     for pane in panes:
-                        _add(pane, cells, value * amount)
-                        _add(pane, [cell + code for cell in cells], amount)
+                        _add(pane, cell, value * amount)
+                        _add(pane, bucket, amount)
         self._drop_empty(targets)
 
     def advance(self, now: int) -> None:
@@ -177,11 +176,11 @@ class Panes:
                 if index in store and not store[index]:
                     del store[index]
 
-    def _add_to_roster(self, at: int, cells: Iterable[int], amount: int) -> None:
+    def _add_to_roster(self, at: int, cell: int, amount: int) -> None:
         hour = at // HOUR
         instants = self.roster.setdefault(hour, {})
         instant = instants.setdefault(at, {})
-        _add(instant, cells, amount)
+        _add(instant, cell, amount)
         if not instant:
             del instants[at]
         if not instants:
@@ -212,16 +211,14 @@ def _milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
-def _add(pane: Cells, cells: Iterable[int], amount: int) -> None:
-    get = pane.get
-    for cell in cells:
-        value = get(cell, 0) + amount
-        if value:
-            pane[cell] = value
-        else:
-            pane.pop(cell, None)
+def _add(pane: Cells, cell: int, amount: int) -> None:
+    value = pane.get(cell, 0) + amount
+    if value:
+        pane[cell] = value
+    else:
+        pane.pop(cell, None)
 
 
 def _add_all(pane: Cells, cells: Cells) -> None:
     for cell, amount in cells.items():
-        _add(pane, (cell,), amount)
+        _add(pane, cell, amount)

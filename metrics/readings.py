@@ -9,9 +9,10 @@ from sortedcontainers import SortedList
 
 from metrics.formula import Ratio, Reader
 from metrics.kpi import Catalogue, Kpi, applicable
+from metrics.leaves import CODES
 from metrics.measures import Kind, Measure, Unit
 from metrics.rules import Rules
-from metrics.series import CODES, Breakdown
+from metrics.series import Breakdown
 from metrics.windows import WINDOWS, Window, WindowSums
 
 OTHER = "other"

@@ -1,21 +1,17 @@
-"""Series and cells: how measures are laid out in panes.
+"""Series: what windows sum up and readings are made of.
 
-A *series* is a measure under one combination of label values of one breakdown. A *cell* is what a pane counts: an
-integer that joins the series' number and a bucket code (0 for a sum, else a bucket of a distribution), because
-integers hash fast and are small.
+A *series* is a measure under one combination of label values of one breakdown; a leaf goes into a series of the whole
+and one or more of each breakdown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from itertools import product
 
-from metrics.contributions import Labels
-from metrics.distribution import MAX_CODE
-from metrics.measures import MEASURES, Measure
-from metrics.privacy import redacted
+from metrics.leaves import CODES, Leaf, LeafIndex
+from metrics.measures import MEASURES
 
-CODES = MAX_CODE + 1
 Breakdown = tuple[str, ...]
 """Names of dimensions; empty for the whole."""
 
@@ -31,16 +27,15 @@ class SeriesIndex:
 
     Args:
         plan: the breakdowns that are wanted.
-        unredacted: dimensions whose values are shown even where they look like somebody's address or number.
+        leaves: numbers the leaves; panes of the same process may share it.
     """
 
-    def __init__(self, plan: Plan, unredacted: Container[str] = ()) -> None:
-        self.plan = plan
-        self._unredacted = unredacted
+    def __init__(self, plan: Plan, leaves: LeafIndex | None = None) -> None:
+        self.leaves = LeafIndex() if leaves is None else leaves
         self.series: list[Series] = []
         self._ids: dict[Series, int] = {}
         self._by_family: dict[tuple[str, Breakdown], dict[tuple[str, ...], int]] = {}
-        self._cells: dict[Measure, dict[Labels, tuple[int, ...]]] = {}
+        self._of_leaf: dict[int, tuple[int, ...]] = {}
         self._positions = {
             name: tuple((b, tuple(MEASURES[name].dims.index(d) for d in b)) for b in breakdowns)
             for name, breakdowns in plan.items()
@@ -62,24 +57,32 @@ class SeriesIndex:
         """Label values -> number, of all series of a measure in a breakdown."""
         return self._by_family.get((measure, breakdown), {})
 
-    def cells(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
-        """The cells of the sums that a contribution goes into: of the whole and of each breakdown."""
-        known = self._cells.get(measure)
-        if known is None:
-            known = self._cells[measure] = {}
-        cells = known.get(labels)
-        if cells is None:
-            cells = known[labels] = tuple(number * CODES for number in self._expand(measure, labels))
-        return cells
+    def of_leaf(self, leaf: int) -> tuple[int, ...]:
+        """The numbers of the series that a leaf goes into: of the whole and of each breakdown."""
+        numbers = self._of_leaf.get(leaf)
+        if numbers is None:
+            numbers = self._of_leaf[leaf] = self._expand(self.leaves.leaves[leaf])
+        return numbers
 
-    def _expand(self, measure: Measure, labels: Labels) -> tuple[int, ...]:
+    def expand(self, cells: Mapping[int, int]) -> dict[int, int]:
+        """Cells of leaves as cells of series; no zeros."""
+        sums: dict[int, int] = {}
+        get, known = sums.get, self._of_leaf
+        for cell, amount in cells.items():
+            leaf, code = divmod(cell, CODES)
+            for number in known.get(leaf) or self.of_leaf(leaf):
+                series_cell = number * CODES + code
+                sums[series_cell] = get(series_cell, 0) + amount
+        return {cell: amount for cell, amount in sums.items() if amount}
+
+    def _expand(self, leaf: Leaf) -> tuple[int, ...]:
+        measure, labels = leaf
         numbers = []
         for breakdown, positions in self._positions.get(measure.name, ()):
-            choices = [self._shown(dim, labels[p]) for dim, p in zip(breakdown, positions, strict=True)]
+            choices = [_values(labels[position]) for position in positions]
             numbers += [self.id_of((measure.name, breakdown, chosen)) for chosen in product(*choices)]
         return tuple(numbers)
 
-    def _shown(self, dim: str, value: str | tuple[str, ...]) -> tuple[str, ...]:
-        """The values under which something is counted, each once."""
-        values = value if isinstance(value, tuple) else (value,)
-        return values if dim in self._unredacted else tuple(dict.fromkeys(map(redacted, values)))
+
+def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (value,)

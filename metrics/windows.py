@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 
 from sortedcontainers import SortedList
 
+from metrics.leaves import CODES
 from metrics.panes import BASE, Cells, PaneKey, Resolution, Roster
 from metrics.rules import DAY, HOUR, MINUTE, Rules
-from metrics.series import CODES, SeriesIndex
+from metrics.series import SeriesIndex
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
@@ -85,7 +86,7 @@ WINDOWS: dict[str, Window] = {
 
 @dataclass(slots=True)
 class _Running:
-    """Running sums over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before.
+    """Running sums, by series, over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before.
 
     ``counted`` remembers the bucket counts of distributions that were asked for and have not changed since.
     """
@@ -98,7 +99,7 @@ class _Running:
     counted: dict[int, dict[int, int]] = field(default_factory=dict)
 
     def add(self, cells: Mapping[int, int], sign: int) -> None:
-        """Add or subtract cells."""
+        """Add or subtract cells of series."""
         sums, counted = self.sums, self.counted
         for cell, amount in cells.items():
             value = sums.get(cell, 0) + sign * amount
@@ -125,7 +126,7 @@ def _ceiling(instant: int, size: int) -> int:
 
 @dataclass(slots=True)
 class _Partition:
-    """The panes published for one source partition."""
+    """The panes published for one source partition; their cells are of leaves."""
 
     fine: dict[int, Cells] = field(default_factory=dict)
     coarse: dict[int, Cells] = field(default_factory=dict)
@@ -164,10 +165,15 @@ class WindowSums:
             store[key.index] = dict(cells)
         else:
             store.pop(key.index, None)
-        self._note_codes(changes)
-        for running in self._running.values():
-            if running.window.resolution is key.resolution and running.low <= key.index < running.high:
-                running.add(changes, 1)
+        holding = [
+            running
+            for running in self._running.values()
+            if running.window.resolution is key.resolution and running.low <= key.index < running.high
+        ]
+        if holding and changes:
+            expanded = self._expand(changes)
+            for running in holding:
+                running.add(expanded, 1)
 
     def replace_base(self, partition: int, horizon: int, cells: Mapping[int, int]) -> None:
         """Set the base of a partition, which holds all coarse panes before ``horizon``."""
@@ -177,8 +183,7 @@ class WindowSums:
         panes.horizon = horizon
         changes = _changes(cells, panes.base)
         panes.base = dict(cells)
-        self._note_codes(changes)
-        self._running["all", 0].add(changes, 1)
+        self._running["all", 0].add(self._expand(changes), 1)
 
     def replace_roster(self, partition: int, hour: int, roster: Roster) -> None:
         """Set an hour of the roster of a partition."""
@@ -186,7 +191,8 @@ class WindowSums:
         old = panes.roster.get(hour, {})
         for at in old.keys() | roster.keys():
             for cell, amount in _changes(roster.get(at, {}), old.get(at, {})).items():
-                self._move_roster(cell // CODES, at, amount)
+                for number in self.index.of_leaf(cell // CODES):
+                    self._move_roster(number, at, amount)
         if roster:
             panes.roster[hour] = roster
         else:
@@ -249,16 +255,24 @@ class WindowSums:
         return min(starts) * self.rules.coarse_ms if starts else self.now
 
     def _shift(self, running: _Running, indices: range, sign: int) -> None:
+        """Add or subtract the panes of a range: all of them by leaf first, and then the sum by series."""
+        moved: Cells = {}
+        get = moved.get
         for panes in self._partitions.values():
             store = panes.store(running.window.resolution)
             for index in _present(store, indices):
-                running.add(store[index], sign)
+                for cell, amount in store[index].items():
+                    moved[cell] = get(cell, 0) + amount
+        if moved:
+            running.add(self._expand(moved), sign)
 
-    def _note_codes(self, cells: Iterable[int]) -> None:
-        for cell in cells:
-            number, code = divmod(cell, CODES)
-            if code:
-                self._codes.setdefault(number, set()).add(code)
+    def _expand(self, cells: Mapping[int, int]) -> Cells:
+        """Cells of leaves as cells of series; notes which buckets of distributions there are."""
+        expanded = self.index.expand(cells)
+        for cell in expanded:
+            if code := cell % CODES:
+                self._codes.setdefault(cell // CODES, set()).add(code)
+        return expanded
 
     def _move_roster(self, number: int, at: int, amount: int) -> None:
         instants = self._rosters.setdefault(number, SortedList())

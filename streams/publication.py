@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from metrics.leaves import CODES, LeafIndex
+from metrics.measures import MEASURES
 from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
-from metrics.series import CODES, SeriesIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from metrics.contributions import Labels
     from metrics.windows import WindowSums
 
 _RAW, _DEFLATED = b"\x00", b"\x01"
@@ -51,12 +53,12 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
-    """A record's value: the series it uses, and (position among them, code, amount) triples flattened.
+    """A record's value: the leaves it uses, and (position among them, code, amount) triples flattened.
 
     ``instants`` stands beside the triples in a roster pane; ``horizon`` belongs to a base.
     """
 
-    series: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
+    leaves: list[tuple[str, tuple[str | tuple[str, ...], ...]]] = []
     cells: list[int] = []
     instants: list[int] = []
     horizon: int = 0
@@ -94,10 +96,10 @@ def publication(partition: int, panes: Panes, status: Status, *, full: bool = Fa
 
 
 def _pane(key: PaneKey, panes: Panes) -> bytes | None:
-    index = panes.index
+    leaves = panes.leaves
     if key.resolution is Resolution.ROSTER:
         roster = panes.roster.get(key.index)
-        return _pack(_roster_record(roster, index)) if roster else None
+        return _pack(_roster_record(roster, leaves)) if roster else None
     cells = panes.cells(key)
     if key != BASE and not cells:
         return None
@@ -107,10 +109,10 @@ def _pane(key: PaneKey, panes: Panes) -> bytes | None:
         number, code = divmod(cell, CODES)
         flat += (table.setdefault(number, len(table)), code, amount)
     horizon = panes.horizon if key == BASE else 0
-    return _pack(_Record([index.series[n] for n in table], flat, horizon=horizon))
+    return _pack(_Record(_named(table, leaves), flat, horizon=horizon))
 
 
-def _roster_record(roster: Roster, index: SeriesIndex) -> _Record:
+def _roster_record(roster: Roster, leaves: LeafIndex) -> _Record:
     table: dict[int, int] = {}
     flat: list[int] = []
     instants: list[int] = []
@@ -118,7 +120,12 @@ def _roster_record(roster: Roster, index: SeriesIndex) -> _Record:
         for cell, amount in cells.items():
             flat += (table.setdefault(cell // CODES, len(table)), 0, amount)
             instants.append(at)
-    return _Record([index.series[n] for n in table], flat, instants)
+    return _Record(_named(table, leaves), flat, instants)
+
+
+def _named(numbers: Iterable[int], leaves: LeafIndex) -> list[tuple[str, Labels]]:
+    known = leaves.leaves
+    return [(known[number][0].name, known[number][1]) for number in numbers]
 
 
 def _key(partition: int, what: PaneKey | Mark) -> bytes:
@@ -245,15 +252,19 @@ class Subscriber:
         if record is None:
             self._sums.drop(partition, key)
             return
-        numbers = [self._sums.index.id_of(series) for series in record.series]
+        leaves = self._sums.index.leaves
+        # A newer worker may know measures that nothing asks for here.
+        known = [(MEASURES.get(name), labels) for name, labels in record.leaves]
+        firsts = [leaves.number((measure, labels)) * CODES if measure else None for measure, labels in known]
         triples = zip(record.cells[::3], record.cells[1::3], record.cells[2::3], strict=True)
         if key.resolution is Resolution.ROSTER:
             roster: Roster = {}
             for at, (position, _, amount) in zip(record.instants, triples, strict=True):
-                roster.setdefault(at, {})[numbers[position] * CODES] = amount
+                if (first := firsts[position]) is not None:
+                    roster.setdefault(at, {})[first] = amount
             self._sums.replace_roster(partition, key.index, roster)
             return
-        cells = {numbers[position] * CODES + code: amount for position, code, amount in triples}
+        cells = {f + code: amount for position, code, amount in triples if (f := firsts[position]) is not None}
         if key == BASE:
             self._sums.replace_base(partition, record.horizon, cells)
         else:

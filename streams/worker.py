@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from metrics.catalogue import CATALOGUE
 from metrics.engine import Addressed, Failure, Outcome, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
-from metrics.series import SeriesIndex
+from metrics.leaves import LeafIndex
 from schemas.codec import Reason, Rejection, decode_batch
 from streams.brokers import partition_of
 from streams.pipeline import Output, Publication, Record, Send
@@ -25,7 +24,6 @@ from streams.publication import Status, claim, publication
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from metrics.kpi import Catalogue
     from schemas.events import EventBase
     from streams.settings import Settings
 
@@ -114,18 +112,12 @@ class Worker:
         clock: the wall clock, ms since the epoch.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        clock: Callable[[], int],
-        metrics: WorkerMetrics | None = None,
-        catalogue: Catalogue = CATALOGUE,
-    ) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], int], metrics: WorkerMetrics | None = None) -> None:
         self._settings = settings
         self._clock = clock
-        self._index = SeriesIndex(catalogue.plan(), settings.rules.unredacted)
+        self._leaves = LeafIndex(settings.rules.unredacted)
         self._owned: dict[int, _Owned] = {}
-        self._elsewhere = _Owned(Shard(settings.rules, self._index, lambda _: False))
+        self._elsewhere = _Owned(Shard(settings.rules, self._leaves, lambda _: False))
         """Stands for partitions that are not owned: nothing is at home here, all is sent on."""
         self._active: frozenset[int] = frozenset()
         self._name = uuid.uuid4().hex[:8]
@@ -201,7 +193,7 @@ class Worker:
     def _of(self, partition: int) -> _Owned:
         owned = self._owned.get(partition)
         if owned is None:
-            owned = self._owned[partition] = _Owned(Shard(self._settings.rules, self._index, self._home(partition)))
+            owned = self._owned[partition] = _Owned(Shard(self._settings.rules, self._leaves, self._home(partition)))
         return owned
 
     def _home(self, partition: int) -> Callable[[str], bool]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from metrics.leaves import CODES, LeafIndex
 from metrics.measures import MEASURES
 from metrics.privacy import REDACTED, redacted
-from metrics.series import CODES, SeriesIndex
+from metrics.series import SeriesIndex
 
 SOURCES = {"leads_created": ((), ("source",), ("rep",), ("source", "rep"))}
 
@@ -61,25 +62,29 @@ def shown(index: SeriesIndex) -> set[tuple[str, ...]]:
 
 
 def test_hidden_values_are_one_series_and_the_whole_stays_whole():
-    index = SeriesIndex(SOURCES)
-    one = index.cells(MEASURES["leads_created"], lead_labels("a@example.org", "rep-1"))
-    other = index.cells(MEASURES["leads_created"], lead_labels("b@example.org", "rep-1"))
+    leaves = LeafIndex()
+    one = leaves.cell(MEASURES["leads_created"], lead_labels("a@example.org", "rep-1"))
+    other = leaves.cell(MEASURES["leads_created"], lead_labels("b@example.org", "rep-1"))
     assert one == other
+    index = SeriesIndex(SOURCES, leaves)
+    whole, *_ = index.of_leaf(one // CODES)
     assert shown(index) == {(), (REDACTED,), ("rep-1",), (REDACTED, "rep-1")}
-    assert index.series[one[0] // CODES] == ("leads_created", (), ())
+    assert index.series[whole] == ("leads_created", (), ())
 
 
 def test_several_hidden_values_of_one_thing_count_once():
-    index = SeriesIndex({"deals_won": ((), ("product",))})
+    leaves = LeafIndex()
     products = ("a@example.org", "b@example.org", "GTX")
     labels = tuple(products if dim == "product" else "" for dim in MEASURES["deals_won"].dims)
-    cells = index.cells(MEASURES["deals_won"], labels)
-    assert len(cells) == len(set(cells)) == 3
+    index = SeriesIndex({"deals_won": ((), ("product",))}, leaves)
+    numbers = index.of_leaf(leaves.cell(MEASURES["deals_won"], labels) // CODES)
+    assert len(numbers) == len(set(numbers)) == 3
     assert shown(index) == {(), (REDACTED,), ("GTX",)}
 
 
 def test_a_dimension_can_be_exempted():
-    index = SeriesIndex(SOURCES, unredacted=frozenset({"rep"}))
-    index.cells(MEASURES["leads_created"], lead_labels("a@example.org", "anna@example.org"))
+    leaves = LeafIndex(unredacted=frozenset({"rep"}))
+    index = SeriesIndex(SOURCES, leaves)
+    index.of_leaf(leaves.cell(MEASURES["leads_created"], lead_labels("a@example.org", "anna@example.org")) // CODES)
     assert ("anna@example.org",) in shown(index)
     assert ("a@example.org",) not in shown(index)

@@ -16,6 +16,7 @@ from metrics.engine import Addressed, Shard, admit
 from metrics.entities import home_key
 from metrics.families import families, stat_names
 from metrics.kpi import Form
+from metrics.leaves import LeafIndex
 from metrics.machine import Machine, copy_changes
 from metrics.readings import OTHER, View
 from metrics.rules import CalendarRule, CurrencyRate, Rules
@@ -156,10 +157,10 @@ def test_3_late_corrections_the_version_of_a_lead_recorded_last_holds() -> None:
 def test_4_ratios_are_divided_after_merging() -> None:
     """One partition has 1 win of 1, the other 1 of 9: together 2 of 10, not the mean of 100 % and 11 %."""
     events = [won("a0", "06-10 10:00"), won("b0", "06-10 10:00"), *(lost(f"b{n}", "06-10 10:00") for n in range(1, 9))]
-    rules, index = Rules(), SeriesIndex(CATALOGUE.plan())
-    sums = WindowSums(index, rules, CATALOGUE.windows_before())
+    rules, leaves = Rules(), LeafIndex()
+    sums = WindowSums(SeriesIndex(CATALOGUE.plan(), leaves), rules, CATALOGUE.windows_before())
     for partition, letter in enumerate("ab"):
-        shard = Shard(rules, index, lambda key, mine=letter: key.startswith(mine))  # type: ignore[misc]
+        shard = Shard(rules, leaves, lambda key, mine=letter: key.startswith(mine))  # type: ignore[misc]
         shard.advance(ms(NOW))
         items = [item for e in events if isinstance(item := admit(e, rules, ms(NOW)), Addressed)]
         assert not shard.apply([item for item in items if home_key(item.address).startswith(letter)]).forwards

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from metrics.catalogue import CATALOGUE
 from metrics.engine import Addressed, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
+from metrics.leaves import CODES, LeafIndex
 from metrics.machine import Machine, copy_changes
 from metrics.panes import Panes, Resolution
 from metrics.readings import View
 from metrics.rules import Rules
-from metrics.series import CODES, SeriesIndex
+from metrics.series import SeriesIndex
 from metrics.windows import WindowSums
 from tests.support.stories import event, won
 from tests.support.worlds import BEGIN, DAY, HOUR, NOW, worlds
@@ -42,10 +43,10 @@ def machine(events: Sequence[EventBase], *, now: int = NOW, rules: Rules = RULES
 
 
 def contents(panes: Panes) -> dict[str, object]:
-    """What panes hold, by series instead of by numbers, which depend on the order in which series were seen."""
+    """What panes hold, by leaf instead of by numbers, which depend on the order in which leaves were seen."""
 
     def named(cells: object) -> dict[object, int]:
-        return {(panes.index.series[cell // CODES], cell % CODES): n for cell, n in dict(cells).items()}  # type: ignore[call-overload]
+        return {(panes.leaves.leaves[cell // CODES], cell % CODES): n for cell, n in dict(cells).items()}  # type: ignore[call-overload]
 
     return {
         "fine": {index: named(cells) for index, cells in panes.fine.items()},
@@ -65,7 +66,7 @@ def numbers(view: View) -> dict[object, float]:
 
 def from_scratch(shard: Shard, now: int) -> Panes:
     """Panes computed from all contributions at once, without any history: the oracle."""
-    panes = Panes(SeriesIndex(CATALOGUE.plan()), shard.rules)
+    panes = Panes(LeafIndex(), shard.rules)
     panes.advance(now)
     panes.add(shard.contributions())
     return panes
@@ -144,12 +145,12 @@ def test_a_crash_between_any_two_batches_changes_nothing(
     crash = rng.randrange(len(batches) + 1)
     redelivered = rng.randrange(crash + 1)
     changelog: dict[str, bytes] = {}
-    first = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+    first = Shard(RULES, LeafIndex())
     for batch in batches[:crash]:
         changelog |= first.apply(batch).states
     assert changelog == first.states
 
-    second = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+    second = Shard(RULES, LeafIndex())
     second.advance(NOW)
     for address, state in changelog.items():
         second.restore(address, state)
@@ -170,8 +171,8 @@ def test_the_number_of_partitions_changes_nothing(events: list[EventBase], rng: 
     def home(key: str) -> int:
         return crc32(key.encode()) % partitions
 
-    index = SeriesIndex(CATALOGUE.plan())
-    shards = [Shard(RULES, index, lambda key, mine=n: home(key) == mine) for n in range(partitions)]  # type: ignore[misc]
+    leaves = LeafIndex()
+    shards = [Shard(RULES, leaves, lambda key, mine=n: home(key) == mine) for n in range(partitions)]  # type: ignore[misc]
     waiting = [admit_one(event) for event in [*events, *rng.choices(events, k=2)]]
     for shard in shards:
         shard.advance(NOW - rng.choice((0, 0, 10 * DAY)))
@@ -184,7 +185,7 @@ def test_the_number_of_partitions_changes_nothing(events: list[EventBase], rng: 
             for forward in outcome.forwards:
                 copies = 1 + (rng.random() < 0.05)
                 waiting += [unpack_addressed(pack_addressed(forward))] * copies
-    sums = WindowSums(index, RULES, CATALOGUE.windows_before())
+    sums = WindowSums(SeriesIndex(CATALOGUE.plan(), leaves), RULES, CATALOGUE.windows_before())
     for n, shard in enumerate(shards):
         shard.advance(NOW)
         copy_changes(shard.panes, sums, n)

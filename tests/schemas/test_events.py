@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from metrics.engine import Addressed, Shard, admit
+from metrics.leaves import LeafIndex
 from metrics.rules import Rules
-from metrics.series import SeriesIndex
 from schemas.codec import Rejection, validate
 from schemas.events import EVENT_TYPES, EVENTS, STAGES, TOPICS, EventBase, topic_of
 
@@ -70,7 +70,7 @@ def test_every_event_needs_its_fields(name: str) -> None:
 
 @pytest.mark.parametrize("name", MINIMAL)
 def test_the_engine_takes_every_event(name: str) -> None:
-    shard = Shard(Rules(), SeriesIndex({}))
+    shard = Shard(Rules(), LeafIndex())
     item = admit(make(name), Rules(), 1_800_000_000_000)
     assert isinstance(item, Addressed)
     outcome = shard.apply([item])
@@ -133,7 +133,7 @@ def test_values_out_of_range_are_refused(name: str, changes: dict[str, Any]) -> 
 
 
 def test_the_largest_amounts_fit_through_the_engine() -> None:
-    shard = Shard(Rules(), SeriesIndex({}))
+    shard = Shard(Rules(), LeafIndex())
     line = {"product": "p", "quantity": "2999999", "unit_price": "2999999.999999999999999999999999"}
     for event in (
         make("deal_won", lines=[line]),

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from metrics.catalogue import CATALOGUE
+from metrics.contributions import Contributions
 from metrics.engine import Addressed, Shard, admit
+from metrics.leaves import LeafIndex
+from metrics.measures import Measure
 from metrics.readings import View
 from metrics.rules import Rules
 from metrics.series import SeriesIndex
@@ -37,7 +40,7 @@ class Side:
     """A worker's shard of one partition, and how it publishes."""
 
     def __init__(self, owner="first", partition=0):
-        self.shard = Shard(RULES, SeriesIndex(CATALOGUE.plan()))
+        self.shard = Shard(RULES, LeafIndex())
         self.shard.advance(ms(NOW))
         self.owner, self.partition = owner, partition
 
@@ -182,10 +185,18 @@ def test_a_record_of_somebody_else_is_refused():
         shown.subscriber.accept(b"0/fine/5", b"\x00rubbish", "x")
 
 
+def test_measures_that_this_exporter_does_not_know_are_passed_over():
+    side, shown = Side(), Shown()
+    side.leads("a", "b")
+    unknown = Measure("of_a_newer_release", "", ("rep",))
+    side.shard.panes.add(Contributions({(unknown, ("rep-1",), ms(NOW) - 60_000, 0): 3}))
+    shown.read(side.publish(full=True, claims=True))
+    assert shown.leads() == 2
+
+
 def test_what_leaves_retention_moves_to_the_base_at_once():
     rules = Rules(coarse_retention=timedelta(days=2), fine_retention=timedelta(hours=49))
-    index = SeriesIndex(CATALOGUE.plan())
-    shard = Shard(rules, index)
+    shard = Shard(rules, LeafIndex())
     shard.advance(ms(NOW))
     yesterday = (NOW - timedelta(days=1)).isoformat()
     shard.apply([fact(event="lead_created", event_id="e", occurred_at=yesterday, lead_id="a")])

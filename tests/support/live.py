@@ -25,8 +25,8 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from metrics.engine import Shard
+from metrics.leaves import LeafIndex
 from metrics.machine import Machine
-from metrics.series import SeriesIndex
 from schemas.codec import encode
 from schemas.events import TOPICS
 from streams import brokers, topics
@@ -314,7 +314,7 @@ class Live:
         for record in self.read(topics.changelog_topic(self.settings)):
             if not record.key.startswith(CHANGELOG_MARK):
                 latest[record.partition, record.key] = record.value
-        shard = Shard(self.settings.rules, SeriesIndex(Board(self.settings).catalogue.plan()))
+        shard = Shard(self.settings.rules, LeafIndex())
         home: dict[str, int] = {}
         for (partition, key), value in latest.items():
             address = key.decode().partition("/")[2]
