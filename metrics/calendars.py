@@ -15,6 +15,8 @@ import holidays
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
 _FIRST_DAY = _EPOCH.toordinal()
+_QUARTER = 15 * 60_000
+"""All zones change their day, and their offset, on a quarter of an hour."""
 _MAX_DAYS = 3660
 """A span of work is looked for over ten years at most; a calendar that never opens ends there."""
 
@@ -45,6 +47,7 @@ class BusinessCalendar:
         self._extra = extra_holidays
         self._spans: dict[int, tuple[int, int] | None] = {}
         self._sums: list[int] = [0]
+        self._days: dict[int, int] = {}
 
     def between(self, start: int, end: int) -> int:
         """Milliseconds at work in ``[start, end]``; 0 where ``end`` does not come after ``start``."""
@@ -73,7 +76,11 @@ class BusinessCalendar:
         return start + _MAX_DAYS * 86_400_000
 
     def _day(self, at: int) -> int:
-        return (_EPOCH + at * _MS).astimezone(self._zone).toordinal()
+        quarter = at // _QUARTER
+        known = self._days.get(quarter)
+        if known is None:
+            known = self._days[quarter] = (_EPOCH + at * _MS).astimezone(self._zone).toordinal()
+        return known
 
     def _overlap(self, ordinal: int, start: int, end: int) -> int:
         span = self._span(ordinal)

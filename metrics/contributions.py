@@ -1,4 +1,4 @@
-"""What one entity adds to the measures: (measure, labels, instant) -> additive amount."""
+"""What one entity adds to the measures: rows of (measure, labels, instant, sample, additive amount)."""
 
 from __future__ import annotations
 
@@ -12,40 +12,38 @@ Labels = tuple[str | tuple[str, ...], ...]
 Key = tuple[Measure, Labels, int, int]
 """Measure, labels, instant in ms, and the sample in ms (0 where the measure is no distribution)."""
 
+Row = tuple[Measure, Labels, int, int, int]
+"""A key and the amount that is added under it."""
 
-class Contributions(dict[Key, int]):
-    """Sums by key. What is added with the opposite sign disappears."""
+
+class Contributions(list[Row]):
+    """Rows to be added up; several may have one key."""
 
     __slots__ = ()
 
     def add(self, measure: Measure, at: int, amount: int, *labels: str | tuple[str, ...]) -> None:
         """Add ``amount`` to a sum, or to a roster."""
-        key = (measure, labels, at, 0)
-        self[key] = self.get(key, 0) + amount
+        self.append((measure, labels, at, 0, amount))
 
     def sample(self, measure: Measure, at: int, value: int, *labels: str | tuple[str, ...]) -> None:
         """Add a sample of ``value`` milliseconds to a distribution."""
+        self.append((measure, labels, at, value, 1))
+
+
+def totals(rows: Iterable[Row]) -> dict[Key, int]:
+    """The sums by key, without zeros."""
+    found: dict[Key, int] = {}
+    for measure, labels, at, value, amount in rows:
         key = (measure, labels, at, value)
-        self[key] = self.get(key, 0) + 1
-
-    @classmethod
-    def total(cls, parts: Iterable[Contributions]) -> Contributions:
-        """The sum of parts."""
-        total = cls()
-        for part in parts:
-            for key, amount in part.items():
-                total[key] = total.get(key, 0) + amount
-        return total
+        found[key] = found.get(key, 0) + amount
+    return {key: amount for key, amount in found.items() if amount}
 
 
-def difference(new: Contributions, old: Contributions) -> Contributions:
-    """``new - old`` without zeros: the effect on the windows of going from ``old`` to ``new``."""
-    change = Contributions()
-    for key, amount in new.items():
-        delta = amount - old.get(key, 0)
-        if delta:
-            change[key] = delta
-    for key, amount in old.items():
-        if amount and key not in new:
-            change[key] = -amount
-    return change
+def difference(new: Iterable[Row], old: Iterable[Row]) -> Contributions:
+    """``new - old``: the effect on the windows of going from ``old`` to ``new``."""
+    found: dict[Key, int] = {}
+    for rows, sign in ((new, 1), (old, -1)):
+        for measure, labels, at, value, amount in rows:
+            key = (measure, labels, at, value)
+            found[key] = found.get(key, 0) + sign * amount
+    return Contributions((*key, amount) for key, amount in found.items() if amount)

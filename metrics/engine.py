@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
@@ -197,9 +198,7 @@ class Shard:
         while self._unbuilt and left > 0:
             address, _ = self._unbuilt.popitem()
             left -= 1
-            book = Book(self.rules)
-            entities.write(address, book, _decode(self._states[address]), None)
-            self.panes.add_all(book.take_changes())
+            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
         return not self._unbuilt
 
     @property
@@ -219,8 +218,7 @@ class Shard:
         """What all entities add together: the oracle that the running panes are tested against."""
         total = Contributions()
         for address, state in self._states.items():
-            for key, amount in entities.contributions(address, _decode(state), self.rules).items():
-                total[key] = total.get(key, 0) + amount
+            total += entities.contributions(address, _decode(state), self.rules)
         return total
 
     def facts(self, address: str) -> list[Fact]:
@@ -312,8 +310,7 @@ def prevails(fact: Fact, known: Fact) -> bool:
     return fact != known and _encode(fact) > _encode(known)
 
 
-def _chronological(fact: Fact) -> tuple[int, int]:
-    return fact.at, fact.id
+_chronological: Callable[[Fact], tuple[int, int]] = attrgetter("at", "id")
 
 
 def pack_addressed(item: Addressed) -> bytes:

@@ -8,7 +8,7 @@ bucket code (0 for a sum, else a bucket of a distribution), because integers has
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 
 from metrics.contributions import Labels
 from metrics.distribution import MAX_CODE
@@ -32,21 +32,16 @@ class LeafIndex:
         self._unredacted = unredacted
         self.leaves: list[Leaf] = []
         self._numbers: dict[Leaf, int] = {}
-        self._cells: dict[Measure, dict[Labels, int]] = {}
+        self.cells: Mapping[Measure, Mapping[Labels, int]] = _Cells(self)
+        """``cells[measure][labels]`` is the cell of the sum that a contribution goes into; those of a distribution's
+        buckets follow it. What was not seen before gets a new one."""
 
     def __len__(self) -> int:
         return len(self.leaves)
 
-    def cell(self, measure: Measure, labels: Labels) -> int:
-        """The cell of the sum that a contribution goes into; those of a distribution's buckets follow it."""
-        known = self._cells.get(measure)
-        if known is None:
-            known = self._cells[measure] = {}
-        cell = known.get(labels)
-        if cell is None:
-            shown = tuple(self._shown(dim, value) for dim, value in zip(measure.dims, labels, strict=True))
-            cell = known[labels] = self.number((measure, shown)) * CODES
-        return cell
+    def shown(self, measure: Measure, labels: Labels) -> Leaf:
+        """The leaf of a contribution: its labels, without what must not be shown."""
+        return measure, tuple(self._shown(dim, value) for dim, value in zip(measure.dims, labels, strict=True))
 
     def number(self, leaf: Leaf) -> int:
         """The number of a leaf; a new one if it was not seen before."""
@@ -61,3 +56,26 @@ class LeafIndex:
         if dim in self._unredacted:
             return value
         return tuple(dict.fromkeys(map(redacted, value))) if isinstance(value, tuple) else redacted(value)
+
+
+class _Cells(dict[Measure, Mapping[Labels, int]]):
+    """Looked up for each contribution, so it is filled by what is missing and not by asking first."""
+
+    def __init__(self, index: LeafIndex) -> None:
+        super().__init__()
+        self._index = index
+
+    def __missing__(self, measure: Measure) -> Mapping[Labels, int]:
+        known = self[measure] = _CellsOfMeasure(self._index, measure)
+        return known
+
+
+class _CellsOfMeasure(dict[Labels, int]):
+    def __init__(self, index: LeafIndex, measure: Measure) -> None:
+        super().__init__()
+        self._index = index
+        self._measure = measure
+
+    def __missing__(self, labels: Labels) -> int:
+        cell = self[labels] = self._index.number(self._index.shown(self._measure, labels)) * CODES
+        return cell

@@ -47,6 +47,7 @@ BASE = PaneKey(Resolution.BASE, 0)
 
 # An enum's member is looked up slowly, and this is the hottest path.
 _FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.BASE, Resolution.ROSTER
+_IS_SUM, _IS_ROSTER = Kind.SUM, Kind.ROSTER
 
 
 @dataclass(slots=True)
@@ -83,18 +84,18 @@ class Panes:
 
     def add_all(self, changes: Iterable[Contributions]) -> None:
         """Add what makes up the change of one entity."""
-        cell_of = self.leaves.cell
+        cells = self.leaves.cells
         targets: dict[int, list[Cells]] = {}
         for change in changes:
-            for (measure, labels, at, value), amount in change.items():
-                cell, kind = cell_of(measure, labels), measure.kind
-                if kind is Kind.ROSTER:
+            for measure, labels, at, value, amount in change:
+                cell, kind = cells[measure][labels], measure.kind
+                if kind is _IS_ROSTER:
                     self._add_to_roster(at, cell, amount)
                     continue
                 panes = targets.get(at)
                 if panes is None:
                     panes = targets[at] = self._panes_at(at)
-                if kind is Kind.SUM:
+                if kind is _IS_SUM:
                     for pane in panes:
                         _add(pane, cell, amount)
                 else:
@@ -212,11 +213,14 @@ def _milliseconds(span: timedelta) -> int:
 
 
 def _add(pane: Cells, cell: int, amount: int) -> None:
-    value = pane.get(cell, 0) + amount
-    if value:
-        pane[cell] = value
+    known = pane.get(cell)
+    if known is None:
+        if amount:
+            pane[cell] = amount
+    elif known + amount:
+        pane[cell] = known + amount
     else:
-        pane.pop(cell, None)
+        del pane[cell]
 
 
 def _add_all(pane: Cells, cells: Cells) -> None:

@@ -13,7 +13,7 @@ from datetime import date
 
 from metrics.contributions import Contributions
 from metrics.entities import account, lead, ledger, rep
-from metrics.entities.book import Book
+from metrics.entities.book import Book, Draft
 from metrics.entities.deals import fold_deals
 from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
 from metrics.rules import DAY, Rules
@@ -82,9 +82,10 @@ def home_key(entity: str) -> str:
 
 def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contributions:
     """What an entity with these facts (sorted by time, then id) adds to the measures."""
-    book = Book(rules)
+    book = Draft(rules)
     write(entity, book, facts, None)
-    return Contributions.total(book.take_changes())
+    [out] = book.take_changes()
+    return out
 
 
 def write(entity: str, book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None) -> None:

@@ -102,3 +102,32 @@ class Book:
         if items:
             write(out, self.rules, items, *header)
         return out
+
+
+class Draft(Book):
+    """A book that is written in one go and not kept: nothing in it is ever compared or taken back."""
+
+    __slots__ = ("_out",)
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules)
+        self._out = Contributions()
+
+    def take_changes(self) -> list[Contributions]:
+        """Everything."""
+        out, self._out = self._out, Contributions()
+        return [out]
+
+    def chapter(self, write: Chapter, *subject: Any) -> None:
+        """Write a chapter about ``subject``."""
+        if subject[0] is not None:
+            write(self._out, self.rules, *subject)
+
+    def log(self, write: Chapter, items: Sequence[Any], *header: Any) -> None:
+        """Write an entry for each of ``items``."""
+        if items:
+            write(self._out, self.rules, items, *header)
+
+    def strike(self) -> None:
+        """Take everything back."""
+        self._out.clear()

@@ -267,13 +267,6 @@ def _write_arrival(book: Book, lead: Lead) -> None:
     book.chapter(_qualification, created.at if created.qualified else staged and staged.at, created, owners)
 
 
-def contributions(facts: Sequence[Fact], key: str, rules: Rules) -> Contributions:
-    """What the lead ``key`` adds to the measures; ``facts`` are sorted by time."""
-    book = Book(rules)
-    write(book, facts, None, key)
-    return Contributions.total(book.take_changes())
-
-
 # --- The fold --------------------------------------------------------------------------------------------------------
 
 

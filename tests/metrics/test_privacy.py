@@ -63,8 +63,8 @@ def shown(index: SeriesIndex) -> set[tuple[str, ...]]:
 
 def test_hidden_values_are_one_series_and_the_whole_stays_whole():
     leaves = LeafIndex()
-    one = leaves.cell(MEASURES["leads_created"], lead_labels("a@example.org", "rep-1"))
-    other = leaves.cell(MEASURES["leads_created"], lead_labels("b@example.org", "rep-1"))
+    one = leaves.cells[MEASURES["leads_created"]][lead_labels("a@example.org", "rep-1")]
+    other = leaves.cells[MEASURES["leads_created"]][lead_labels("b@example.org", "rep-1")]
     assert one == other
     index = SeriesIndex(SOURCES, leaves)
     whole, *_ = index.of_leaf(one // CODES)
@@ -77,7 +77,7 @@ def test_several_hidden_values_of_one_thing_count_once():
     products = ("a@example.org", "b@example.org", "GTX")
     labels = tuple(products if dim == "product" else "" for dim in MEASURES["deals_won"].dims)
     index = SeriesIndex({"deals_won": ((), ("product",))}, leaves)
-    numbers = index.of_leaf(leaves.cell(MEASURES["deals_won"], labels) // CODES)
+    numbers = index.of_leaf(leaves.cells[MEASURES["deals_won"]][labels] // CODES)
     assert len(numbers) == len(set(numbers)) == 3
     assert shown(index) == {(), (REDACTED,), ("GTX",)}
 
@@ -85,6 +85,6 @@ def test_several_hidden_values_of_one_thing_count_once():
 def test_a_dimension_can_be_exempted():
     leaves = LeafIndex(unredacted=frozenset({"rep"}))
     index = SeriesIndex(SOURCES, leaves)
-    index.of_leaf(leaves.cell(MEASURES["leads_created"], lead_labels("a@example.org", "anna@example.org")) // CODES)
+    index.of_leaf(leaves.cells[MEASURES["leads_created"]][lead_labels("a@example.org", "anna@example.org")] // CODES)
     assert ("anna@example.org",) in shown(index)
     assert ("a@example.org",) not in shown(index)

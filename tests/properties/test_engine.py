@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics.catalogue import CATALOGUE
+from metrics.contributions import Key, totals
 from metrics.engine import Addressed, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
 from metrics.leaves import CODES, LeafIndex
@@ -56,8 +57,8 @@ def contents(panes: Panes) -> dict[str, object]:
     }
 
 
-def total(shard: Shard) -> dict[object, int]:
-    return {key: amount for key, amount in shard.contributions().items() if amount}
+def total(shard: Shard) -> dict[Key, int]:
+    return totals(shard.contributions())
 
 
 def numbers(view: View) -> dict[object, float]:

@@ -189,7 +189,7 @@ def test_measures_that_this_exporter_does_not_know_are_passed_over():
     side, shown = Side(), Shown()
     side.leads("a", "b")
     unknown = Measure("of_a_newer_release", "", ("rep",))
-    side.shard.panes.add(Contributions({(unknown, ("rep-1",), ms(NOW) - 60_000, 0): 3}))
+    side.shard.panes.add(Contributions([(unknown, ("rep-1",), ms(NOW) - 60_000, 0, 3)]))
     shown.read(side.publish(full=True, claims=True))
     assert shown.leads() == 2
 
