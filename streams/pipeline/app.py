@@ -25,10 +25,10 @@ from streams.pipeline.changelog import ProduceError, Writer, mark, read_changelo
 from streams.pipeline.processor import Processor, Publication, Record
 from streams.pipeline.transport import (
     TESTED_VERSIONS,
-    Chunk,
     ChunkConsumer,
     ChunkSchema,
     ChunkTransport,
+    Part,
     PlainTransport,
     is_member,
 )
@@ -281,12 +281,12 @@ class DeliveryApp(faust.App):
         async with self._whole:
             await self._whole.wait_for(lambda: partition not in self.status.recovering)
         async with self._steps[partition]:
-            if not self._begins(message):
+            parts, records = self._begin(message)
+            if not records:
                 return
-            records = _records(message)
             output = self.processor.apply(partition, records)
             if self.delivery.unsafe_commit_before_ack:
-                self._let_go(message)
+                self._let_go(parts)
                 await self.consumer.commit()
             writes = []
             if output.state:
@@ -298,15 +298,22 @@ class DeliveryApp(faust.App):
             writes += [self.writer.write(topic, target, items) for (topic, target), items in by_target.items()]
             if writes:
                 await asyncio.gather(*writes)
-        self._let_go(message)
+        self._let_go(parts)
         self.status.records += len(records)
 
-    def _begins(self, message: Any) -> bool:
-        return not isinstance(self.consumer, ChunkConsumer) or self.consumer.begins(message)
+    def _begin(self, message: Any) -> tuple[list[Part], list[Record]]:
+        """What of a message is to be processed now."""
+        if not isinstance(self.consumer, ChunkConsumer):
+            timestamp = int((message.timestamp or 0) * 1000)
+            one = Record(message.topic, message.partition, message.offset, timestamp, message.key, message.value)
+            return [], [one]
+        parts = self.consumer.begin(message)
+        records = (record for part in parts for record in part.records)
+        return parts, [Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value) for r in records]
 
-    def _let_go(self, message: Any) -> None:
+    def _let_go(self, parts: list[Part]) -> None:
         if isinstance(self.consumer, ChunkConsumer):
-            self.consumer.mark_done(message)
+            self.consumer.mark_done(parts)
 
     # --- Publication -------------------------------------------------------------------------------------------------
 
@@ -358,13 +365,6 @@ class DeliveryApp(faust.App):
             for tp, behind in self.consumer.lag().items():
                 lag[str(tp.partition)] = lag.get(str(tp.partition), 0) + behind
             self.status.lag = lag
-
-
-def _records(message: Any) -> list[Record]:
-    if not isinstance(message.value, Chunk):
-        timestamp = int((message.timestamp or 0) * 1000)
-        return [Record(message.topic, message.partition, message.offset, timestamp, message.key, message.value)]
-    return [Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value) for r in message.value.records]
 
 
 async def run_app(app: DeliveryApp) -> None:

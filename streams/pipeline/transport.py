@@ -1,13 +1,16 @@
-"""Subclasses of Faust's transport: one message per fetched chunk of a partition, and offsets that are surely done.
+"""Subclasses of Faust's transport: one message per fetched chunk of a shard, and offsets that are surely done.
 
 Stock Faust makes an asyncio task, a message and an event of every record, which bounds it at some ten thousand records
-a second. Here the message's value is the chunk. Faust keeps what it is good at: the group, the assignment, flow
-control, the agent and the commits.
+a second. Here the message's value is a chunk: what was fetched of one partition of all topics. Faust keeps what it is
+good at: the group, the assignment, flow control, the agent and the commits.
 
 What keeps it exact is the *epoch* of a partition. It ends when the partition is revoked and when its position is set,
-which Faust does after each rebalance. A chunk carries the epoch in which it was fetched; one of an epoch that is over
-is dropped wherever it is, because its records will be fetched again, here or elsewhere. In an epoch no chunk is ever
-dropped, so what is done is without gaps and may be committed.
+which Faust does after each rebalance. A part of a chunk carries the epoch in which it was fetched; one of an epoch that
+is over is dropped wherever it is, because its records will be fetched again, here or elsewhere. In an epoch no part is
+ever dropped, so what is done is without gaps and may be committed.
+
+In a backlog the topics of a shard are read at one pace by the records' timestamps, so that what belongs to one entity
+comes together and in order. The result does not depend on it, the speed does.
 
 The subclasses rely on internals of the versions of Faust and aiokafka named in :data:`TESTED_VERSIONS` and
 :data:`TESTED_CLIENTS`; a contract test watches them.
@@ -16,6 +19,7 @@ The subclasses rely on internals of the versions of Faust and aiokafka named in 
 from __future__ import annotations
 
 import asyncio
+import bisect
 import contextlib
 import logging
 import time
@@ -44,16 +48,33 @@ _POLL_SECONDS = 0.2
 _FETCH_WAIT_MS = 50
 """How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it. A new
 position counts from the next fetch on."""
+_PART_RECORDS = 1000
+"""Records of a topic in a chunk, at most."""
 _THREAD_SECONDS = 5.0
 _CONFIRMED = 0.9
 """Share of the session timeout for which the group's word holds that this worker is a member."""
 
 
-class Chunk(NamedTuple):
-    """Consecutive records of a partition, and the epoch in which they were fetched."""
+class Part(NamedTuple):
+    """Consecutive records of a partition of a topic, at least one, and the epoch in which they were fetched."""
 
+    tp: TP
     records: Sequence[Any]
     epoch: int
+
+    def cut(self, count: int) -> tuple[Part, Part]:
+        """The first ``count`` records, and the rest; either may be empty."""
+        return self._replace(records=self.records[:count]), self._replace(records=self.records[count:])
+
+
+class Chunk(NamedTuple):
+    """What was fetched of one partition of all topics."""
+
+    parts: Sequence[Part]
+
+
+def _timestamp(record: Any) -> int:
+    return int(record.timestamp)
 
 
 class ChunkSchema(faust.Schema):
@@ -122,6 +143,22 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         return dict(await self.call_thread(self._seek_to_committed))
 
+    async def fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
+        """Records of the places, at most ``limit`` of each; waits so many seconds for the first ones."""
+        return dict(await self.call_thread(self._fetch, places, limit, seconds))
+
+    async def _fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
+        consumer, left = self._ensure_consumer(), set(places)
+        found: dict[TP, Sequence[Any]] = {}
+        while left:  # an empty set would mean all places
+            some = await self._fetch_records(consumer, left, timeout=seconds, max_records=limit)
+            if not some:
+                break
+            found |= {TP(place.topic, place.partition): records for place, records in some.items()}
+            left -= found.keys()
+            seconds = 0
+        return found
+
     async def _seek_to_committed(self) -> Mapping[TP, int]:
         consumer = self._ensure_consumer()
         places = consumer.assignment()
@@ -146,6 +183,8 @@ class ChunkConsumer(driver.Consumer):
         """Per partition the offset after the last record that is done, in this epoch."""
         self._committed: dict[TP, int] = {}
         """The same, as the broker knows it."""
+        self._held: dict[TP, Part] = {}
+        """Records that are fetched but not handed over, because those of other topics come before them."""
         self._positions = asyncio.Lock()
         """Held while positions move: by a fetch, or by a seek."""
         self._halted = False
@@ -167,32 +206,56 @@ class ChunkConsumer(driver.Consumer):
 
     async def _fetch(self) -> list[ConsumerMessage]:
         wanted = {tp for tp in self._get_active_partitions() if self.takes(tp.partition)}
-        if not (self.flow_active and wanted):  # an empty set would mean all partitions
+        if not (self.flow_active and wanted):
             await asyncio.sleep(_GATE_SECONDS)
             return []
         async with self._positions:
             epochs = self._epochs.copy()
-            fetched = await self._getmany(active_partitions=wanted, timeout=_POLL_SECONDS)
-        found = ((TP(place.topic, place.partition), records) for place, records in fetched.items() if records)
-        return [self._chunk_message(tp, Chunk(records, epochs[tp])) for tp, records in found]
+            self._held = {tp: part for tp, part in self._held.items() if part.epoch == epochs[tp]}
+            seconds = 0 if self._held else _POLL_SECONDS
+            fetched = await self._thread.fetch(wanted - self._held.keys(), _PART_RECORDS, seconds)
+        self._held |= {tp: Part(tp, records, epochs[tp]) for tp, records in fetched.items() if records}
+        shards: dict[int, list[Part]] = {}
+        for tp in self._held.keys() & wanted:
+            shards.setdefault(tp.partition, []).append(self._held.pop(tp))
+        return [self._chunk_message(self._earliest(parts)) for parts in shards.values()]
 
-    def _chunk_message(self, tp: TP, chunk: Chunk) -> ConsumerMessage:
-        message = self._to_message(tp, chunk.records[-1])
+    def _earliest(self, parts: Sequence[Part]) -> list[Part]:
+        """The records up to the time that all topics with more to come have reached; the others are held."""
+        reached = [part.records[-1].timestamp for part in parts if self._has_more(part)]
+        if not reached:
+            return list(parts)
+        horizon, first = min(reached), []
+        for part in parts:
+            now, later = part, None
+            if part.records[-1].timestamp > horizon:
+                now, later = part.cut(bisect.bisect_right(part.records, horizon, key=_timestamp))
+                self._held[part.tp] = later
+            if now.records:
+                first.append(now)
+        return first
+
+    def _has_more(self, part: Part) -> bool:
+        end = self.highwater(part.tp)
+        return end is not None and part.records[-1].offset + 1 < end
+
+    def _chunk_message(self, parts: Sequence[Part]) -> ConsumerMessage:
+        message = self._to_message(parts[0].tp, parts[0].records[-1])
         message.key = None
-        message.value = chunk
+        message.value = Chunk(parts)
         return message
 
     async def _hand_over(self, message: ConsumerMessage, fetcher: Any) -> None:
         """Give a chunk to the agent. The end of a rebalance empties the agent's queue, so it is waited for."""
         while self.app.rebalancing or self.app.in_recovery:
-            if fetcher.should_stop or not self._is_current(message):
+            if fetcher.should_stop or not self._current(message):
                 return
             await asyncio.sleep(_GATE_SECONDS)
-        if self._is_current(message):
+        if self._current(message):
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
-    def _is_current(self, message: ConsumerMessage) -> bool:
-        return bool(self._epochs[message.tp] == message.value.epoch)
+    def _current(self, message: ConsumerMessage) -> list[Part]:
+        return [part for part in message.value.parts if self._epochs[part.tp] == part.epoch]
 
     def on_buffer_full(self, tp: TP) -> None:
         """A full queue holds back :meth:`_hand_over`, and with it the next fetch: that is enough."""
@@ -218,20 +281,22 @@ class ChunkConsumer(driver.Consumer):
 
     # --- offsets
 
-    def begins(self, message: ConsumerMessage) -> bool:
-        """Whether a chunk is to be processed; if not, its records will come again, here or elsewhere."""
-        if self._halted or not self._is_current(message):
-            return False
-        first, expected = message.value.records[0].offset, self._done.get(message.tp)
-        if expected is not None and first > expected:
-            name = f"{message.tp.topic}[{message.tp.partition}]"
-            _log.warning("%s: records %d to %d are gone; retention or a deletion took them", name, expected, first - 1)
-        return True
+    def begin(self, message: ConsumerMessage) -> list[Part]:
+        """The parts of a chunk to process; the records of the others will come again, here or elsewhere."""
+        parts = [] if self._halted else self._current(message)
+        for part in parts:
+            first, expected = part.records[0].offset, self._done.get(part.tp)
+            if expected is not None and first > expected:
+                name = f"{part.tp.topic}[{part.tp.partition}]"
+                text = "%s: records %d to %d are gone; retention or a deletion took them"
+                _log.warning(text, name, expected, first - 1)
+        return parts
 
-    def mark_done(self, message: ConsumerMessage) -> None:
-        """All that a chunk led to is acknowledged: its offset may be committed."""
-        if self._is_current(message):
-            self._done[message.tp] = message.offset + 1
+    def mark_done(self, parts: Iterable[Part]) -> None:
+        """All that these parts led to is acknowledged: their offsets may be committed."""
+        for part in parts:
+            if self._epochs[part.tp] == part.epoch:
+                self._done[part.tp] = part.records[-1].offset + 1
 
     def ack(self, message: ConsumerMessage) -> bool:
         """Faust's own acknowledgement says that the agent asked for the next message; it decides nothing here."""
