@@ -8,17 +8,20 @@ bucket code (0 for a sum, else a bucket of a distribution), because integers has
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from metrics.contributions import Labels
 from metrics.distribution import MAX_CODE
-from metrics.measures import Measure
+from metrics.measures import MEASURES, Measure
 from metrics.privacy import redacted
 
 CODES = MAX_CODE + 1
 
 Leaf = tuple[Measure, Labels]
 """Measure, and one value per dimension of it."""
+
+Named = tuple[str, Labels]
+"""A leaf as another process can read it: the measure by its name."""
 
 
 class LeafIndex:
@@ -38,6 +41,18 @@ class LeafIndex:
 
     def __len__(self) -> int:
         return len(self.leaves)
+
+    def names(self, numbers: Iterable[int]) -> list[Named]:
+        """Leaves by their numbers, for another process."""
+        return [(self.leaves[number][0].name, self.leaves[number][1]) for number in numbers]
+
+    def of_name(self, name: str, labels: Labels) -> int:
+        """The number of another process's leaf.
+
+        Raises:
+            KeyError: there is no such measure in this release.
+        """
+        return self.number((MEASURES[name], labels))
 
     def shown(self, measure: Measure, labels: Labels) -> Leaf:
         """The leaf of a contribution: its labels, without what must not be shown."""

@@ -1,7 +1,7 @@
 """Partial sums of several shards, computed apart and merged once: the panes of each, as values that add up.
 
-Shards that do not share a series index number their series differently, so one index numbers the series of all, and
-panes are sent in its numbers.
+Shards that do not share an index number their leaves differently, so one index numbers the leaves of all, and panes are
+sent in its numbers.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from metrics.leaves import CODES
 from metrics.panes import Cells, PaneKey, Panes, Resolution, Roster
-from metrics.series import CODES
 from metrics.windows import WindowSums
 
 _Packed = tuple[dict[int, Cells], dict[int, Cells], Cells, dict[int, Roster], int]
@@ -21,7 +21,7 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
 def pack(panes: Panes, numbers: Sequence[int]) -> bytes:
-    """The panes of a shard; ``numbers`` has the common number of each series of the shard's index."""
+    """The panes of a shard; ``numbers`` has the common number of each leaf of the shard's index."""
 
     def common(cells: Mapping[int, int]) -> Cells:
         return {numbers[cell // CODES] * CODES + cell % CODES: amount for cell, amount in cells.items()}

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from metrics.leaves import CODES, LeafIndex
+from metrics.leaves import CODES, LeafIndex, Named
 from metrics.measures import MEASURES
 from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from metrics.contributions import Labels
     from metrics.windows import WindowSums
 
 _RAW, _DEFLATED = b"\x00", b"\x01"
@@ -58,7 +57,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
     ``instants`` stands beside the triples in a roster pane; ``horizon`` belongs to a base.
     """
 
-    leaves: list[tuple[str, tuple[str | tuple[str, ...], ...]]] = []
+    leaves: list[Named] = []
     cells: list[int] = []
     instants: list[int] = []
     horizon: int = 0
@@ -109,7 +108,7 @@ def _pane(key: PaneKey, panes: Panes) -> bytes | None:
         number, code = divmod(cell, CODES)
         flat += (table.setdefault(number, len(table)), code, amount)
     horizon = panes.horizon if key == BASE else 0
-    return _pack(_Record(_named(table, leaves), flat, horizon=horizon))
+    return _pack(_Record(leaves.names(table), flat, horizon=horizon))
 
 
 def _roster_record(roster: Roster, leaves: LeafIndex) -> _Record:
@@ -120,12 +119,7 @@ def _roster_record(roster: Roster, leaves: LeafIndex) -> _Record:
         for cell, amount in cells.items():
             flat += (table.setdefault(cell // CODES, len(table)), 0, amount)
             instants.append(at)
-    return _Record(_named(table, leaves), flat, instants)
-
-
-def _named(numbers: Iterable[int], leaves: LeafIndex) -> list[tuple[str, Labels]]:
-    known = leaves.leaves
-    return [(known[number][0].name, known[number][1]) for number in numbers]
+    return _Record(leaves.names(table), flat, instants)
 
 
 def _key(partition: int, what: PaneKey | Mark) -> bytes:
@@ -253,9 +247,8 @@ class Subscriber:
             self._sums.drop(partition, key)
             return
         leaves = self._sums.index.leaves
-        # A newer worker may know measures that nothing asks for here.
-        known = [(MEASURES.get(name), labels) for name, labels in record.leaves]
-        firsts = [leaves.number((measure, labels)) * CODES if measure else None for measure, labels in known]
+        # A newer worker may know measures that nothing here asks for.
+        firsts = [leaves.of_name(*named) * CODES if named[0] in MEASURES else None for named in record.leaves]
         triples = zip(record.cells[::3], record.cells[1::3], record.cells[2::3], strict=True)
         if key.resolution is Resolution.ROSTER:
             roster: Roster = {}

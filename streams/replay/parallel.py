@@ -170,9 +170,9 @@ class Parallel:
             ReplayError: a process failed.
         """
         self._rounds()
-        index = self._replay.machine.view.sums.index
+        leaves = self._replay.machine.view.sums.index.leaves
         for connection in self._connections:
-            connection.send([index.id_of(series) for series in self._receive(connection)])
+            connection.send([leaves.of_name(*named) for named in self._receive(connection)])
         partials = Partials()
         for connection in self._connections:
             result = self._receive(connection)
@@ -272,7 +272,7 @@ class _Worker:
                 rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
                 replay.tally.reject(Record(None, "entities", 0), rejection)
         panes = replay.machine.shard.panes
-        self.connection.send(panes.index.series)
+        self.connection.send(panes.leaves.names(range(len(panes.leaves))))
         packed = pack(panes, self.connection.recv())
         return _Result(
             packed, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()

@@ -132,8 +132,9 @@ def test_shards_loaded_apart_add_up_to_the_whole(events: list[EventBase], rules:
     whole, merged = machine(events, rules=rules), Machine(rules)
     partials = Partials()
     for part in parts:
-        index = part.shard.panes.index
-        partials.add(pack(part.shard.panes, [merged.view.sums.index.id_of(series) for series in index.series]))
+        theirs, common = part.shard.panes.leaves, merged.view.sums.index.leaves
+        names = theirs.names(range(len(theirs)))
+        partials.add(pack(part.shard.panes, [common.of_name(*named) for named in names]))
     merged.advance(NOW)
     partials.show(merged.view.sums, 1)
     assert {a: s for part in parts for a, s in part.shard.states.items()} == dict(whole.shard.states)
