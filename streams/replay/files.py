@@ -37,6 +37,7 @@ _CHUNK = 1 << 18
 _ROWS = 5_000
 _RUN_LENGTH = 100_000
 _PARQUET = b"PAR1"
+_BOM = b"\xef\xbb\xbf"
 _PAYLOAD_COLUMNS = ("event", "value", "payload", "json")
 
 
@@ -283,7 +284,7 @@ def _records(stream: IO[bytes], origin: str) -> Iterator[Record]:
         if len(line) == _LIMIT and line[-1:] != b"\n":
             while (rest := readline(_CHUNK)) and rest[-1:] != b"\n":
                 pass
-        stripped = line.strip()
+        stripped = (line.removeprefix(_BOM) if number == 1 else line).strip()
         if stripped:
             if line[-1:] != b"\n" and stripped[:1] == b"{" and len(line) < _LIMIT and _breaks_off(stripped):
                 raise TruncatedError("the last line is not whole")

@@ -249,7 +249,7 @@ def test_reads_compressed_files_parquet_and_pipes(tmp_path, events, lines):
     assert document("--events", "-", stdin=text) == expected
     assert document("--events", "-", stdin=(tmp_path / "e.zst").read_bytes()) == expected
     half = len(lines) // 2
-    (tmp_path / "1").write_bytes(b"".join(lines[:half]))
+    (tmp_path / "1").write_bytes(b"\xef\xbb\xbf" + b"".join(lines[:half]).replace(b"\n", b"\r\n"))  # from Windows
     (tmp_path / "2").write_bytes(b"".join(lines[half - 5 :]))
     assert document("--events", tmp_path / "1", tmp_path / "2") == expected
     assert document("--events", tmp_path / "2", "--events", tmp_path / "1") == expected
