@@ -99,7 +99,7 @@
   const labelled = (value, dimension) => value === "" || value === "unknown" ? (dimension === "rep" ? "nobody" : "unknown") : value.replaceAll("_", " ");
   const joined = (values, dimensions) => values.map((value, i) => labelled(value, dimensions[i])).join(" · ");
   // Long identifiers often differ at their end only.
-  const clipped = (name) => name.length > 17 ? `${name.slice(0, 8)}…${name.slice(-7)}` : name;
+  const clipped = (name) => name.length > 16 ? `${name.slice(0, 7)}…${name.slice(-6)}` : name;
 
   // --- small charts
   function points(id, current) {
@@ -292,6 +292,7 @@
     [...$("w-rows").children].forEach((line, i) => {
       const row = by.rows[i], [name, bar, total, late, oldest] = line.children, text = row ? labelled(row.name, state.by) : "\u00a0";
       put(name, text); name.title = row ? row.name : "";
+      line.style.setProperty("visibility", row ? "visible" : "hidden");
       bar.firstChild.style.setProperty("width", `${row ? (row.count / largest) * 100 : 0}%`);
       bar.firstChild.style.setProperty("visibility", row ? "visible" : "hidden");
       ages(row ? row.bands : [], [...bar.firstChild.children]);
@@ -299,7 +300,8 @@
       flip(late, "hot", row && row.late);
       put(oldest, row && row.oldest !== undefined ? rough(row.oldest) : "");
     });
-    put($("w-more"), by.more ? `and ${by.more} more` : data.count || state.payload.empty ? "" : "Nobody waits: each lead has had a human answer.");
+    put($("w-more"), by.more ? `and ${by.more} more` : data.count ? "" : state.payload.empty
+      ? "Nothing to count yet. Publish events; `salesgauge doctor` tells whether they arrive." : "Nobody waits: each lead has had a human answer.");
   }
   const brief = (seconds) => seconds < 3600 ? `${one.format(seconds / 60)} min` : seconds < 86400 ? `${one.format(seconds / 3600)} h` : `${one.format(seconds / 86400)} d`;
   const rough = (seconds) => seconds < 60 ? `${Math.floor(seconds)} s` : seconds < 3600 ? `${Math.floor(seconds / 60)} min` : seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${whole.format(Math.floor(seconds / 86400))} d`;
@@ -492,7 +494,7 @@
   function table(kpi, data) {
     const extra = kpi.stats.filter((stat) => stat.name !== kpi.headline && !["value", "mean", "p99"].includes(stat.name)).slice(0, 4);
     const head = h("tr", null, h("th", { scope: "col" }, "Window"), h("th", { scope: "col" }, kpi.headline === "p50" ? "median" : "value"), ...extra.map((stat) => h("th", { scope: "col" }, stat.label)), h("th", { scope: "col" }, "n"));
-    const lines = data.over.map((row) => h("tr", { class: row.window === data.window.name ? "on" : null }, h("td", null, row.window), h("td", null, show(row.value, kpi.format)),
+    const lines = data.over.map((row) => h("tr", { class: row.window === data.window.name ? "on" : null }, h("td", null, NAMES[row.window] || row.window), h("td", null, show(row.value, kpi.format)),
       ...extra.map((stat) => h("td", null, show((row.stats || {})[stat.name], stat.format))), h("td", null, row.n === undefined ? "" : whole.format(row.n))));
     return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Over each window" }, h("table", null, h("thead", null, head), h("tbody", null, ...lines)));
   }

@@ -407,6 +407,8 @@ def test_an_empty_exporter_says_so(browser: Browser):
     with serving(server), opened(browser, server) as page:
         assert page.inner_text("#w-late") == "No event has arrived yet"
         assert "Nothing to judge yet" in page.inner_text("#f-list")
+        assert "salesgauge doctor" in page.inner_text("#w-more")
+        assert not page.is_visible("#w-rows tr")
 
 
 def test_what_is_served_is_what_is_packed(busy: BoardServer):
