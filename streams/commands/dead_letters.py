@@ -258,6 +258,7 @@ def redrive_command(
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task("redrive", total=len(sendable))
         sent = redrive(settings, sendable, lambda done: bar.update(task, completed=done))

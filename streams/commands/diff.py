@@ -23,7 +23,7 @@ EXIT_USAGE = 2
 _PLAIN_WIDTH = 160  # characters, where stdout is no terminal
 
 
-@click.command("diff", context_settings={"show_default": True})
+@click.command("diff", context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
 @click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")

@@ -37,8 +37,7 @@ def publish_command(
     from streams.publish import Publisher
 
     for path in files:
-        if str(path) != "-" and not path.is_file():
-            raise Failed(f"{path}: no such file")
+        _check(path)
     settings = settings_of(config, kafka__bootstrap=bootstrap)
     began = time.monotonic()
     reasons: Counter[str] = Counter()
@@ -65,6 +64,13 @@ def publish_command(
     if publisher.sent == 0:
         err.print("nothing was published")
         raise SystemExit(FAILURE)
+
+
+def _check(path: Path) -> None:
+    if path.is_dir():
+        raise Failed(f"{path} is a folder; name the files in it")
+    if str(path) != "-" and not path.exists():
+        raise Failed(f"{path}: no such file")
 
 
 class _Rejects:

@@ -38,13 +38,14 @@ from streams.replay.sinks import (
     tsdb_blocks,
 )
 from streams.replay.table import readings_table
-from streams.settings import Settings, SettingsError, load
+from streams.settings import SettingsError, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from metrics.rules import Rules
     from streams.replay.records import Source
+    from streams.settings import Settings
 
 EXIT_NOTHING = 1
 EXIT_USAGE = 2
@@ -61,6 +62,7 @@ class Options:
     events: tuple[str, ...]
     topics: bool
     bootstrap: str | None
+    config: Path | None
     partitions: tuple[int, ...]
     since: str | None
     allow_truncated: bool
@@ -98,11 +100,12 @@ class Options:
 _PATH = click.Path(path_type=Path)
 
 
-@click.command("replay")
+@click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--events", multiple=True, metavar="FILE", help="JSON lines, .gz, .zst or Parquet; - is stdin.")
 @click.option("--topics", is_flag=True, help="Read the event topics instead of files.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="The broker, if not the one of the settings.")
+@click.option("--config", type=_PATH, metavar="FILE", help="Settings file (YAML): broker, rules, zone, currency.")
 @click.option("--partition", "partitions", type=int, multiple=True, help="Read these partitions alone.")
 @click.option("--since", metavar="TIME", help="Topics: leave out what the log has before; stocks then begin there.")
 @click.option("--allow-truncated", is_flag=True, help="Go on where a part of the input is missing.")
@@ -154,7 +157,7 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     console = Console(stderr=True)
     try:
         _check(asked)
-        settings = click.get_current_context().find_object(Settings) or load()
+        settings = load(asked.config)
         run = Run(asked, settings, console)
         if not run.go():
             _fail(console, run.nothing(), EXIT_NOTHING)
@@ -399,7 +402,7 @@ class Run:
 
     def _fingerprint(self, steps: Steps | None) -> str:
         """What makes a run the same run."""
-        asked = replace(self._asked, resume=None, quiet=False, rejects=None, token_file=None, end=None)
+        asked = replace(self._asked, resume=None, quiet=False, rejects=None, token_file=None, end=None, config=None)
         sizes = [Path(name).stat().st_size for name in asked.events if Path(name).exists()]
         told = repr((asked, sizes, steps and (steps.first, steps.step), self._settings.rules))
         return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -22,10 +22,10 @@ def topics_command() -> None:
 @explained
 def create_command(config: Path | None, bootstrap: str | None, partitions: int | None, replication: int | None) -> None:
     """Create the topics that are missing, with partitions, compaction and retention."""
-    from streams import topics
+    from streams import control, topics
 
-    settings = settings_of(
-        config, kafka__bootstrap=bootstrap, kafka__partitions=partitions, kafka__replication=replication
+    settings = control.resolved(
+        settings_of(config, kafka__bootstrap=bootstrap, kafka__partitions=partitions, kafka__replication=replication)
     )
     created, known = topics.create(settings)
     for name in created:
@@ -38,9 +38,9 @@ def create_command(config: Path | None, bootstrap: str | None, partitions: int |
 @explained
 def check_command(config: Path | None, bootstrap: str | None) -> None:
     """List what is not right about the topics; exit 1 if something is."""
-    from streams import topics
+    from streams import control, topics
 
-    settings = topics.adopted(settings_of(config, kafka__bootstrap=bootstrap))
+    settings = topics.adopted(control.resolved(settings_of(config, kafka__bootstrap=bootstrap)))
     findings = topics.check(settings)
     if not findings:
         err.print(f"all {len(topics.wanted(settings))} topics are right")

@@ -178,6 +178,24 @@ def test_the_active_version_is_the_one_switched_to_last(settings):
     assert control.resolved(explicit).version == 1
 
 
+def test_topics_are_made_and_checked_of_the_active_version(settings):
+    topics.create(settings)
+    topics.create(rebuild.version_of(settings, 2))
+    control.activate(rebuild.version_of(settings, 2))
+    rebuild.drop(settings)
+    runner = CliRunner(
+        env={
+            "SALESGAUGE_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
+            "SALESGAUGE_KAFKA__PARTITIONS": "2",
+            "SALESGAUGE_APP_ID": settings.app_id,
+        }
+    )
+    for action in ("check", "create"):
+        told = runner.invoke(cli, ["topics", action])
+        assert told.exit_code == 0, told.output
+    assert rebuild.existing(settings) == [2]
+
+
 def test_a_stray_record_does_not_change_the_version(settings):
     topics.create(settings)
     control.activate(rebuild.version_of(settings, 2))

@@ -190,6 +190,16 @@ def test_nothing_usable_missing_files_and_wrong_options(tmp_path, events):
         assert "Traceback" not in result.stderr
 
 
+def test_settings_come_from_a_file_as_well(tmp_path, events):
+    (tmp_path / "settings.yaml").write_text("rules: {zone: Asia/Tokyo}\n")
+    result = replay(events, "--config", tmp_path / "settings.yaml", "--at", "2026-03-03", "--json")
+    assert json.loads(result.stdout)["at"] == "2026-03-02T15:00:00Z"
+    (tmp_path / "settings.yaml").write_text("rules: [\n")
+    refused = replay(events, "--config", tmp_path / "settings.yaml")
+    assert (refused.exit_code, "is not YAML" in refused.stderr) == (2, True)
+    assert replay(events, "--config", tmp_path / "absent").exit_code == 2
+
+
 def test_shows_a_table_to_people(events):
     result = replay("--events", events, "--kpi", "new_leads", "--kpi", "lead_response_seconds")
     assert "new_leads" in result.stdout
