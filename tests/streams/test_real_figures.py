@@ -77,9 +77,9 @@ def test_figures_of_the_school(tmp_path: Path) -> None:
     files = {"deals": require_shared("school_crm", "deals.csv"), "spend": require_shared("school_crm", "spend.csv")}
     figures = Figures(tmp_path, "school-crm", files, "2024-07-01")
     conversions = {"Facebook Ads": (202, 4850), "Google Ads": (173, 4226), "Webinar": (26, 379)}
-    for source, expected in conversions.items():
-        assert figures.quotient("close_ratio", source=source) == expected
-        assert figures.value("new_leads", source=source) == expected[1]
+    for source, (won, leads) in conversions.items():
+        assert figures.quotient("close_ratio", source=source) == (won, leads)
+        assert figures.value("new_leads", source=source) == leads
     assert figures.value("lead_response_seconds", "p50") == pytest.approx(19_894, rel=RELATIVE_ERROR)
     within_an_hour = sum(figures.value("lead_response_band_ratio", band=band) for band in ("0-5m", "5-15m", "15-60m"))
     assert round(100 * within_an_hour, 2) == 22.35
