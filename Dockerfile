@@ -4,10 +4,10 @@
 #   docker build -t salesgauge .
 #   docker run --rm salesgauge demo --for 30
 
-ARG PYTHON=3.11
+ARG PYTHON=3.11.14
 
 # The full image has a compiler: faust-streaming has no wheel for Linux on arm64 and is built from its source there.
-FROM python:${PYTHON} AS build
+FROM python:${PYTHON}-bookworm AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_INPUT=1 \
@@ -36,7 +36,7 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && salesgauge --help >/dev/null
 
 
-FROM python:${PYTHON}-slim
+FROM python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="salesgauge" \
       org.opencontainers.image.description="CRM events in Kafka become live sales KPIs in Prometheus and Grafana"
 

@@ -236,6 +236,11 @@ def test_our_variables_are_settings(name, monkeypatch):
 def test_the_image_is_the_one_of_the_dockerfile():
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r'ENTRYPOINT \["salesgauge"\]', text)
+    assert re.findall(r"^ARG PYTHON=(\d+\.\d+)\.\d+$", text, re.MULTILINE) == ["3.11"]
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == [
+        "python:${PYTHON}-bookworm",
+        "python:${PYTHON}-slim-bookworm",
+    ]
     (uid,) = re.findall(r"^USER (\d+:\d+)$", text, re.MULTILINE)
     (version,) = re.findall(r'^version = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     for name in OURS:
