@@ -43,7 +43,10 @@ def json_lines(stream: IO[bytes]) -> Iterator[Take]:
     """One document a line, each written whole."""
 
     def take(snapshot: Snapshot) -> None:
-        stream.write(encode(document(snapshot.at, snapshot.events, snapshot.rejected, snapshot.readings)) + b"\n")
+        line = encode(document(snapshot.at, snapshot.events, snapshot.rejected, snapshot.readings)) + b"\n"
+        left = memoryview(line)
+        while left:  # an unbuffered stream takes what fits
+            left = left[stream.write(left) :]
         stream.flush()
 
     yield take

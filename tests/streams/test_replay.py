@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -188,6 +189,19 @@ def test_nothing_usable_missing_files_and_wrong_options(tmp_path, events):
         assert result.exit_code == 2, (args, result.output)
         assert said in result.stderr.replace("\n", " "), (said, result.stderr)
         assert "Traceback" not in result.stderr
+
+
+def test_a_full_disk_is_told_even_where_output_is_not_buffered(events):
+    code = (
+        "import resource, signal, sys; from streams.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); main(sys.argv[1:])"
+    )
+    with tempfile.TemporaryFile() as file:
+        done = subprocess.run(
+            [sys.executable, "-u", "-c", code, "replay", str(events), "--json", "-q"],
+            stdout=file, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert (done.returncode, "File too large" in done.stderr) == (2, True), done.stderr
 
 
 def test_settings_come_from_a_file_as_well(tmp_path, events):
