@@ -160,9 +160,11 @@ class View:
         if len(weights) <= ceiling:
             return [Group(values, (values,)) for values in sorted(weights)]
         ranked = sorted(weights, key=lambda values: (-weights[values], values))
-        kept, rest = sorted(ranked[:ceiling]), tuple(ranked[ceiling:])
+        other, large = (OTHER,) * len(breakdown), ranked[:ceiling]
+        kept = sorted(values for values in large if values != other)
+        rest = (*ranked[ceiling:], *(values for values in large if values == other))
         self.folded[kpi.id, breakdown] = len(rest)
-        return [*(Group(values, (values,)) for values in kept), Group((OTHER,) * len(breakdown), rest)]
+        return [*(Group(values, (values,)) for values in kept), Group(other, rest)]
 
     def _weights(self, kpi: Kpi, breakdown: Breakdown) -> dict[Values, int]:
         weights: dict[Values, int] = {}

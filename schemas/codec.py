@@ -129,7 +129,9 @@ def _explain(error: ValidationError) -> Rejection:
     reason = Reason.INVALID
     if any("schema_version" in d["loc"] for d in details):
         reason = Reason.UNSUPPORTED_VERSION
-    return Rejection(reason, _short("; ".join(f"{_path(d['loc'])}: {d['msg']}" for d in details)))
+    return Rejection(
+        reason, _short("; ".join(f"{_path(d['loc'])}: {d['msg'].removeprefix('Value error, ')}" for d in details))
+    )
 
 
 def _path(location: tuple[int | str, ...]) -> str:

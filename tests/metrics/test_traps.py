@@ -216,6 +216,14 @@ def test_6_cardinality_other_is_a_ratio_of_sums() -> None:
     assert read(events, "win_ratio", rules=Rules(label_ceiling=1), rep=OTHER) == 1 / 3
 
 
+def test_6_cardinality_a_label_that_is_called_other_joins_the_others() -> None:
+    names = {"other": 5, "web": 4, "fair": 2, "post": 1}
+    events = [created(f"{name}{n}", source=name) for name, many in names.items() for n in range(many)]
+    found = readings(events, "new_leads", rules=Rules(label_ceiling=2))
+    parts = [(r.labels["source"], r.value) for r in found if r.window == "all" and "source" in r.labels]
+    assert parts == [("web", 4), (OTHER, 5 + 2 + 1)]
+
+
 # --- 7. Time zones and daylight-saving
 
 

@@ -84,7 +84,7 @@ def test_keys() -> None:
     assert make("deal_won", lead_id=None, account_id="A").key == "A"
     assert make("deal_won", lead_id=" ", account_id="A").key == "A"
     assert make("survey_answered").key == "x"
-    assert "lead_id or account_id" in refused("deal_won", lead_id="", account_id="  ")
+    assert refused("deal_won", lead_id="", account_id="  ") == "deal_won: lead_id or account_id is required"
 
 
 def test_ids_may_be_numbers_and_are_trimmed() -> None:
