@@ -107,7 +107,8 @@ class History:
             view: its sums are up to date and advanced to the present.
             events: how many it has seen in all. A backlog comes in while there are many more of them at each call.
         """
-        before, self._events = self._events, events
+        # The most that were seen: a partition that is missing while its worker changes comes back, which is no backlog.
+        before, self._events = self._events, max(events, self._events or 0)
         if before is not None and events - before > max(_BACKLOG, events * _BACKLOG_SHARE):
             self.rings = _rings()
             self._filled = False

@@ -476,6 +476,13 @@ def test_a_backlog_leaves_no_trace_in_the_small_charts():
     assert len(kept.rings["24h"].times) == 25
 
 
+def test_a_partition_that_comes_back_is_no_backlog(busy: Machine):
+    kept = History(lenses(CATALOGUE))
+    for events in (10_000, 5_000, 10_000):
+        kept.feed(busy.view, events)
+    assert kept.rings[STOCKS].times
+
+
 # --- answers
 
 
