@@ -393,7 +393,10 @@ class QuotaSet(EventBase):
 
 
 class RepJoined(EventBase):
-    """A rep started (in a team)."""
+    """A rep started (in a team), which counts for headcount, quotas and eNPS.
+
+    Deals, activities and leads take their team from their own events.
+    """
 
     KEY_FIELDS = ("rep_id",)
     event: Literal["rep_joined"] = "rep_joined"

@@ -53,7 +53,10 @@ _TOUCH_KINDS = {"call": "call", "email": "email", "video": "video", "meeting": "
 
 @dataclass(frozen=True, slots=True)
 class Owners:
-    """Who owned a lead: ``who`` are (rep, team), each from its instant in ``since`` (ms) on."""
+    """Who owned a lead: ``who`` are (rep, team), each from its instant in ``since`` (ms) on.
+
+    The first may be a team without a rep.
+    """
 
     since: tuple[int, ...] = ()
     who: tuple[tuple[str, str], ...] = ()
@@ -74,9 +77,9 @@ class Owners:
         return self.at(at)[0]
 
     def assigned_at(self, at: int) -> int | None:
-        """When the owner at ``at`` got the lead."""
+        """When the rep who owned the lead at ``at`` got it; None where no rep did."""
         index = bisect.bisect_right(self.since, at) - 1
-        return self.since[index] if index >= 0 else None
+        return self.since[index] if index >= 0 and self.who[index][0] else None
 
     def team(self, rep: str, said: str, rules: Rules) -> str:
         """The team of a rep: what the event says, what this lead knows of that rep, or the configured roster."""
@@ -275,8 +278,8 @@ def _on_created(lead: Lead, fact: Created) -> None:
     if known is not None and known.at == fact.at and known.lead == fact.lead:
         _correct_creation(lead, known, fact)
         return
-    if fact.rep and not lead.owners.who:
-        lead.owners = lead.owners.then(fact.at, fact.rep, fact.team)
+    if not lead.owners.who:
+        lead.owners = _first_owners(fact)
     # A lead may be reported twice (a merge, a second form): it is as old as its first report.
     if known is None:
         lead.created = fact
@@ -288,8 +291,13 @@ def _correct_creation(lead: Lead, known: Created, fact: Created) -> None:
     if fact.version < known.version:
         return
     lead.created = fact
-    if lead.owners == (Owners().then(known.at, known.rep, known.team) if known.rep else Owners()):
-        lead.owners = Owners().then(fact.at, fact.rep, fact.team) if fact.rep else Owners()
+    if lead.owners == _first_owners(known):
+        lead.owners = _first_owners(fact)
+
+
+def _first_owners(fact: Created) -> Owners:
+    """A rep, or a team alone, out of which a rep will take the lead."""
+    return Owners().then(fact.at, fact.rep, fact.team) if fact.rep or fact.team else Owners()
 
 
 def _on_assigned(lead: Lead, fact: Assigned) -> None:

@@ -330,6 +330,20 @@ def test_9_reassignment_a_missed_deadline_is_that_of_the_owner_then_and_waiting_
     assert read(events, "leads_waiting", rep="ann") is None
 
 
+def test_9_reassignment_a_lead_may_belong_to_a_team_before_it_belongs_to_a_rep() -> None:
+    waiting = created("a", "06-02 09:00", team="north")
+    assert read([waiting], "leads_waiting", team="north") == 1
+    assert read([waiting], "leads_waiting", rep="unknown") == 1
+    events = [waiting, touch("a", "06-02 10:00", rep_id="eve"), assigned("a", "bob", "06-03 09:00", team="south"),
+              won("d", "06-04 09:00", 100, lead_id="a")]  # fmt: skip
+    for order in permutations(events):
+        engine = machine(order)
+        assert value(engine, "lead_response_seconds", stat="mean", team="north") == 3600
+        assert value(engine, "lead_response_seconds", stat="mean", rep="eve") == 3600
+        assert value(engine, "lead_assignment_response_seconds", stat="count") == 0  # nobody owned it yet
+        assert value(engine, "sales_revenue", team="south") == 100
+
+
 # --- 10. Merged leads and accounts
 
 

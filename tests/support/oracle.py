@@ -232,7 +232,7 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE ownership AS
         WITH claims AS (
             SELECT lead, occurred_at AS since, rep_id AS rep, team, event, min(occurred_at) OVER (PARTITION BY lead) AS earliest
-            FROM ev WHERE event = 'lead_assigned' OR (event = 'lead_created' AND nullif(rep_id, '') IS NOT NULL))
+            FROM ev WHERE event = 'lead_assigned' OR (event = 'lead_created' AND concat(rep_id, team) <> ''))
         SELECT lead, since, rep, coalesce(team, '') AS team,
             row_number() OVER (PARTITION BY lead ORDER BY since) AS place
         FROM claims WHERE event = 'lead_assigned' OR since = earliest"""
@@ -395,7 +395,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE assigned AS
         SELECT r.* REPLACE (ts - greatest(o.since, asked) AS ms, work_between(greatest(o.since, asked), ts) AS business_ms)
-        FROM responses r ASOF JOIN ownership o ON o.lead = r.lead AND o.since <= r.ts"""
+        FROM responses r ASOF JOIN ownership o ON o.lead = r.lead AND o.since <= r.ts WHERE nullif(o.rep, '') IS NOT NULL"""
     yield """
         CREATE OR REPLACE TABLE bands AS
         SELECT *, CASE WHEN ms <= 300000 THEN '0-5m' WHEN ms <= 900000 THEN '5-15m' WHEN ms <= 3600000 THEN '15-60m'
