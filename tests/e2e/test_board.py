@@ -185,6 +185,16 @@ def test_nothing_at_a_glance_is_cut(browser: Browser, busy: BoardServer, width: 
         assert roomy >= 0
 
 
+def test_a_target_that_is_missed_opens_where_it_is_touched(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, viewport={"width": 390, "height": 844}, has_touch=True) as page:
+        item = page.locator("#f-list li").first
+        item.scroll_into_view_if_needed()
+        box = item.bounding_box()
+        assert box is not None
+        page.touchscreen.tap(box["x"] + 10, box["y"] + box["height"] - 5)
+        page.wait_for_selector("#detail .targets")
+
+
 def test_a_lead_nobody_answers_appears_ages_and_goes(browser: Browser):
     server = small(lead("old", 200), touch("old", 190))
     with serving(server), opened(browser, server) as page:
