@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from metrics.engine import Addressed, Failure, Outcome, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
 from metrics.leaves import LeafIndex
-from schemas.codec import Reason, Rejection, decode_batch
+from schemas.codec import Reason, Rejection, read_batch
 from streams.brokers import partition_of
 from streams.pipeline import Output, Publication, Record, Send
 from streams.publication import Status, claim, publication
@@ -24,7 +24,7 @@ from streams.publication import Status, claim, publication
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from schemas.events import EventBase
+    from schemas.wire import AnyEvent
     from streams.settings import Settings
 
 _BUILD_STEP = 1_000
@@ -209,7 +209,7 @@ class Worker:
         batch: list[Addressed] = []
         sources: list[Record] = []
         dead: list[Send] = []
-        for record, decoded in zip(events, decode_batch([record.value for record in events]), strict=True):
+        for record, decoded in zip(events, read_batch([record.value for record in events]), strict=True):
             item = decoded if isinstance(decoded, Rejection) else self._admit(owned, decoded, now)
             if isinstance(item, Rejection):
                 dead.append(self._dead_letter(record, item))
@@ -226,7 +226,7 @@ class Worker:
                 dead.append(self._dead_letter(record, Rejection(Reason.INVALID, str(error))))
         return batch, sources, dead
 
-    def _admit(self, owned: _Owned, event: EventBase, now: int) -> Addressed | Rejection:
+    def _admit(self, owned: _Owned, event: AnyEvent, now: int) -> Addressed | Rejection:
         item = admit(event, self._settings.rules, now)
         if isinstance(item, Addressed):
             owned.newest = max(owned.newest, item.facts[0].at)
