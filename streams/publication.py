@@ -24,7 +24,7 @@ from metrics.measures import MEASURES
 from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from metrics.windows import WindowSums
 
@@ -86,10 +86,12 @@ def claim(partition: int, status: Status) -> Message:
     return Message(_key(partition, Mark.CLAIM), _pack(_Record(status=status)))
 
 
-def publication(partition: int, panes: Panes, status: Status, *, full: bool = False) -> Iterator[Message]:
-    """The records of the changed panes, or of all, with the commit at the end."""
+def publication(
+    partition: int, panes: Panes, status: Status, *, full: bool = False, again: Iterable[PaneKey] = ()
+) -> Iterator[Message]:
+    """The records of the changed panes and of some others ``again``, or of all, with the commit at the end."""
     changed = panes.take_changed()
-    for key in panes.keys() if full else changed:
+    for key in panes.keys() if full else dict.fromkeys((*changed, *again)):
         yield Message(_key(partition, key), _pane(key, panes))
     yield Message(_key(partition, Mark.COMMIT), _pack(_Record(status=status)))
 

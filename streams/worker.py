@@ -24,15 +24,17 @@ from streams.publication import Status, claim, publication
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from metrics.panes import PaneKey, Panes
     from schemas.wire import AnyEvent
     from streams.settings import Settings
 
 _BUILD_STEP = 1_000
 _HEARTBEAT_MS = 2_000
-_REFRESH_MS = 30 * 60_000
-"""Everything is published anew this often, so that whatever disturbed the topic does not last."""
+_ROUND_MS = 30 * 60_000
+"""Every pane is published anew within this time, so that whatever disturbed the topic does not last."""
 _CONFIRM_MS = 15_000
-"""The first time it is after so long: a claim that was disputed (see `streams.publication`) is undisputed by then."""
+"""All is claimed and published once more after so long: a claim that was disputed (see `streams.publication`) is
+undisputed by then."""
 
 
 class WorkerMetrics:
@@ -54,6 +56,22 @@ class WorkerMetrics:
 
 
 @dataclass(slots=True)
+class _Round:
+    """Publishes panes that do not change, evenly over a time."""
+
+    began: int = 0
+    keys: Sequence[PaneKey] = ()
+    done: int = 0
+
+    def due(self, panes: Panes, now: int) -> Sequence[PaneKey]:
+        """The panes whose turn has come since the last call."""
+        if self.done == len(self.keys) or now < self.began:  # the clock may have been set back
+            self.began, self.keys, self.done = now, list(panes.keys()), 0
+        begin, self.done = self.done, min(len(self.keys), len(self.keys) * (now - self.began) // _ROUND_MS)
+        return self.keys[begin : self.done]
+
+
+@dataclass(slots=True)
 class _Owned:
     """A partition that this worker owns: its shard, the token of the ownership and what was published."""
 
@@ -62,7 +80,8 @@ class _Owned:
     generation: int = 0
     published_at: int = 0
     full_at: int = 0
-    refresh_ms: int = 0
+    confirmed: bool = False
+    round: _Round = field(default_factory=_Round)
     newest: int = 0
     events: int = 0
     rejected: int = 0
@@ -169,16 +188,17 @@ class Worker:
             return None
         now = self._clock()
         owned.shard.advance(now)
-        full = not 0 <= now - owned.full_at < owned.refresh_ms  # the clock may have been set back
+        full = not owned.full_at or not (owned.confirmed or 0 <= now - owned.full_at < _CONFIRM_MS)
         quiet = 0 <= now - owned.published_at < _HEARTBEAT_MS
         if quiet and not full and not owned.shard.panes.changed:
             return None
         status = self._status(owned, now)
         messages = [claim(partition, status)] if full else []
-        messages += publication(partition, owned.shard.panes, status, full=full)
+        panes = owned.shard.panes
+        messages += publication(partition, panes, status, full=full, again=owned.round.due(panes, now))
         owned.published_at = now
         if full:
-            owned.full_at, owned.refresh_ms = now, _REFRESH_MS if owned.refresh_ms else _CONFIRM_MS
+            owned.full_at, owned.confirmed = now, bool(owned.full_at)
         return Publication(partition, owned.owner, messages)
 
     def building(self) -> bool:
