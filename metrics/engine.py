@@ -33,6 +33,7 @@ from metrics.facts import (
 from metrics.facts import Churned as ChurnedFact
 from metrics.leaves import LeafIndex
 from metrics.panes import Panes
+from metrics.partials import absorb, export
 from metrics.rules import Rules
 from schemas.codec import Reason, Rejection
 from schemas.wire import AnyEvent
@@ -138,6 +139,7 @@ class Shard:
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
+        self._lent = 0
         self._recent: dict[str, _Open] = {}
 
     def __len__(self) -> int:
@@ -199,12 +201,34 @@ class Shard:
             address, _ = self._unbuilt.popitem()
             left -= 1
             self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
-        return not self._unbuilt
+        return self.built
+
+    def lend(self, limit: int) -> list[tuple[str, bytes]]:
+        """Up to ``limit`` restored entities, address and state, for somebody else to add up.
+
+        They count as added from now on: what happens to them meanwhile is added as a difference. The panes are
+        whole only after :meth:`absorb`.
+        """
+        addresses = [address for address, _ in zip(self._unbuilt, range(limit), strict=False)]
+        for address in addresses:
+            del self._unbuilt[address]
+        self._lent += bool(addresses)
+        return [(address, self._states[address]) for address in addresses]
+
+    def absorb(self, exported: bytes) -> None:
+        """Take the panes of entities that were lent, as :func:`added_up` gives them."""
+        absorb(self.panes, exported)
+        self._lent -= 1
+
+    @property
+    def unbuilt(self) -> int:
+        """Restored entities that neither the panes nor anybody who is adding them up has."""
+        return len(self._unbuilt)
 
     @property
     def built(self) -> bool:
         """Whether the panes hold all entities."""
-        return not self._unbuilt
+        return not self._unbuilt and not self._lent
 
     def rebuild(self, now: int) -> None:
         """Compute all panes from the entities."""
@@ -303,6 +327,16 @@ class Shard:
         hops = max(item.hops for _, item in items) + 1
         told = entities.outbound(address, facts, touched)
         return [Addressed(to, tuple(facts), hops) for to, facts in told.items()]
+
+
+def added_up(entries: Iterable[tuple[str, bytes]], rules: Rules, now: int) -> bytes:
+    """The panes of entities (address and state) by themselves, at a clock (ms), for :meth:`Shard.absorb`."""
+    shard = Shard(rules, LeafIndex(rules.unredacted))
+    shard.advance(now)
+    for address, state in entries:
+        shard.restore(address, state)
+    shard.build()
+    return export(shard.panes)
 
 
 def prevails(fact: Fact, known: Fact) -> bool:

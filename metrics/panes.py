@@ -50,6 +50,16 @@ _FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.
 _IS_SUM, _IS_ROSTER = Kind.SUM, Kind.ROSTER
 
 
+class Held(NamedTuple):
+    """What panes hold: by index of a minute, of an hour, in the base, per hour and instant, and ahead per instant."""
+
+    fine: dict[int, Cells]
+    coarse: dict[int, Cells]
+    base: Cells
+    roster: dict[int, Roster]
+    ahead: dict[int, Cells]
+
+
 @dataclass(slots=True)
 class Panes:
     """The panes of one source partition. ``horizon`` is the first coarse pane that is not folded into the base."""
@@ -104,6 +114,33 @@ class Panes:
                         _add(pane, cell, value * amount)
                         _add(pane, bucket, amount)
         self._drop_empty(targets)
+
+    def absorb(self, other: Held) -> None:
+        """Add what other panes hold that were filled apart, with a clock that is not ahead of this one."""
+        first_fine, horizon = (self.now - self._fine_retention_ms) // MINUTE, self.horizon
+        for index, cells in other.fine.items():
+            if index >= first_fine:
+                _add_all(self.fine.setdefault(index, {}), cells)
+                self._changed[_FINE].add(index)
+        for index, cells in other.coarse.items():
+            _add_all(self.coarse.setdefault(index, {}) if index >= horizon else self.base, cells)
+            self._changed[_COARSE].add(index)
+        _add_all(self.base, other.base)
+        self._changed[_BASE].add(BASE.index)
+        for roster in other.roster.values():
+            for at, cells in roster.items():
+                for cell, amount in cells.items():
+                    self._add_to_roster(at, cell, amount)
+        for at, cells in other.ahead.items():
+            for pane in self._panes_at(at):
+                _add_all(pane, cells)
+        self._drop_empty([index * MINUTE for index in other.fine])
+        self._drop_empty([index * self._coarse_ms for index in other.coarse])
+
+    @property
+    def held(self) -> Held:
+        """Everything in these panes."""
+        return Held(self.fine, self.coarse, self.base, self.roster, self._ahead)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""

@@ -148,6 +148,8 @@ class Settings(BaseSettings):
     """Whole batches of a partition per step; off for Faust's own delivery of single messages."""
     publish_every: Annotated[float, Field(gt=0, le=10)] = 0.1
     """Seconds between publications of changed panes, at least."""
+    build_processes: Annotated[int, Field(ge=0, le=64)] | None = None
+    """Processes that help a worker after a recovery, until its panes are whole; by default one for each other core."""
     ready_lag: Annotated[int, Field(ge=0)] = 10_000
     """Records that an exporter may lie behind and still be ready."""
     thresholds: Path | None = None

@@ -18,6 +18,7 @@ from metrics.entities import home_key
 from metrics.leaves import LeafIndex
 from schemas.codec import Reason, Rejection, read_batch
 from streams.brokers import partition_of
+from streams.building import Builders
 from streams.pipeline import Output, Publication, Record, Send
 from streams.publication import Status, claim, publication
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from schemas.wire import AnyEvent
     from streams.settings import Settings
 
-_BUILD_STEP = 1_000
 _HEARTBEAT_MS = 2_000
 _ROUND_MS = 30 * 60_000
 """Every pane is published anew within this time, so that whatever disturbed the topic does not last."""
@@ -139,6 +139,7 @@ class Worker:
         self._elsewhere = _Owned(Shard(settings.rules, self._leaves, lambda _: False))
         """Stands for partitions that are not owned: nothing is at home here, all is sent on."""
         self._active: frozenset[int] = frozenset()
+        self._builders = Builders(settings.rules, settings.build_processes)
         self._name = uuid.uuid4().hex[:8]
         self.metrics = metrics or WorkerMetrics(CollectorRegistry())
 
@@ -184,7 +185,7 @@ class Worker:
     def due(self, partition: int) -> Publication | None:
         """What of a partition is to be published now; a partition whose panes are being built waits."""
         owned = self._owned.get(partition)
-        if owned is None or partition not in self._active or not owned.shard.build(_BUILD_STEP):
+        if owned is None or partition not in self._active or not self._build(owned.shard):
             return None
         now = self._clock()
         owned.shard.advance(now)
@@ -200,6 +201,14 @@ class Worker:
         if full:
             owned.full_at, owned.confirmed = now, bool(owned.full_at)
         return Publication(partition, owned.owner, messages)
+
+    def _build(self, shard: Shard) -> bool:
+        if shard.built:
+            return True
+        self._builders.step(shard)
+        if not self.building():
+            self._builders.close()
+        return shard.built
 
     def building(self) -> bool:
         """Whether panes of a restored partition are still being computed."""

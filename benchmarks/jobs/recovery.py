@@ -1,6 +1,6 @@
 """Reading a changelog to its end: `BOOTSTRAP LEADS bare|whole`.
 
-`bare` forgets what it reads; `whole` builds the shard.
+`bare` forgets what it reads; `whole` goes on to the worker's first publication, with the processes that help it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main(bootstrap: str, leads: int, how: str) -> dict[str, Any]:
     read = asyncio.run(reading)
     if how == "whole":
         worker.assigned(frozenset({0}))
-        worker.shards[0].build()
+        while worker.due(0) is None:
+            pass
     return {"events": read, "cpu": time.process_time() - began, "seconds": time.perf_counter() - wall}
 
 

@@ -323,7 +323,7 @@ class DeliveryApp(faust.App):
             try:
                 for partition in sorted(self.status.owned):
                     spent += await self._publish_partition(partition)
-            except ProduceError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, a worker that does not publish must not go on
                 self._fail(f"publishing stopped: {error}")
                 return
             self._note_lag()

@@ -28,7 +28,7 @@ from metrics.bulk import BulkLoad
 from metrics.engine import MAX_HOPS, Addressed, Outcome, admit
 from metrics.entities import home_key
 from metrics.facts import AnyFact
-from metrics.partials import Partials, pack
+from metrics.partials import absorb, export
 from schemas.codec import Reason, Rejection
 from streams.replay.errors import ReplayError
 from streams.replay.machine import BATCH, Replay
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 GC_THRESHOLDS = (50_000, 20, 100)
 """Events and facts make no cycles: looking for some often costs a sixth of the time."""
 _LENGTH_BYTES = 4
-_MERGED = 1
-"""The partition under which the merged sums stand; 0 is that of the replay's own shard, which is empty."""
 
 _Item = tuple[str, int, tuple[AnyFact, ...], str, int]
 """Address, hops and facts, with the origin and position of the record."""
@@ -170,20 +168,15 @@ class Parallel:
             ReplayError: a process failed.
         """
         self._rounds()
-        leaves = self._replay.machine.view.sums.index.leaves
-        for connection in self._connections:
-            connection.send([leaves.of_name(*named) for named in self._receive(connection)])
-        partials = Partials()
         for connection in self._connections:
             result = self._receive(connection)
-            partials.add(result.panes)
+            absorb(self._replay.machine.shard.panes, result.panes)
             self._replay.seen += result.seen
             self._replay.valid += result.valid
             self._replay.machine.events += result.events
             self._replay.tally.reasons += result.reasons
             self.warnings += result.warnings
             self.processor_times.append(result.processor_time)
-        partials.show(self._replay.machine.view.sums, _MERGED)
         if (file := self._replay.tally.file) is not None:
             for task in self._tasks:
                 with _rejects(task).open(encoding="utf-8") as rows:
@@ -271,11 +264,9 @@ class _Worker:
             for failure in self.bulk.finish(self._exchange):
                 rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
                 replay.tally.reject(Record(None, "entities", 0), rejection)
-        panes = replay.machine.shard.panes
-        self.connection.send(panes.leaves.names(range(len(panes.leaves))))
-        packed = pack(panes, self.connection.recv())
+        panes = export(replay.machine.shard.panes)
         return _Result(
-            packed, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()
+            panes, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()
         )
 
     def _read(self) -> list[str]:

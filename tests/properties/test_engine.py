@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metrics.catalogue import CATALOGUE
 from metrics.contributions import Key, totals
-from metrics.engine import Addressed, Shard, admit, pack_addressed, unpack_addressed
+from metrics.engine import Addressed, Shard, added_up, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
 from metrics.leaves import CODES, LeafIndex
 from metrics.machine import Machine, copy_changes
@@ -137,7 +137,11 @@ def test_running_panes_equal_a_computation_from_scratch(
     assert contents(running.shard.panes) == expected
 
 
-@given(events=worlds(), rng=st.randoms(use_true_random=False), build=st.sampled_from(["whole", "partly", "later"]))
+@given(
+    events=worlds(),
+    rng=st.randoms(use_true_random=False),
+    build=st.sampled_from(["whole", "partly", "later", "elsewhere"]),
+)
 def test_a_crash_between_any_two_batches_changes_nothing(
     events: list[EventBase], rng: random.Random, build: str
 ) -> None:
@@ -155,11 +159,18 @@ def test_a_crash_between_any_two_batches_changes_nothing(
     second.advance(NOW)
     for address, state in changelog.items():
         second.restore(address, state)
-    if build != "later":
+    lent: list[bytes] = []
+    if build == "elsewhere":
+        shares = [share for size in (1, 3, 10_000) if (share := second.lend(size))]
+        lent = [added_up(share, RULES, NOW - rng.choice((0, 9 * DAY))) for share in shares]
+    elif build != "later":
         second.build(None if build == "whole" else 1)
     for batch in batches[redelivered:]:
         second.apply(batch)
-    assert second.build()
+    assert second.build() == (not lent)
+    for panes in lent:
+        second.absorb(panes)
+    assert second.built
     expected = machine(events).shard
     assert total(second) == total(expected)
     assert contents(second.panes) == contents(expected.panes)
