@@ -63,10 +63,16 @@ class Logging(Strict):
     options: dict[str, str]
 
 
+class EnvFile(Strict):
+    path: str
+    required: bool
+
+
 class Service(Strict):
     image: Annotated[str, Field(pattern=r"^[a-z0-9./-]+:v?\d+\.\d+\.\d+$")]
     build: Literal["."] | None = None
     command: list[str] | None = None
+    env_file: list[EnvFile] = []
     environment: dict[str, str] = {}
     depends_on: dict[str, Condition] = {}
     deploy: Deploy
@@ -231,6 +237,11 @@ def test_our_variables_are_settings(name, monkeypatch):
         assert (settings.web.host, settings.web.port) == ("0.0.0.0", 9108)
     if name == "worker":
         assert (settings.worker_web.host, settings.worker_web.port) == ("0.0.0.0", 9109)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_settings_of_an_env_file_reach_every_process(name):
+    assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
 
 
 def test_the_image_is_the_one_of_the_dockerfile():
