@@ -14,6 +14,9 @@ PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 PYTHON      ?=
 
+# Tests of one file stay together: they share brokers and programs. PYTEST_ARGS='-n 0 ...' runs all in one process.
+IN_PARALLEL = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 CODE = $(wildcard schemas metrics streams grafana tests tools benchmarks)
 
 ##@ Use
@@ -29,7 +32,7 @@ setup: $(VENV)/.dev ## Make .venv from the lock files, with the command .venv/bi
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; brings Kafka, Prometheus, Alertmanager, Chromium first (PYTEST_ARGS='-k codec -x')
 	@tools/fetch.sh
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: $(VENV)/.dev ## Run only the tests that need no broker and no other program

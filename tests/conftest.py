@@ -134,13 +134,17 @@ def shared_data() -> Path:
 # --- what the run does and says
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Cheap tests first, whole systems last; the order stays otherwise."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Cheap tests first, whole systems last; the order stays otherwise.
+
+    Several processes take the long files first instead, so that none of them is left with one at the end.
+    """
 
     def cost(item: pytest.Item) -> int:
         return max((rank for rank, name in enumerate(COSTS, 1) if item.get_closest_marker(name)), default=0)
 
-    items.sort(key=cost)
+    several = hasattr(config, "workerinput") or bool(config.getoption("numprocesses", None))
+    items.sort(key=cost, reverse=several)
 
 
 @pytest.hookimpl(wrapper=True)

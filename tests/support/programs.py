@@ -64,7 +64,7 @@ class Said:
         return self.code == 0
 
 
-def run(program: str, *args: str | Path, cwd: Path | None = None, timeout: float = 60.0) -> Said:
+def run(program: str, *args: str | Path, cwd: Path | None = None, timeout: float = 180.0) -> Said:
     """Run a program to its end; its output and errors come back as one text."""
     done = subprocess.run(
         [require(program), *map(str, args)],
