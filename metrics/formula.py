@@ -229,22 +229,27 @@ class Quantile(_Term):
 
 @dataclass(frozen=True)
 class SurvivalMedian(_Term):
-    """Kaplan-Meier median, seconds: ``measure`` holds the waits that ended, ``roster`` those who still wait."""
+    """Kaplan-Meier median, seconds.
 
+    ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` those who still wait.
+    """
+
+    left: Measure
     roster: Measure
 
     def evaluate(self, at: Reader) -> float | None:
         instants = at.instants(self.roster)
         since = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
         waits = [at.now - instant for instant in since]
-        return _seconds(distribution.kaplan_meier_median(at.counts(self.measure), waits))
+        return _seconds(distribution.kaplan_meier_median(at.counts(self.measure), at.counts(self.left), waits))
 
     def measures(self) -> Iterator[Measure]:
         yield self.measure
+        yield self.left
         yield self.roster
 
     def __str__(self) -> str:
-        return f"kaplan_meier_median({self.measure.name}(W), {self.roster.name}(W))"
+        return f"kaplan_meier_median({self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W))"
 
 
 class OldestWait(_Term):

@@ -93,6 +93,13 @@ RESPONSE_ASSIGNED_BUSINESS = distribution(
 RESPONSE_COHORT = distribution(
     "response_cohort", "creation to first human touch, at the creation", "rep", "team", "source"
 )
+CLOSED_UNANSWERED = distribution(
+    "closed_unanswered",
+    "creation to the close without a human touch, at the creation",
+    "rep",
+    "team",
+    "source",
+)
 RESPONSE_BAND = count("response_band", "first human touches per band of response time", "band", "rep", "team", "source")
 CONTACT = distribution("contact", "creation to first conversation (reply or meeting)", "rep", "team", "source")
 QUALIFICATION = distribution("qualification", "creation to first qualification", "rep", "team", "source")

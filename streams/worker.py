@@ -196,7 +196,8 @@ class Worker:
         status = self._status(owned, now)
         messages = [claim(partition, status)] if full else []
         panes = owned.shard.panes
-        messages += publication(partition, panes, status, full=full, again=owned.round.due(panes, now))
+        with self.metrics.publish.time():
+            messages += publication(partition, panes, status, full=full, again=owned.round.due(panes, now))
         owned.published_at = now
         if full:
             owned.full_at, owned.confirmed = now, bool(owned.full_at)

@@ -44,9 +44,9 @@ KPIS = (
         beside=(
             Stat(
                 "survival_p50",
-                SurvivalMedian(m.RESPONSE_COHORT, m.WAITING_SINCE),
+                SurvivalMedian(m.RESPONSE_COHORT, m.CLOSED_UNANSWERED, m.WAITING_SINCE),
                 Unit.SECONDS,
-                "Kaplan-Meier median of the leads created in the window, those who still wait included.",
+                "Kaplan-Meier median of the leads created in the window, those waiting or closed unanswered included.",
             ),
         ),
         breakdowns=_BY_OWNER,

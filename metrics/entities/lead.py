@@ -432,6 +432,8 @@ def _waiting(out: Contributions, rules: Rules, created: Created, owners: Owners,
         out.add(m.WAITING, created.at, 1, *labels)
         out.add(m.WAITING_SINCE, created.at, 1, *labels)
         out.add(m.WAITING_LATE, deadline, 1, *labels)
+    else:
+        out.sample(m.CLOSED_UNANSWERED, created.at, closed - created.at, *owners.labels(closed, created, rules))
     if closed is None or closed > deadline:
         out.add(m.SLA_DUE, deadline, 1, *owners.labels(deadline, created, rules))
 

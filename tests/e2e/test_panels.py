@@ -28,7 +28,6 @@ DAYS = "60"
 EMPTY = {
     "Dead letters by reason": "nothing is refused in the demo",
     "Folded label values": "nothing is folded in the demo",
-    "Time to publish": "no worker takes this time yet",
     "Organic growth (long window)": "existing customers bought nothing in the month before last",
     "Organic growth (long window), over time": "as above",
     "Organic growth (long window) by product": "as above",

@@ -321,6 +321,17 @@ EXAMPLES = (
         20 * MINUTE,
         stat="survival_p50",
     ),
+    Example(  # one of four is closed after 15 minutes: 3/4 after 10, and 3/4 * 1/2 of the two that are left after 20
+        "lead_response_seconds",
+        [
+            *(created(lead) for lead in "abcd"),
+            touch("a", "06-02 09:10"),
+            stage("b", "disqualified", "06-02 09:15"),
+            touch("c", "06-02 09:20"),
+        ],
+        20 * MINUTE,
+        stat="survival_p50",
+    ),
     *(
         Example("lead_response_band_ratio", RESPONSES, 1 / 4, labels={"band": band})
         for band in ("0-5m", "5-15m", "15-60m", "60m+")

@@ -417,6 +417,9 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield "CREATE OR REPLACE TABLE waiting AS SELECT * FROM " + owner(
         "SELECT *, t() AS ts, t() - asked AS waited FROM answers WHERE touched IS NULL AND closed IS NULL"
     )
+    yield "CREATE OR REPLACE TABLE closed_unanswered AS SELECT * FROM " + owner(
+        "SELECT *, closed AS ts, closed - asked AS ms FROM answers WHERE touched IS NULL AND closed IS NOT NULL"
+    )
     # --- meetings
     yield """
         CREATE OR REPLACE TABLE bookings AS
@@ -998,11 +1001,13 @@ def quantile(values: Sequence[int], q: float) -> float:
 
 def _survival(c: _Counter, kpi: str, windows: Sequence[str], dims: Labels) -> Iterator[tuple[Key, float]]:
     answered = c.samples("responses", dims, "ms", "cohort_at")
+    closed = c.samples("closed_unanswered", dims, "ms", "asked")
     waiting = c.samples("waiting", dims, "waited", "asked")
     for window in windows:
         for label in {*answered[window], *waiting[window]}:
             times = [middle_of_bucket(ms) for ms in answered[window].get(label, [])]
-            median = kaplan_meier(times, waiting[window].get(label, []))
+            left = [middle_of_bucket(ms) for ms in closed[window].get(label, [])]
+            median = kaplan_meier(times, [*left, *waiting[window].get(label, [])])
             if median is not None:
                 yield (kpi, "survival_p50", window, tuple(zip(dims, label, strict=True))), median / 1000
 
@@ -1015,11 +1020,11 @@ def middle_of_bucket(ms: float) -> float:
     return float(1000.0 * 2.0 ** ((upper - 0.5) / 32))
 
 
-def kaplan_meier(ended: Sequence[float], waiting: Sequence[float]) -> float | None:
+def kaplan_meier(ended: Sequence[float], censored: Sequence[float]) -> float | None:
     """The textbook's product-limit estimate, exact: the first time at which it is at most one half."""
     survival = Fraction(1)
     for time_ in sorted(set(ended)):
-        at_risk = sum(e >= time_ for e in ended) + sum(w >= time_ for w in waiting)
+        at_risk = sum(e >= time_ for e in ended) + sum(c >= time_ for c in censored)
         survival *= 1 - Fraction(sum(e == time_ for e in ended), at_risk)
         if survival <= Fraction(1, 2):
             return time_
