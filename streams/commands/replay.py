@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -159,7 +160,9 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
         _check(asked)
         settings = load(asked.config)
         run = Run(asked, settings, console)
-        if not run.go():
+        with _ended_as_by_ctrl_c():
+            valid = run.go()
+        if not valid:
             _fail(console, run.nothing(), EXIT_NOTHING)
     except (ReplayError, SettingsError) as error:
         _fail(console, str(error), EXIT_USAGE)
@@ -173,6 +176,16 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
         else:
             left = "no file was written" + ("; what was sent remains" if asked.remote else "")
         _fail(console, f"interrupted: {left}", EXIT_INTERRUPTED)
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Whoever stops the program otherwise (``kill``, a container's end) has it tidy up as well."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(console: Console, message: str, code: int) -> NoReturn:

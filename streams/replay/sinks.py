@@ -38,6 +38,10 @@ def _samples(snapshot: Snapshot) -> list[Family]:
     return [*snapshot.families, mark]
 
 
+_PERIOD = 2 * 3_600_000
+"""A block spans so long (ms), and begins on a multiple of it."""
+
+
 @contextmanager
 def json_lines(stream: IO[bytes]) -> Iterator[Take]:
     """One document a line, each written whole."""
@@ -78,18 +82,49 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     if promtool is None:
         raise ReplayError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
     with made(folder), scratch(folder / "blocks") as working:
-        metrics = OpenMetrics(working, labels)
-        yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
-        text, blocks = working / "readings.om", working / "made"
+        blocks = _Blocks(promtool, working, labels)
+        yield blocks.take
+        blocks.flush()
+        with uninterrupted():
+            for block in sorted(blocks.folder.iterdir()) if blocks.folder.exists() else ():
+                block.rename(folder / block.name)
+
+
+class _Blocks:
+    """Has promtool make the blocks of a few hours at a time: it reads its whole input again for each block."""
+
+    def __init__(self, promtool: str, working: Path, labels: Mapping[str, str]) -> None:
+        self.folder = working / "made"
+        self._promtool = promtool
+        self._working = working
+        self._labels = labels
+        self._period: int | None = None
+        self._metrics: OpenMetrics | None = None
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Keep the samples of an instant; those of an earlier period are made blocks of."""
+        period = snapshot.at // _PERIOD
+        if self._metrics is None or period != self._period:
+            self.flush()
+            self._period, self._metrics = period, OpenMetrics(self._working, self._labels)
+        self._metrics.take(snapshot.at, _samples(snapshot))
+
+    def flush(self) -> None:
+        """Make blocks of what is kept.
+
+        Raises:
+            ReplayError: promtool fails.
+        """
+        if self._metrics is None:
+            return
+        text = self._working / "readings.om"
         with whole_file(text) as file:
-            metrics.write(file)
-        command = [promtool, "tsdb", "create-blocks-from", "openmetrics", str(text), str(blocks)]
+            self._metrics.write(file)
+        self._metrics = None
+        command = [self._promtool, "tsdb", "create-blocks-from", "openmetrics", str(text), str(self.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
             raise ReplayError(f"promtool made no blocks: {(done.stderr or done.stdout).strip()}")
-        with uninterrupted():
-            for block in sorted(blocks.iterdir()) if blocks.exists() else ():
-                block.rename(folder / block.name)
 
 
 @contextmanager

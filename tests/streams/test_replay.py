@@ -388,7 +388,8 @@ def test_steps_lie_on_multiples_unless_a_start_is_given(events, lines):
 # --- interruption
 
 
-def test_ctrl_c_leaves_nothing_that_looks_whole(tmp_path, events):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_nothing_that_looks_whole(tmp_path, events, how):
     out = tmp_path / "out"
     out.mkdir()
     code = "import sys; from streams.commands.replay import replay_command as c; c(sys.argv[1:])"
@@ -398,10 +399,9 @@ def test_ctrl_c_leaves_nothing_that_looks_whole(tmp_path, events):
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 30
-    while not list(out.iterdir()) and time.monotonic() < deadline:
+    while len(list(out.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said
     assert "interrupted" in said
