@@ -82,9 +82,14 @@ class Owners:
         return self.since[index] if index >= 0 and self.who[index][0] else None
 
     def team(self, rep: str, said: str, rules: Rules) -> str:
-        """The team of a rep: what the event says, what this lead knows of that rep, or the configured roster."""
+        """The team of a rep: what the event says, what this lead knows of that rep, or the configured roster.
+
+        Without a rep it is the team that has the lead without one.
+        """
         if said:
             return said
+        if rep == UNKNOWN:
+            rep = ""
         for owner, team in reversed(self.who):
             if owner == rep and team:
                 return team

@@ -334,6 +334,7 @@ def test_9_reassignment_a_lead_may_belong_to_a_team_before_it_belongs_to_a_rep()
     waiting = created("a", "06-02 09:00", team="north")
     assert read([waiting], "leads_waiting", team="north") == 1
     assert read([waiting], "leads_waiting", rep="unknown") == 1
+    assert read([waiting, won("d", "06-04 09:00", 100, lead_id="a")], "sales_revenue", team="north") == 100
     events = [waiting, touch("a", "06-02 10:00", rep_id="eve"), assigned("a", "bob", "06-03 09:00", team="south"),
               won("d", "06-04 09:00", 100, lead_id="a")]  # fmt: skip
     for order in permutations(events):

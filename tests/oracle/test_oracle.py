@@ -16,6 +16,8 @@ from metrics.machine import Machine
 from metrics.rules import CalendarRule, Rules
 from schemas.codec import encode
 from streams.simulate import Organisation, disturb, history
+from tests.support import hostile
+from tests.support.hostile import Hostile
 from tests.support.oracle import FORMULAS, QUANTILES, SAMPLES, Oracle, Settings
 
 if TYPE_CHECKING:
@@ -81,6 +83,13 @@ def test_all_kpis_equal_the_batch_computation(
         seen |= {(kpi, stat) for (kpi, stat, *_), value in expected.items() if value}
     unseen = {(kpi.id, stat.name) for kpi in CATALOGUE.kpis for stat in kpi.stats} - seen
     assert unseen <= may_be_unseen, "these were zero or absent throughout: the comparison says nothing about them"
+
+
+@pytest.mark.parametrize("seed", [1, 12])
+def test_all_kpis_equal_the_batch_computation_of_a_hostile_history(seed: int) -> None:
+    events = Hostile(seed).events(300)
+    now = int((hostile.START + timedelta(days=hostile.DAYS)).timestamp()) * 1000
+    compare(run(events, UTC_RULES, now, seed), Oracle(map(encode, events), UTC_SETTINGS).at(now, SHAPE))
 
 
 def run(events: list[EventBase], rules: Rules, now: int, seed: int) -> dict[Key, float]:

@@ -231,7 +231,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE ownership AS
         WITH claims AS (
-            SELECT lead, occurred_at AS since, rep_id AS rep, team, event, min(occurred_at) OVER (PARTITION BY lead) AS earliest
+            SELECT lead, occurred_at AS since, coalesce(rep_id, '') AS rep, team, event, min(occurred_at) OVER (PARTITION BY lead) AS earliest
             FROM ev WHERE event = 'lead_assigned' OR (event = 'lead_created' AND concat(rep_id, team) <> ''))
         SELECT lead, since, rep, coalesce(team, '') AS team,
             row_number() OVER (PARTITION BY lead ORDER BY since) AS place
@@ -381,7 +381,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield f"""
         CREATE OR REPLACE TABLE answers AS
         SELECT c.lead, c.ts AS asked, {deadline} AS deadline, min(a.ts) AS touched,
-            coalesce(arg_min(a.drep, a.ts), '') AS toucher,
+            arg_min(coalesce(a.drep, ''), a.ts) AS toucher,
             least((SELECT min(d.ts) FROM deals d WHERE d.lead = c.lead),
                   (SELECT arg_max(occurred_at, occurred_at) FROM ev s JOIN stages USING (lead)
                    WHERE s.lead = c.lead AND s.event = 'lifecycle_stage_changed'
@@ -424,7 +424,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE bookings AS
         SELECT lead, meeting_id, min(occurred_at) AS ts, arg_min(kind, occurred_at) AS kind,
-            coalesce(arg_min(rep_id, occurred_at), '') AS drep, coalesce(arg_min(team, occurred_at), '') AS dteam
+            arg_min(coalesce(rep_id, ''), occurred_at) AS drep, arg_min(coalesce(team, ''), occurred_at) AS dteam
         FROM ev WHERE event = 'meeting_booked' GROUP BY 1, 2"""
     yield """
         CREATE OR REPLACE TABLE held_meetings AS
@@ -484,7 +484,7 @@ def _tables(settings: Settings) -> Iterator[str]:
         FROM """
         + teamed(
             f"""SELECT lead, min(occurred_at) AS ts, arg_min(kind, occurred_at) AS cohort_kind,
-            coalesce(arg_min(rep_id, occurred_at), '') AS drep FROM ev
+            arg_min(coalesce(rep_id, ''), occurred_at) AS drep FROM ev
             WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND {automated}
             GROUP BY 1""",
             "coalesce(nullif(orep, ''), drep)",
