@@ -32,6 +32,7 @@ class Unit(enum.Enum):
 
     ONE = "one"
     MILLISECOND = "millisecond"
+    INSTANT = "second since the epoch"
     MINOR = "smallest unit of the reporting currency that the rules keep"
 
 
@@ -71,7 +72,7 @@ def distribution(name: str, help_: str, *dims: str) -> Measure:
 
 def entered(name: str, cohort: str, *dims: str) -> Measure:
     """A sum of the instants, in seconds since the epoch, at which leads entered a cohort."""
-    return Measure(name, f"sum of the instants (s) of {cohort}", dims)
+    return Measure(name, f"sum of the instants of {cohort}", dims, unit=Unit.INSTANT)
 
 
 def roster(name: str, help_: str, *dims: str) -> Measure:

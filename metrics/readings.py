@@ -129,7 +129,7 @@ class View:
 
     def __post_init__(self) -> None:
         minor = 10**self.sums.rules.decimals
-        self.scale = {Unit.ONE: 1, Unit.MILLISECOND: 1000, Unit.MINOR: minor}
+        self.scale = {Unit.ONE: 1, Unit.INSTANT: 1, Unit.MILLISECOND: 1000, Unit.MINOR: minor}
 
     def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:
         """All readings at the instant to which the sums were advanced; what has no value is left out."""
@@ -169,8 +169,8 @@ class View:
     def _weights(self, kpi: Kpi, breakdown: Breakdown) -> dict[Values, int]:
         weights: dict[Values, int] = {}
         for measure in kpi.measures():
-            if applicable(breakdown, measure) != breakdown:
-                continue
+            if applicable(breakdown, measure) != breakdown or measure.unit is Unit.INSTANT:
+                continue  # how large something is does not depend on when it was
             for values, number in self.sums.index.family(measure.name, breakdown).items():
                 weight = self._weight(measure, number)
                 if weight:

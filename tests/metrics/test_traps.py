@@ -216,6 +216,13 @@ def test_6_cardinality_other_is_a_ratio_of_sums() -> None:
     assert read(events, "win_ratio", rules=Rules(label_ceiling=1), rep=OTHER) == 1 / 3
 
 
+def test_6_cardinality_labels_of_a_cohort_are_ranked_by_its_leads_and_not_by_when_they_came() -> None:
+    events = [stage("a", "mql", "06-02 00:00"), stage("b", "mql", "06-20 00:00")]
+    events += [created("a", "06-01 00:00", source="early"), created("b", "06-01 00:00", source="late")]
+    found = readings(events, "mql_to_customer_ratio", rules=Rules(label_ceiling=1))
+    assert {r.labels["source"] for r in found if "source" in r.labels} == {"early", OTHER}
+
+
 def test_6_cardinality_a_label_that_is_called_other_joins_the_others() -> None:
     names = {"other": 5, "web": 4, "fair": 2, "post": 1}
     events = [created(f"{name}{n}", source=name) for name, many in names.items() for n in range(many)]
