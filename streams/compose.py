@@ -8,10 +8,8 @@ import logging
 import ssl
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import faust
-from aiokafka.abc import AbstractTokenProvider
 from faust.types.auth import CredentialsT
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, Info
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -19,11 +17,12 @@ from prometheus_client.registry import Collector
 
 from metrics.catalogue import CATALOGUE
 from schemas.events import TOPICS
+from streams.aio import Token, connection
 from streams.board import DEFAULTS, Threshold, ThresholdError, from_file
 from streams.brokers import BrokerError, admin
 from streams.exporter import Board, Exporter, milliseconds
 from streams.pipeline.app import Delivery, DeliveryApp
-from streams.settings import DEFAULT_WORKER_PORT, Sasl, Settings, SettingsError
+from streams.settings import DEFAULT_WORKER_PORT, Settings, SettingsError
 from streams.topics import changelog_topic, wanted
 from streams.version import VERSION
 from streams.web import Server
@@ -36,15 +35,6 @@ class TopicsMissingError(BrokerError):
     """The topics are not there yet."""
 
 
-class _Token(AbstractTokenProvider):
-    def __init__(self, sasl: Sasl) -> None:
-        self._sasl = sasl
-
-    async def token(self) -> str:
-        assert self._sasl.token_file is not None
-        return await asyncio.to_thread(lambda: self._sasl.token_file.read_text().strip())  # type: ignore[union-attr]
-
-
 def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> Delivery:
     """How the settings want records delivered."""
     return Delivery(
@@ -55,7 +45,7 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
         changelog_topic=changelog_topic(settings),
         windows_topic=settings.windows_topic,
         partitions=settings.kafka.partitions,
-        connection=_connection(settings),
+        connection=connection(settings.kafka),
         credentials=_credentials(settings),
         batch=settings.batch,
         publish_every=settings.publish_every,
@@ -65,32 +55,13 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
     )
 
 
-def _connection(settings: Settings) -> dict[str, Any]:
-    """Arguments of aiokafka's clients beside the address."""
-    kafka = settings.kafka
-    arguments: dict[str, Any] = {
-        "security_protocol": ("SASL_" if kafka.sasl else "") + ("SSL" if kafka.tls else "PLAINTEXT")
-    }
-    if kafka.tls:
-        arguments["ssl_context"] = kafka.tls.client_context()
-    if kafka.sasl:
-        arguments["sasl_mechanism"] = kafka.sasl.mechanism
-        if kafka.sasl.mechanism == "OAUTHBEARER":
-            arguments["sasl_oauth_token_provider"] = _Token(kafka.sasl)
-        else:
-            assert kafka.sasl.password is not None
-            arguments["sasl_plain_username"] = kafka.sasl.username
-            arguments["sasl_plain_password"] = kafka.sasl.password.get_secret_value()
-    return arguments
-
-
 def _credentials(settings: Settings) -> CredentialsT | None:
     kafka = settings.kafka
     context: ssl.SSLContext | None = kafka.tls.client_context() if kafka.tls else None
     if kafka.sasl is None:
         return faust.SSLCredentials(context) if context else None
     if kafka.sasl.mechanism == "OAUTHBEARER":
-        return faust.OAuthCredentials(oauth_cb=_Token(kafka.sasl), ssl_context=context)
+        return faust.OAuthCredentials(oauth_cb=Token(kafka.sasl), ssl_context=context)
     assert kafka.sasl.password is not None
     return faust.SASLCredentials(
         username=kafka.sasl.username,

@@ -21,18 +21,19 @@ from schemas.events import TOPICS
 from schemas.sources.output import SortedLines
 from streams.brokers import BrokerError, consumer
 from streams.replay.errors import ReplayError, TruncatedError
+from streams.replay.fetcher import fetcher
 from streams.replay.records import Known, Record, known_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from streams.replay.fetcher import Fetcher
     from streams.replay.records import Reading, Share
     from streams.settings import Kafka
 
 _POLL_MS = 500
 _PATIENCE = 60.0  # s without a single record
 _POLL_RECORDS = 5_000
-_FETCH_BYTES = 64 * 1024 * 1024
 _BUFFERED = 2_000
 """Records of a partition that wait for the others' before it is paused."""
 _RUN_LENGTH = 100_000
@@ -128,17 +129,16 @@ class Topics:
         """Connections end with each pass."""
 
     @contextmanager
-    def _reader(self) -> Iterator[tuple[KafkaConsumer, dict[TopicPartition, _Log]]]:
-        """A consumer at the start of the logs."""
+    def _reader(self) -> Iterator[tuple[Fetcher, dict[TopicPartition, _Log]]]:
+        """A reader at the start of the logs."""
         try:
-            # Checksums in Python take half of the time; librdkafka does not check by default either.
-            with consumer(
-                self.kafka, fetch_max_bytes=_FETCH_BYTES, max_poll_records=_POLL_RECORDS, check_crcs=False
-            ) as client:
+            with consumer(self.kafka) as client:
                 logs = _logs(self, client)
-                self._read = 0
-                self._all = sum(max(0, log.end - log.next) for log in logs.values())
-                yield client, logs
+            self._read = 0
+            self._all = sum(max(0, log.end - log.next) for log in logs.values())
+            with fetcher(self.kafka) as reader:
+                reader.read({partition: log.next for partition, log in logs.items()})
+                yield reader, logs
         except BrokerError as error:
             raise ReplayError(str(error)) from error
 
@@ -157,7 +157,7 @@ class Topics:
 
     def _fill(
         self,
-        client: KafkaConsumer,
+        client: Fetcher,
         logs: dict[TopicPartition, _Log],
         numbered: list[_Log],
         waiting: set[int],
@@ -187,27 +187,25 @@ class Topics:
                 at_, stamp, origin, position, payload = line.split(b" ", 4)
                 yield int(at_), Record(payload or None, origin.decode(), int(position), int(stamp))
 
-    def _poll(self, client: KafkaConsumer, logs: dict[TopicPartition, _Log]) -> None:
+    def _poll(self, client: Fetcher, logs: dict[TopicPartition, _Log]) -> None:
         """Move what has come into the buffers; wait for it, but not for ever.
 
         Raises:
             TruncatedError: records are missing.
             ReplayError: nothing comes.
         """
-        full = [partition for partition, log in logs.items() if len(log.buffer) >= _BUFFERED or log.finished]
-        client.pause(*full)
-        client.resume(*(partition for partition in logs if partition not in set(full)))
+        client.only({p for p, log in logs.items() if len(log.buffer) < _BUFFERED and not log.finished})
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            if self._take(client.poll(_POLL_MS, max_records=_POLL_RECORDS), client, logs):
+            if self._take(client.poll(_POLL_MS, _POLL_RECORDS), client, logs):
                 return
         behind = next(log for log in logs.values() if not log.finished)
         raise ReplayError(f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}")
 
     def _take(
         self,
-        batches: dict[TopicPartition, list[Any]],
-        client: KafkaConsumer,
+        batches: Mapping[TopicPartition, list[Any]],
+        client: Fetcher,
         logs: dict[TopicPartition, _Log],
     ) -> bool:
         """Buffer what was polled; True where something moved on."""
@@ -215,7 +213,7 @@ class Topics:
         for partition, messages in batches.items():
             log = logs[partition]
             if not log.settled:
-                log.end = max(log.end, client.highwater(partition) or 0)
+                log.end = max(log.end, client.highwater(partition))
                 log.settled = True
             for message in messages:
                 if log.finished or message.offset >= log.end:
@@ -278,9 +276,6 @@ def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
     }
     if topics.since is None:
         _check_beginnings(topics, list(logs.values()))
-    client.assign(partitions)
-    for partition, log in logs.items():
-        client.seek(partition, log.next)
     return logs
 
 
