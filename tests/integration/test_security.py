@@ -114,12 +114,13 @@ def get(url: str, *, headers: dict[str, str] | None = None, context: ssl.SSLCont
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("security", LOGINS, ids=lambda one: f"{one.protocol}-{one.mechanism if one.sasl else 'none'}")
 def test_everything_logs_in(own_kafka, security, tmp_path):
-    """Administration, publishing, the Faust worker, the exporter and doctor, all through the same settings."""
+    """Administration, publishing, replay, the Faust worker, the exporter and doctor, all through the same settings."""
     kafka = own_kafka(security=security)
     env = variables(kafka, tmp_path)
     assert "topics created" in command(env, "topics", "create")
     events = write_events(tmp_path / "events.jsonl", [lead(n, source="web") for n in range(20)])
     assert "20 events published" in command(env, "publish", str(events))
+    assert "20 events applied" in command(env, "replay", "--topics", "--kpi", "new_leads")
     port = free_port()
     with (
         program("worker", tmp_path, env, "worker", "--port", "0") as worker,
