@@ -1,88 +1,80 @@
-"""From the producer to the gauge: how old an event is when the exporter's sums first hold it."""
+"""From the producer to the gauge: how old an event is when the exporter's sums first hold it.
+
+Producer, worker and exporter are processes of their own, as is the broker.
+"""
 
 from __future__ import annotations
 
 import bisect
+import json
 import subprocess
 import sys
-import threading
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-
-from confluent_kafka import Producer
 
 from benchmarks import load
 from benchmarks.runs import ROOT
-from schemas.codec import encode
 from streams.exporter import Board, Exporter
 from streams.topics import create
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.events import EventBase
-    from streams.settings import Settings
-
-_TICK = 0.02
 _LOOK = 0.002
 _PATIENCE = 5.0
-_SOME_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)
-_SOME_TIME_JSON = b"2001-02-03T04:05:06Z"
 
 
-def freshness(bootstrap: str, batch: Sequence[EventBase], per_second: float) -> tuple[float, float]:
+def freshness(bootstrap: str, days: int, events: int, per_second: float) -> tuple[float, float]:
     """(p50, p99) in seconds at a steady rate, with one worker and one exporter; all happens as it is sent."""
     settings = load.settings_for(bootstrap, 1)
     create(settings)
     exporter = Exporter(settings, Board(settings))
     exporter.start()
-    command = [sys.executable, "-m", "benchmarks.jobs.salesgauge", bootstrap, "1", str(len(batch))]
-    worker = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    worker = _start("salesgauge", bootstrap, 1, events + 1)  # one more, so that it stays to publish
+    sender = _start("sender", bootstrap, days, events, per_second)
     try:
         while not exporter.board.subscriber.statuses:
             time.sleep(_LOOK)
-        sent: list[tuple[int, float]] = []
-        sender = threading.Thread(target=_send, args=(settings, batch, per_second, sent))
-        sender.start()
-        ages = _watch(exporter.board, sent, len(batch))
-        sender.join()
+        assert sender.stdin is not None
+        sender.stdin.write("go\n")
+        sender.stdin.flush()
+        shown = _watch(exporter.board, events)
+        said, _ = sender.communicate(timeout=60)
     finally:
-        worker.kill()
-        worker.wait()
+        for process in (worker, sender):
+            process.kill()
+            process.wait()
         exporter.stop()
+    ages = _ages(json.loads(said), shown)
     return ages[len(ages) // 2], ages[len(ages) * 99 // 100]
 
 
-def _send(settings: Settings, batch: Sequence[EventBase], rate: float, sent: list[tuple[int, float]]) -> None:
-    """Send at a rate; with a client in C and events encoded before, which leaves the cores to the others."""
-    moment = {"occurred_at": _SOME_TIME, "recorded_at": None}
-    parts = [(e.topic, e.key, encode(e.model_copy(update=moment)).split(_SOME_TIME_JSON)) for e in batch]
-    producer = Producer({"bootstrap.servers": settings.kafka.bootstrap, "acks": "all", "linger.ms": 2})
-    began, done = time.perf_counter(), 0
-    while done < len(parts):
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z").encode()
-        due = min(len(parts), int((time.perf_counter() - began + _TICK) * rate))
-        for topic, key, (head, tail) in parts[done:due]:
-            producer.produce(topic, head + now + tail, key, partition=0)
-        producer.poll(0)
-        done = due
-        sent.append((done, time.perf_counter()))
-        time.sleep(_TICK)
-    producer.flush()
+def _start(job: str, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"benchmarks.jobs.{job}", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
 
 
-def _watch(board: Board, sent: list[tuple[int, float]], expected: int) -> list[float]:
-    """The age of each group of events (those sent at one time) when the last of it shows; sorted."""
-    ages: list[float] = []
-    seen, grown = 0, time.perf_counter()
-    while seen < expected and time.perf_counter() < grown + _PATIENCE:
+def _watch(board: Board, expected: int) -> list[tuple[int, float]]:
+    """How many events were shown when, monotonic seconds."""
+    shown = [(0, time.monotonic())]
+    while shown[-1][0] < expected and time.monotonic() < shown[-1][1] + _PATIENCE:
         with board.lock:
-            shown = board.totals().events
-        if shown > seen:
-            now = time.perf_counter()
-            first, last = (bisect.bisect_right(sent, (n, float("inf"))) for n in (seen, shown))
-            ages += [now - at for _, at in sent[first:last]]
-            seen, grown = shown, now
+            events = board.totals().events
+        if events > shown[-1][0]:
+            shown.append((events, time.monotonic()))
         time.sleep(_LOOK)
-    return sorted(ages)
+    return shown
+
+
+def _ages(sent: Sequence[Sequence[float]], shown: Sequence[tuple[int, float]]) -> list[float]:
+    """The age of each group of events (those sent at one time) when the last of it shows; sorted.
+
+    Raises:
+        RuntimeError: not all were shown.
+    """
+    counts = [events for events, _ in shown]
+    if counts[-1] < sent[-1][0]:
+        raise RuntimeError(f"{counts[-1]} of {sent[-1][0]} events were shown")
+    return sorted(shown[bisect.bisect_left(counts, events)][1] - at for events, at in sent)

@@ -8,7 +8,9 @@ bucket code (0 for a sum, else a bucket of a distribution), because integers has
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
+
+import msgspec
 
 from metrics.contributions import Labels
 from metrics.distribution import MAX_CODE
@@ -20,8 +22,8 @@ CODES = MAX_CODE + 1
 Leaf = tuple[Measure, Labels]
 """Measure, and one value per dimension of it."""
 
-Named = tuple[str, Labels]
-"""A leaf as another process can read it: the measure by its name."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str, Labels]).decode
 
 
 class LeafIndex:
@@ -35,6 +37,8 @@ class LeafIndex:
         self._unredacted = unredacted
         self.leaves: list[Leaf] = []
         self._numbers: dict[Leaf, int] = {}
+        self._packed: list[msgspec.Raw] = []
+        self._by_packed: dict[bytes, int] = {}
         self.cells: Mapping[Measure, Mapping[Labels, int]] = _Cells(self)
         """``cells[measure][labels]`` is the cell of the sum that a contribution goes into; those of a distribution's
         buckets follow it. What was not seen before gets a new one."""
@@ -42,17 +46,28 @@ class LeafIndex:
     def __len__(self) -> int:
         return len(self.leaves)
 
-    def names(self, numbers: Iterable[int]) -> list[Named]:
-        """Leaves by their numbers, for another process."""
-        return [(self.leaves[number][0].name, self.leaves[number][1]) for number in numbers]
+    def packed(self, number: int) -> msgspec.Raw:
+        """A leaf as another process can read it."""
+        packed = self._packed
+        for measure, labels in self.leaves[len(packed) : number + 1]:
+            packed.append(msgspec.Raw(_encode((measure.name, labels))))
+        return packed[number]
 
-    def of_name(self, name: str, labels: Labels) -> int:
+    def of_packed(self, packed: bytes) -> int:
         """The number of another process's leaf.
 
         Raises:
             KeyError: there is no such measure in this release.
+            ValueError: this is no leaf.
         """
-        return self.number((MEASURES[name], labels))
+        number = self._by_packed.get(packed)
+        if number is None:
+            try:
+                name, labels = _decode(packed)
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"not a leaf: {error}") from error
+            number = self._by_packed[packed] = self.number((MEASURES[name], labels))
+        return number
 
     def shown(self, measure: Measure, labels: Labels) -> Leaf:
         """The leaf of a contribution: its labels, without what must not be shown."""

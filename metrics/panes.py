@@ -136,6 +136,7 @@ class Panes:
                 _add_all(pane, cells)
         self._drop_empty([index * MINUTE for index in other.fine])
         self._drop_empty([index * self._coarse_ms for index in other.coarse])
+        self._drop_empty(other.ahead)
 
     @property
     def held(self) -> Held:

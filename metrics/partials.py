@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from metrics.leaves import CODES, Named
+from metrics.leaves import CODES
 from metrics.panes import Cells, Held, Panes
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[list[Named], Held]).decode
+_decode = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], Held]).decode
 
 
 def export(panes: Panes) -> bytes:
     """All that the panes hold, with the names of their leaves: other processes number theirs differently."""
     leaves = panes.leaves
-    return _encode((leaves.names(range(len(leaves))), panes.held))
+    return _encode(([leaves.packed(number) for number in range(len(leaves))], panes.held))
 
 
 def absorb(panes: Panes, exported: bytes) -> None:
     """Add what other panes hold, whose clock is not ahead of that of these."""
     names, held = _decode(exported)
-    firsts = [panes.leaves.of_name(*named) * CODES for named in names]
+    firsts = [panes.leaves.of_packed(bytes(name)) * CODES for name in names]
 
     def own(cells: Cells) -> Cells:
         return {firsts[cell // CODES] + cell % CODES: amount for cell, amount in cells.items()}

@@ -13,23 +13,22 @@ been silent: generations begin anew when a group is deleted.
 from __future__ import annotations
 
 import enum
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import zstandard
 
-from metrics.leaves import CODES, LeafIndex, Named
-from metrics.measures import MEASURES
+from metrics.leaves import CODES, LeafIndex
 from metrics.panes import BASE, PaneKey, Panes, Resolution, Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from metrics.windows import WindowSums
 
-_RAW, _DEFLATED = b"\x00", b"\x01"
-_DEFLATE_FROM = 512
+_PLAIN, _COMPRESSED = b"\x00", b"\x01"
+_COMPRESS_FROM = 512
 
 
 class Mark(enum.StrEnum):
@@ -52,13 +51,15 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
-    """A record's value: the leaves it uses, and (position among them, code, amount) triples flattened.
+    """A record's value: cells and their amounts, and the worker's numbers of the leaves in them, with these.
 
-    ``instants`` stands beside the triples in a roster pane; ``horizon`` belongs to a base.
+    ``instants`` stands beside the cells in a roster pane; ``horizon`` belongs to a base.
     """
 
-    leaves: list[Named] = []
+    numbers: list[int] = []
+    leaves: list[msgspec.Raw] = []
     cells: list[int] = []
+    amounts: list[int] = []
     instants: list[int] = []
     horizon: int = 0
     status: Status | None = None
@@ -104,24 +105,21 @@ def _pane(key: PaneKey, panes: Panes) -> bytes | None:
     cells = panes.cells(key)
     if key != BASE and not cells:
         return None
-    table: dict[int, int] = {}
-    flat: list[int] = []
-    for cell, amount in cells.items():
-        number, code = divmod(cell, CODES)
-        flat += (table.setdefault(number, len(table)), code, amount)
     horizon = panes.horizon if key == BASE else 0
-    return _pack(_Record(leaves.names(table), flat, horizon=horizon))
+    return _pack(_record(list(cells), list(cells.values()), leaves, horizon=horizon))
 
 
 def _roster_record(roster: Roster, leaves: LeafIndex) -> _Record:
-    table: dict[int, int] = {}
-    flat: list[int] = []
-    instants: list[int] = []
-    for at, cells in roster.items():
-        for cell, amount in cells.items():
-            flat += (table.setdefault(cell // CODES, len(table)), 0, amount)
-            instants.append(at)
-    return _Record(leaves.names(table), flat, instants)
+    triples = [(cell, amount, at) for at, cells in roster.items() for cell, amount in cells.items()]
+    cells, amounts, instants = map(list, zip(*triples, strict=True))
+    return _record(cells, amounts, leaves, instants)
+
+
+def _record(
+    cells: list[int], amounts: list[int], leaves: LeafIndex, instants: Sequence[int] = (), horizon: int = 0
+) -> _Record:
+    numbers = list({cell // CODES for cell in cells})
+    return _Record(numbers, [leaves.packed(number) for number in numbers], cells, amounts, list(instants), horizon)
 
 
 def _key(partition: int, what: PaneKey | Mark) -> bytes:
@@ -132,14 +130,14 @@ def _key(partition: int, what: PaneKey | Mark) -> bytes:
 
 def _pack(record: _Record) -> bytes:
     packed = _encode(record)
-    return _RAW + packed if len(packed) < _DEFLATE_FROM else _DEFLATED + zlib.compress(packed, 1)
+    return _PLAIN + packed if len(packed) < _COMPRESS_FROM else _COMPRESSED + zstandard.compress(packed, 1)
 
 
 def _unpack(value: bytes) -> _Record:
     kind, packed = value[:1], value[1:]
     try:
-        return _decode(zlib.decompress(packed) if kind == _DEFLATED else packed)
-    except (msgspec.MsgspecError, zlib.error) as error:
+        return _decode(zstandard.decompress(packed) if kind == _COMPRESSED else packed)
+    except (msgspec.MsgspecError, zstandard.ZstdError) as error:
         raise ValueError(f"a record of the windows topic is no publication: {error}") from error
 
 
@@ -248,22 +246,31 @@ class Subscriber:
         if record is None:
             self._sums.drop(partition, key)
             return
-        leaves = self._sums.index.leaves
-        # A newer worker may know measures that nothing here asks for.
-        firsts = [leaves.of_name(*named) * CODES if named[0] in MEASURES else None for named in record.leaves]
-        triples = zip(record.cells[::3], record.cells[1::3], record.cells[2::3], strict=True)
+        cells = self._own(record)
         if key.resolution is Resolution.ROSTER:
             roster: Roster = {}
-            for at, (position, _, amount) in zip(record.instants, triples, strict=True):
-                if (first := firsts[position]) is not None:
-                    roster.setdefault(at, {})[first] = amount
+            for at, cell, amount in zip(record.instants, cells, record.amounts, strict=True):
+                if cell is not None:
+                    roster.setdefault(at, {})[cell] = amount
             self._sums.replace_roster(partition, key.index, roster)
             return
-        cells = {f + code: amount for position, code, amount in triples if (f := firsts[position]) is not None}
+        pane = {cell: amount for cell, amount in zip(cells, record.amounts, strict=True) if cell is not None}
         if key == BASE:
-            self._sums.replace_base(partition, record.horizon, cells)
+            self._sums.replace_base(partition, record.horizon, pane)
         else:
-            self._sums.replace(partition, key, cells)
+            self._sums.replace(partition, key, pane)
+
+    def _own(self, record: _Record) -> list[int | None]:
+        """The record's cells in the numbers of this process; None where it does not know the measure."""
+        moves: dict[int, int | None] = {}
+        for number, leaf in zip(record.numbers, record.leaves, strict=True):
+            try:
+                moves[number] = (self._sums.index.leaves.of_packed(bytes(leaf)) - number) * CODES
+            except KeyError:  # a newer worker's, which nothing here asks for
+                moves[number] = None
+        if None not in moves.values():
+            return [cell + moves[cell // CODES] for cell in record.cells]  # type: ignore[operator]
+        return [None if (move := moves[cell // CODES]) is None else cell + move for cell in record.cells]
 
 
 def _parse(key: bytes) -> tuple[int, PaneKey | Mark]:

@@ -148,7 +148,7 @@ class DeliveryApp(faust.App):
             broker_heartbeat_interval=delivery.session_seconds / 4,
             broker_commit_interval=0.5,
             broker_max_poll_records=4000,
-            stream_buffer_maxsize=16,
+            stream_buffer_maxsize=2,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             consumer_auto_offset_reset="earliest",
