@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
+from metrics.contributions import Labels
 from metrics.leaves import CODES, Leaf, LeafIndex
-from metrics.measures import MEASURES
+from metrics.measures import MEASURES, UNKNOWN, Measure
 
 Breakdown = tuple[str, ...]
 """Names of dimensions; empty for the whole."""
@@ -36,6 +37,7 @@ class SeriesIndex:
         self._ids: dict[Series, int] = {}
         self._by_family: dict[tuple[str, Breakdown], dict[tuple[str, ...], int]] = {}
         self._of_leaf: dict[int, tuple[int, ...]] = {}
+        self._teams: Mapping[str, str] = {}
         self._positions = {
             name: tuple((b, tuple(MEASURES[name].dims.index(d) for d in b)) for b in breakdowns)
             for name, breakdowns in plan.items()
@@ -52,6 +54,17 @@ class SeriesIndex:
             self.series.append(series)
             self._by_family.setdefault(series[:2], {})[series[2]] = known
         return known
+
+    def assign(self, teams: Mapping[str, str]) -> bool:
+        """Set rep -> team, for leaves of a rep that name no team; whether that changes anything.
+
+        Leaves may go into other series from then on, so all sums by series have to be formed anew.
+        """
+        if teams == self._teams:
+            return False
+        self._teams = dict(teams)
+        self._of_leaf.clear()
+        return True
 
     def family(self, measure: str, breakdown: Breakdown) -> Mapping[tuple[str, ...], int]:
         """Label values -> number, of all series of a measure in a breakdown."""
@@ -76,12 +89,20 @@ class SeriesIndex:
         return {cell: amount for cell, amount in sums.items() if amount}
 
     def _expand(self, leaf: Leaf) -> tuple[int, ...]:
-        measure, labels = leaf
+        measure, labels = leaf[0], self._teamed(*leaf)
         numbers = []
         for breakdown, positions in self._positions.get(measure.name, ()):
             choices = [_values(labels[position]) for position in positions]
             numbers += [self.id_of((measure.name, breakdown, chosen)) for chosen in product(*choices)]
         return tuple(numbers)
+
+    def _teamed(self, measure: Measure, labels: Labels) -> Labels:
+        dims = measure.dims
+        if "team" not in dims or "rep" not in dims or labels[dims.index("team")] != UNKNOWN:
+            return labels
+        rep = labels[dims.index("rep")]
+        team = self._teams.get(rep, UNKNOWN) if isinstance(rep, str) else UNKNOWN
+        return tuple(team if dim == "team" else value for dim, value in zip(dims, labels, strict=True))
 
 
 def _values(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ costs the number of series, not of panes.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -15,7 +16,9 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from sortedcontainers import SortedList
 
 from metrics.leaves import CODES
+from metrics.measures import REP_TEAM
 from metrics.panes import BASE, Cells, PaneKey, Resolution, Roster
+from metrics.privacy import REDACTED
 from metrics.rules import DAY, HOUR, MINUTE, Rules
 from metrics.series import SeriesIndex
 
@@ -110,6 +113,12 @@ class _Running:
             if counted and cell % CODES:
                 counted.pop(cell // CODES, None)
 
+    def clear(self) -> None:
+        """Hold no panes."""
+        self.low = self.high = 0
+        self.sums.clear()
+        self.counted.clear()
+
     def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
         size = MINUTE if self.window.resolution is Resolution.FINE else rules.coarse_ms
         end = now // size + 1
@@ -152,6 +161,9 @@ class WindowSums:
         self._running = {(name, 0): _Running(window) for name, window in WINDOWS.items()}
         self._running |= {(name, 1): _Running(WINDOWS[name], shift=1) for name in before}
         self._codes: dict[int, set[int]] = {}
+        self._joined: dict[str, Counter[tuple[int, str]]] = {}
+        """Per rep: when which team was joined."""
+        self._teams_changed = False
         self._rosters: dict[int, SortedList[int]] = {}
 
     def replace(self, partition: int, key: PaneKey, cells: Mapping[int, int]) -> None:
@@ -190,9 +202,7 @@ class WindowSums:
         panes = self._partitions.setdefault(partition, _Partition())
         old = panes.roster.get(hour, {})
         for at in old.keys() | roster.keys():
-            for cell, amount in _changes(roster.get(at, {}), old.get(at, {})).items():
-                for number in self.index.of_leaf(cell // CODES):
-                    self._move_roster(number, at, amount)
+            self._move_rosters(at, _changes(roster.get(at, {}), old.get(at, {})))
         if roster:
             panes.roster[hour] = roster
         else:
@@ -218,6 +228,8 @@ class WindowSums:
     def advance(self, now: int) -> None:
         """Move all windows to end at ``now`` (ms), which may also lie before the present end."""
         self.now = now
+        if self._teams_changed:
+            self._assign_teams()
         for running in self._running.values():
             low, high = running.bounds(now, self.rules)
             for left in _outside(running.low, running.high, low, high):
@@ -273,6 +285,35 @@ class WindowSums:
             if code := cell % CODES:
                 self._codes.setdefault(cell // CODES, set()).add(code)
         return expanded
+
+    def _assign_teams(self) -> None:
+        """Let reps be of the team that they joined last; where that changes, form the sums by series anew."""
+        self._teams_changed = False
+        joined = {rep: +when for rep, when in self._joined.items() if rep != REDACTED}
+        if not self.index.assign({rep: max(when)[1] for rep, when in joined.items() if when}):
+            return
+        for running in self._running.values():
+            running.clear()
+        self._rosters.clear()
+        for panes in self._partitions.values():
+            self._running["all", 0].add(self._expand(panes.base), 1)
+            for roster in panes.roster.values():
+                for at, cells in roster.items():
+                    self._move_in_series(at, cells)
+
+    def _move_rosters(self, at: int, changes: Cells) -> None:
+        self._move_in_series(at, changes)
+        for cell, amount in changes.items():
+            measure, labels = self.index.leaves.leaves[cell // CODES]
+            if measure is REP_TEAM:
+                rep, team = map(str, labels)
+                self._joined.setdefault(rep, Counter())[at, team] += amount
+                self._teams_changed = True
+
+    def _move_in_series(self, at: int, changes: Cells) -> None:
+        for cell, amount in changes.items():
+            for number in self.index.of_leaf(cell // CODES):
+                self._move_roster(number, at, amount)
 
     def _move_roster(self, number: int, at: int, amount: int) -> None:
         instants = self._rosters.setdefault(number, SortedList())

@@ -395,7 +395,7 @@ class QuotaSet(EventBase):
 class RepJoined(EventBase):
     """A rep started (in a team), which counts for headcount, quotas and eNPS.
 
-    Deals, activities and leads take their team from their own events.
+    What the rep does counts for the team joined last, where neither the event nor the lead names one.
     """
 
     KEY_FIELDS = ("rep_id",)

@@ -29,6 +29,9 @@ def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: 
 
 def _all(out: Contributions, rules: Rules, facts: Sequence[Fact], key: str) -> None:
     employment = [fact for fact in facts if isinstance(fact, Joined | Left)]
+    for fact in employment:
+        if isinstance(fact, Joined) and fact.team:
+            out.add(m.REP_TEAM, fact.at, 1, key, fact.team)
     _add_headcount(employment, key, rules, out)
     _add_surveys(facts, employment, key, rules, out)
     deals = sorted(

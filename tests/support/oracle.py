@@ -240,6 +240,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE rep_teams AS
         SELECT lead, rep, arg_max(team, since) AS team FROM ownership WHERE team <> '' GROUP BY 1, 2"""
     yield """
+        CREATE OR REPLACE TABLE joined_teams AS
+        SELECT rep_id AS rep, arg_max(team, (occurred_at, team)) AS team FROM ev
+        WHERE event = 'rep_joined' AND team <> '' GROUP BY 1"""
+    yield """
         CREATE OR REPLACE TABLE created AS
         SELECT lead, min(occurred_at) AS ts, known(arg_min(coalesce(source, ''), occurred_at)) AS source,
             known(arg_min(coalesce(campaign_id, ''), occurred_at)) AS campaign,
@@ -256,13 +260,14 @@ def _tables(settings: Settings) -> Iterator[str]:
             LEFT JOIN ownership f ON f.lead = x.lead AND f.place = 1)"""
 
     def teamed(query: str, rep: str, said: str) -> str:
-        """Add the rep's team: what was said, else what the lead knows of that rep."""
+        """Add the rep's team: what was said, else what the lead knows of that rep, else what the rep joined last."""
         return f"""(
-            SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team)) AS team,
+            SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team, j.team)) AS team,
                 coalesce(c.source, 'unknown') AS source, coalesce(c.campaign, 'unknown') AS campaign,
                 coalesce(c.location, 'unknown') AS lead_location, c.ts AS created_at, orep
             FROM {owned(query)} y
             LEFT JOIN rep_teams k ON k.lead = y.lead AND k.rep = {rep}
+            LEFT JOIN joined_teams j ON j.rep = {rep}
             LEFT JOIN created c ON c.lead = y.lead)"""
 
     def doer(query: str) -> str:
