@@ -7,9 +7,10 @@ costs the number of series, not of panes.
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -230,13 +231,19 @@ class WindowSums:
         self.now = now
         if self._teams_changed:
             self._assign_teams()
+        fresh = []
         for running in self._running.values():
             low, high = running.bounds(now, self.rules)
-            for left in _outside(running.low, running.high, low, high):
-                self._shift(running, left, -1)
-            for entered in _outside(low, high, running.low, running.high):
-                self._shift(running, entered, 1)
+            if running.low == running.high:
+                fresh.append(running)
+            else:
+                for left in _outside(running.low, running.high, low, high):
+                    self._shift(running, left, -1)
+                for entered in _outside(low, high, running.low, running.high):
+                    self._shift(running, entered, 1)
             running.low, running.high = low, high
+        for resolution in (Resolution.FINE, Resolution.COARSE):
+            self._fill(resolution, [running for running in fresh if running.window.resolution is resolution])
         self._drop_fine(now)
 
     def sums(self, window: str, *, before: bool = False) -> Mapping[int, int]:
@@ -266,15 +273,29 @@ class WindowSums:
         starts = [min(p.coarse) for p in self._partitions.values() if p.coarse]
         return min(starts) * self.rules.coarse_ms if starts else self.now
 
+    def _fill(self, resolution: Resolution, fresh: Sequence[_Running]) -> None:
+        """Add panes to windows that held none: each pane once, to its stretch between two ends of windows."""
+        ends = sorted({end for running in fresh for end in (running.low, running.high)})
+        stretches: list[Cells] = [{} for _ in ends[1:]]
+        for panes in self._partitions.values():
+            for index, cells in panes.store(resolution).items():
+                number = bisect.bisect_right(ends, index) - 1
+                if 0 <= number < len(stretches):
+                    _add(stretches[number], cells)
+        for first, stretch in zip(ends, stretches, strict=False):
+            if stretch:
+                expanded = self._expand(stretch)
+                for running in fresh:
+                    if running.low <= first < running.high:
+                        running.add(expanded, 1)
+
     def _shift(self, running: _Running, indices: range, sign: int) -> None:
         """Add or subtract the panes of a range: all of them by leaf first, and then the sum by series."""
         moved: Cells = {}
-        get = moved.get
         for panes in self._partitions.values():
             store = panes.store(running.window.resolution)
             for index in _present(store, indices):
-                for cell, amount in store[index].items():
-                    moved[cell] = get(cell, 0) + amount
+                _add(moved, store[index])
         if moved:
             running.add(self._expand(moved), sign)
 
@@ -343,6 +364,12 @@ def _present(store: Mapping[int, Cells], indices: range) -> list[int]:
     if len(indices) <= len(store):
         return [index for index in indices if index in store]
     return [index for index in store if index in indices]
+
+
+def _add(sums: Cells, cells: Mapping[int, int]) -> None:
+    get = sums.get
+    for cell, amount in cells.items():
+        sums[cell] = get(cell, 0) + amount
 
 
 def _changes(new: Mapping[int, int], old: Mapping[int, int]) -> Cells:
