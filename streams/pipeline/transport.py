@@ -74,7 +74,7 @@ class Chunk(NamedTuple):
 
 
 def _timestamp(record: Any) -> int:
-    return int(record.timestamp)
+    return int(record.timestamp or 0)  # records of Kafka before 0.10 have none
 
 
 class ChunkSchema(faust.Schema):
@@ -210,25 +210,29 @@ class ChunkConsumer(driver.Consumer):
             await asyncio.sleep(_GATE_SECONDS)
             return []
         async with self._positions:
+            self._drop_stale()
             epochs = self._epochs.copy()
-            self._held = {tp: part for tp, part in self._held.items() if part.epoch == epochs[tp]}
             seconds = 0 if self._held else _POLL_SECONDS
             fetched = await self._thread.fetch(wanted - self._held.keys(), _PART_RECORDS, seconds)
         self._held |= {tp: Part(tp, records, epochs[tp]) for tp, records in fetched.items() if records}
+        self._drop_stale()  # a rebalance may have begun, and ended, while the client waited
         shards: dict[int, list[Part]] = {}
         for tp in self._held.keys() & wanted:
             shards.setdefault(tp.partition, []).append(self._held.pop(tp))
         return [self._chunk_message(self._earliest(parts)) for parts in shards.values()]
 
+    def _drop_stale(self) -> None:
+        self._held = {tp: part for tp, part in self._held.items() if part.epoch == self._epochs[tp]}
+
     def _earliest(self, parts: Sequence[Part]) -> list[Part]:
         """The records up to the time that all topics with more to come have reached; the others are held."""
-        reached = [part.records[-1].timestamp for part in parts if self._has_more(part)]
+        reached = [_timestamp(part.records[-1]) for part in parts if self._has_more(part)]
         if not reached:
             return list(parts)
         horizon, first = min(reached), []
         for part in parts:
             now, later = part, None
-            if part.records[-1].timestamp > horizon:
+            if _timestamp(part.records[-1]) > horizon:
                 now, later = part.cut(bisect.bisect_right(part.records, horizon, key=_timestamp))
                 self._held[part.tp] = later
             if now.records:
