@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,13 @@ from tests.support.live import (
     Live,
     Observer,
     Oracle,
+    assert_same_states,
     check,
     messages,
     slices,
     some_events,
     totals,
+    until_exact,
 )
 from tests.support.wait import until
 
@@ -120,6 +123,52 @@ def test_a_worker_that_was_paused_comes_back_as_a_zombie(live: Live, events: lis
             live.until_shared()
     assert frozen.running
     assert frozen.metric("salesgauge_events_total") > 0
+
+
+def test_a_worker_that_dies_before_a_write_has_committed_nothing_of_it(embedded: Live, events: list[EventBase]) -> None:
+    """What the dying worker had applied but not written is applied again by the next one."""
+    with watched(embedded, events):
+        _die_while_writing(embedded, events, ODD)
+
+
+def test_without_the_guarantee_events_are_lost_and_it_is_seen(embedded: Live, events: list[EventBase]) -> None:
+    """The same with offsets committed before the state is acknowledged: what the suite compares must differ."""
+    oracle = Oracle(events, embedded.settings)
+    with embedded.exporter() as exporter:
+        _die_while_writing(embedded, events, {**ODD, "ODD_CARELESS": "1"})
+        embedded.until_drained()
+        with pytest.raises(AssertionError, match=r"missing .*\([1-9]"):
+            assert_same_states(embedded, oracle)
+        with pytest.raises(AssertionError, match="readings differ"):
+            until_exact(exporter.board, oracle, 3)
+
+
+ODD = {"ODD_DIES": "3"}
+
+
+def _die_while_writing(live: Live, events: Sequence[EventBase], how: dict[str, str]) -> None:
+    for part in disturbed(events, 4):
+        live.publish(part)
+    doomed = live.worker(module="tests.support.odd_worker", env=how)
+    assert doomed.wait(30) == -signal.SIGKILL
+    live.worker()
+
+
+def test_a_clock_that_jumps(embedded: Live, events: list[EventBase]) -> None:
+    """Two days back and an hour ahead, again and again, until a worker whose clock is right takes over."""
+    settled = max(event.occurred_at for event in events) - timedelta(days=3)
+    past = [event for event in events if event.occurred_at < settled]  # none lies ahead of the clock that is slow
+    parts = disturbed(past, 20)
+    with watched(embedded, past):
+        odd = embedded.worker(module="tests.support.odd_worker", env={"ODD_CLOCK": "-172800,3600"})
+        embedded.until_shared()
+        with Flow(embedded, parts[:15]):
+            pass
+        embedded.until_drained()
+        assert odd.stop() == 0
+        embedded.worker()
+        with Flow(embedded, parts[15:]):
+            pass
 
 
 def test_what_a_zombie_publishes_is_ignored(embedded: Live, events: list[EventBase]) -> None:

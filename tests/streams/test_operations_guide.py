@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from typing import TYPE_CHECKING, get_args
 
@@ -51,6 +53,17 @@ def test_nothing_in_the_table_is_no_setting():
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_of_a_dead_letter_is_explained(reason):
     assert f"`{reason.value}`" in GUIDE
+
+
+def test_what_programs_say_is_quoted_as_they_say_it():
+    """The messages in the table of failures are those in the source; one is the operating system's."""
+    table = GUIDE.partition("## When something fails")[2]
+    shown = re.findall(r"^\| (.*?) \|", table, re.MULTILINE)
+    quoted = {quote.removesuffix(" …") for one in shown for quote in re.findall("`([^`]* [^`]*)`", one)}
+    source = "\n".join(path.read_text() for path in (ROOT / "streams").rglob("*.py"))
+    absent = {text for text in quoted if any(part not in source for part in text.split("…"))}
+    assert absent == {os.strerror(errno.ENOSPC)}
+    assert len(quoted) > 8
 
 
 def test_every_topic_is_named():

@@ -1,0 +1,53 @@
+"""`salesgauge worker` with something wrong about it, as variables say; run with `python -m`.
+
+* ``ODD_DIES=3``: killed when it is about to write to the changelog for the third time.
+* ``ODD_CARELESS=1``: the guarantee is switched off: offsets are committed before their state is acknowledged.
+* ``ODD_CLOCK=-172800,3600``: the clock jumps by so many seconds, to and fro.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from streams import compose
+from streams.cli import main
+from streams.exporter import milliseconds
+from streams.pipeline.changelog import MARK, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_STEADY_CALLS = 40
+"""The clock is read so often between two jumps."""
+
+
+def dying(writes: int) -> Any:
+    """`Writer.write`, up to the write that is not made any more."""
+    write, left = Writer.write, itertools.count(writes - 1, -1)
+
+    async def last(self: Writer, topic: str, partition: int, items: Sequence[Any]) -> int:
+        if topic.endswith("changelog") and items[0][0] != MARK and next(left) <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await write(self, topic, partition, items)
+
+    return last
+
+
+def jumping(seconds: Sequence[float]) -> Callable[[], int]:
+    """The wall clock, off by each of these in turn."""
+    offsets = itertools.cycle(one for one in seconds for _ in range(_STEADY_CALLS))
+    return lambda: milliseconds() + round(1000 * next(offsets))
+
+
+if __name__ == "__main__":
+    if writes := os.environ.get("ODD_DIES"):
+        Writer.write = dying(int(writes))  # type: ignore[method-assign]
+    if os.environ.get("ODD_CARELESS"):
+        compose.delivery = functools.partial(compose.delivery, unsafe_commit_before_ack=True)
+    if jumps := os.environ.get("ODD_CLOCK"):
+        compose.milliseconds = jumping([float(one) for one in jumps.split(",")])  # type: ignore[attr-defined]
+    main()
