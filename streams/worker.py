@@ -173,6 +173,8 @@ class Worker:
         self._active -= partitions
         for partition in partitions:
             self._owned.pop(partition, None)
+        if not self.building():
+            self._builders.close()
 
     # --- Publication -------------------------------------------------------------------------------------------------
 
@@ -290,7 +292,7 @@ class Worker:
             "topic": record.topic,
             "partition": str(record.partition),
             "offset": str(record.offset),
-            "timestamp": str(record.timestamp_ms),
+            "timestamp": str(record.timestamp),
         }
         encoded = [(name, value.encode()) for name, value in headers.items()]
         return Send(self._settings.dead_letter_topic, None, record.key, _carried(record.value), encoded)

@@ -308,8 +308,7 @@ class DeliveryApp(faust.App):
             one = Record(message.topic, message.partition, message.offset, timestamp, message.key, message.value)
             return [], [one]
         parts = self.consumer.begin(message)
-        records = (record for part in parts for record in part.records)
-        return parts, [Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value) for r in records]
+        return parts, [record for part in parts for record in part.records]
 
     def _let_go(self, parts: list[Part]) -> None:
         if isinstance(self.consumer, ChunkConsumer):

@@ -10,12 +10,15 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 class Record(NamedTuple):
-    """A consumed record; ``timestamp_ms`` is the broker's or the producer's, ms since the epoch."""
+    """A consumed record; ``timestamp`` is the broker's or the producer's, ms since the epoch.
+
+    Clients' own records have these attributes too, and stand for it.
+    """
 
     topic: str
     partition: int
     offset: int
-    timestamp_ms: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
 
