@@ -153,7 +153,7 @@ class Worker:
         with self.metrics.apply.time():
             batch, sources, dead = self._read(owned, records, now)
             outcome = owned.shard.apply(batch)
-        dead += self._unprocessed(outcome, batch, sources)
+        dead += self._unprocessed(outcome, sources)
         self._count(owned, outcome, len(dead))
         sends = [*self._forwards(outcome), *dead]
         return Output(owned.changelog(outcome.states), sends)
@@ -265,12 +265,11 @@ class Worker:
             owned.admitted[event.name] += 1
         return item
 
-    def _unprocessed(self, outcome: Outcome, batch: Sequence[Addressed], sources: Sequence[Record]) -> list[Send]:
+    def _unprocessed(self, outcome: Outcome, sources: Sequence[Record]) -> list[Send]:
         full = Rejection(Reason.ENTITY_FULL, f"the entity holds {self._settings.rules.max_facts} facts")
         dead = [self._dead_letter(sources[i], full) for i in sorted(set(outcome.refused))]
         for failure in outcome.failed:
             dead += self._failed(failure, sources)
-        del batch
         return dead
 
     def _failed(self, failure: Failure, sources: Sequence[Record]) -> list[Send]:
