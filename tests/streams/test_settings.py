@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
+import threading
+
 import pytest
+import trustme
 import yaml
 from click.testing import CliRunner
 
@@ -121,6 +127,33 @@ def test_a_bad_variable_is_named(monkeypatch):
 def test_variables_that_are_no_settings_are_found(monkeypatch):
     monkeypatch.setenv("SALESGAUGE_KAFAK__BOOTSTRAP", "x")
     assert unknown_variables() == ["SALESGAUGE_KAFAK__BOOTSTRAP"]
+
+
+def test_a_connection_is_closed_without_waiting_for_the_other_side(tmp_path):
+    """A broker that does not answer the farewell of TLS would hold up a takeover for half a minute."""
+    authority, server = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    done = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        with server.wrap_socket(listening.accept()[0], server_side=True):
+            done.wait(10)  # and reads nothing
+
+    async def visit(port: int) -> None:
+        context = Tls(ca_file=tmp_path / "ca.pem").client_context()
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.close()
+        await asyncio.wait_for(writer.wait_closed(), 5)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server_thread = threading.Thread(target=serve, args=[listening])
+        server_thread.start()
+        try:
+            asyncio.run(visit(listening.getsockname()[1]))
+        finally:
+            done.set()
+            server_thread.join()
 
 
 def test_missing_certificates_are_named(tmp_path):
