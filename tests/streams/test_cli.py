@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,16 +113,21 @@ def test_wrong_usage_is_2(args):
     assert "Error:" in said
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["topics", "create"], ["topics", "check"], ["worker"], ["exporter"], ["run"], ["doctor"],
-        ["dead-letters", "list"], ["rebuild", "status"],
-    ],
-    ids=" ".join,
-)  # fmt: skip
-def test_a_dead_broker_is_1_with_a_remedy(args):
-    done = spawn(*args, "--bootstrap", NOBODY)
+CONNECTING = [
+    "topics create", "topics check", "worker", "exporter", "run", "doctor", "dead-letters list", "rebuild status",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def to_nobody() -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """What each command does without a broker. All at once, as each waits some seconds for one."""
+    with ThreadPoolExecutor() as pool:
+        yield {args: pool.submit(spawn, *args.split(), "--bootstrap", NOBODY) for args in CONNECTING}
+
+
+@pytest.mark.parametrize("args", CONNECTING)
+def test_a_dead_broker_is_1_with_a_remedy(args, to_nobody):
+    done = to_nobody[args].result()
     said = done.stdout + done.stderr
     assert done.returncode == 1
     assert "no Kafka broker answers at" in said
@@ -129,6 +135,7 @@ def test_a_dead_broker_is_1_with_a_remedy(args):
     assert "Traceback" not in said
 
 
+@pytest.mark.usefixtures("impatient")
 def test_publishing_to_a_dead_broker(events):
     code, said = run("publish", str(events), "--bootstrap", NOBODY)
     assert code == 1

@@ -148,7 +148,8 @@ def test_the_command_is_for_programs_too(settings, exporter):
 
 
 @pytest.fixture
-def nowhere() -> Settings:
+def nowhere(impatient: None) -> Settings:
+    del impatient
     return load(None, {"kafka.bootstrap": "127.0.0.1:1", "web.port": 1})
 
 

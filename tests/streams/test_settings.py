@@ -208,6 +208,7 @@ def test_secrets_are_not_in_errors(file, content):
     assert SECRET not in result.output
 
 
+@pytest.mark.usefixtures("impatient")
 def test_doctor_shows_that_there_is_a_secret_and_not_which(file):
     path = file({**SECRETS, "kafka": {**SECRETS["kafka"], "bootstrap": "127.0.0.1:1"}})
     for args in ([], ["--json"], ["--all"]):
