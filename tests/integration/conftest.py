@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.live import Live
+from tests.support.live import SHRINKING, Live, some_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from schemas.events import EventBase
+
+
+@pytest.fixture(scope="session")
+def events() -> list[EventBase]:
+    """Events whose totals can only grow."""
+    return some_events(7, without=SHRINKING)
 
 
 @pytest.fixture

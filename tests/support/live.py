@@ -33,7 +33,7 @@ from streams import brokers, topics
 from streams.brokers import partition_of
 from streams.exporter import Board, Exporter, milliseconds
 from streams.settings import Kafka, Settings
-from streams.simulate import Organisation, history
+from streams.simulate import Organisation, disturb, history
 from tests.support.process import Process
 from tests.support.wait import NeverTrueError, until
 
@@ -562,6 +562,21 @@ class Flow(threading.Thread):
                 raise self._error
 
 
+@contextlib.contextmanager
+def watched(live: Live, events: Sequence[EventBase]) -> Iterator[Exporter]:
+    """An exporter that must not dip; in the end it shows what the oracle says."""
+    with live.exporter() as exporter, Observer(exporter, totals()) as observer:
+        yield exporter
+        check(live, Oracle(events, live.settings), exporter)
+        assert observer.looks > 10
+        assert not observer.dips, observer.dips
+
+
+def disturbed(events: Sequence[EventBase], parts: int = 60) -> list[list[Message]]:
+    """The events shuffled, some twice, in parts."""
+    return slices(list(disturb(messages(events), seed=5)), parts)
+
+
 __all__ = [
     "SHRINKING",
     "Flow",
@@ -575,10 +590,12 @@ __all__ = [
     "assert_same_states",
     "check",
     "differences",
+    "disturbed",
     "keyed",
     "messages",
     "slices",
     "some_events",
     "totals",
     "until_exact",
+    "watched",
 ]
