@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -39,6 +40,7 @@ class _FileToken(AbstractTokenProvider):
         return self._sasl.token_file.read_text().strip()
 
 
+@lru_cache(maxsize=50_000)  # murmur2 is computed in Python
 def partition_of(key: str | bytes, partitions: int) -> int:
     """The partition of a key by Kafka's default partitioner (murmur2)."""
     return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions
