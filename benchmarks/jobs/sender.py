@@ -30,9 +30,9 @@ def main(bootstrap: str, days: int, events: int, rate: float) -> list[tuple[int,
     sent: list[tuple[int, float]] = []
     began, done = time.monotonic(), 0
     while done < len(parts):
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z").encode()
         due = min(len(parts), int((time.monotonic() - began + _TICK) * rate))
         for topic, key, (head, tail) in parts[done:due]:
+            now = datetime.now(UTC).isoformat().encode()
             producer.produce(topic, head + now + tail, key, partition=0)
         producer.poll(0)
         done = due
