@@ -108,3 +108,22 @@ def test_the_gauges_are_the_oracles_whatever_happens_to_the_workers(live: Live, 
 def test_hundreds_of_rounds(live: Live, seed: int) -> None:
     """The same, night after night."""
     run_round(live, seed, parts=random.Random(seed).choice((6, 12, 25)))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", NIGHTLY_ROUNDS[:50])
+def test_workers_are_killed_over_a_backlog(live: Live, seed: int) -> None:
+    """Everything is there before the first worker is: topics are read at one pace, and records are held back."""
+    rng = random.Random(seed)
+    events = some_events(seed, days=60)
+    for part in slices(list(disturb(messages(events), seed=seed)), 10):
+        live.publish(part)
+    with live.exporter() as exporter:
+        live.worker()
+        live.until_shared()
+        for _ in range(4):
+            live.worker()
+            time.sleep(rng.uniform(0.1, 1.2))
+            live.kill(rng)
+        live.scale(2)
+        check(live, Oracle(events, live.settings), exporter)
