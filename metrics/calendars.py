@@ -15,8 +15,7 @@ import holidays
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
 _FIRST_DAY = _EPOCH.toordinal()
-_QUARTER = 15 * 60_000
-"""All zones change their day, and their offset, on a quarter of an hour."""
+_DAY_MS = 24 * 60 * 60_000
 _MAX_DAYS = 3660
 """A span of work is looked for over ten years at most; a calendar that never opens ends there."""
 
@@ -47,7 +46,7 @@ class BusinessCalendar:
         self._extra = extra_holidays
         self._spans: dict[int, tuple[int, int] | None] = {}
         self._sums: list[int] = [0]
-        self._days: dict[int, int] = {}
+        self._days: dict[int, tuple[int, int]] = {}
 
     def between(self, start: int, end: int) -> int:
         """Milliseconds at work in ``[start, end]``; 0 where ``end`` does not come after ``start``."""
@@ -76,11 +75,29 @@ class BusinessCalendar:
         return start + _MAX_DAYS * 86_400_000
 
     def _day(self, at: int) -> int:
-        quarter = at // _QUARTER
-        known = self._days.get(quarter)
+        """The local day, counted as dates are."""
+        known = self._days.get(at // _DAY_MS)
         if known is None:
-            known = self._days[quarter] = (_EPOCH + at * _MS).astimezone(self._zone).toordinal()
-        return known
+            known = self._turn(at // _DAY_MS)
+            if known is None:
+                return self._compute_day(at)
+            self._days[at // _DAY_MS] = known
+        day, midnight = known
+        return day + (at >= midnight)
+
+    def _turn(self, number: int) -> tuple[int, int] | None:
+        """The local day at the beginning of a UTC day, and the instant in it at which the next one begins.
+
+        None where there is more to say: a zone that moved across the date line left out a day.
+        """
+        begin, end = number * _DAY_MS, (number + 1) * _DAY_MS
+        first, last = self._compute_day(begin), self._compute_day(end - 1)
+        if last == first:
+            return first, end
+        return (first, self._instant(date.fromordinal(last), time())) if last == first + 1 else None
+
+    def _compute_day(self, at: int) -> int:
+        return (_EPOCH + at * _MS).astimezone(self._zone).toordinal()
 
     def _overlap(self, ordinal: int, start: int, end: int) -> int:
         span = self._span(ordinal)

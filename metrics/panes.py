@@ -19,9 +19,7 @@ from metrics.distribution import code_of
 from metrics.leaves import LeafIndex
 from metrics.measures import Kind
 from metrics.rules import HOUR, MINUTE, Rules
-
-Cells = dict[int, int]
-"""cell -> sum; no zeros."""
+from metrics.store import Cells, PaneStore
 
 
 class Resolution(enum.StrEnum):
@@ -67,8 +65,8 @@ class Panes:
     leaves: LeafIndex
     rules: Rules
     now: int = 0
-    fine: dict[int, Cells] = field(default_factory=dict)
-    coarse: dict[int, Cells] = field(default_factory=dict)
+    fine: PaneStore = field(default_factory=PaneStore)
+    coarse: PaneStore = field(default_factory=PaneStore)
     base: Cells = field(default_factory=dict)
     roster: dict[int, Roster] = field(default_factory=dict)
     horizon: int = 0
@@ -120,10 +118,10 @@ class Panes:
         first_fine, horizon = (self.now - self._fine_retention_ms) // MINUTE, self.horizon
         for index, cells in other.fine.items():
             if index >= first_fine:
-                _add_all(self.fine.setdefault(index, {}), cells)
+                _add_all(self.fine.open(index), cells)
                 self._changed[_FINE].add(index)
         for index, cells in other.coarse.items():
-            _add_all(self.coarse.setdefault(index, {}) if index >= horizon else self.base, cells)
+            _add_all(self.coarse.open(index) if index >= horizon else self.base, cells)
             self._changed[_COARSE].add(index)
         _add_all(self.base, other.base)
         self._changed[_BASE].add(BASE.index)
@@ -141,7 +139,7 @@ class Panes:
     @property
     def held(self) -> Held:
         """Everything in these panes."""
-        return Held(self.fine, self.coarse, self.base, self.roster, self._ahead)
+        return Held(dict(self.fine.items()), dict(self.coarse.items()), self.base, self.roster, self._ahead)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""
@@ -162,7 +160,7 @@ class Panes:
         if key.resolution is Resolution.BASE:
             return self.base
         store = self.fine if key.resolution is Resolution.FINE else self.coarse
-        return store.get(key.index, {})
+        return store.read(key.index)
 
     def keys(self) -> Iterator[PaneKey]:
         """All panes that exist."""
@@ -177,7 +175,12 @@ class Panes:
         return any(self._changed.values())
 
     def take_changed(self) -> list[PaneKey]:
-        """The panes changed since the last call; the base comes first, as it takes over what others lose."""
+        """The panes changed since the last call; the base comes first, as it takes over what others lose.
+
+        Nobody is changing panes now: those at rest are packed.
+        """
+        self.fine.trim()
+        self.coarse.trim()
         # "base" is also the first by name
         keys = sorted(PaneKey(resolution, index) for resolution, indices in self._changed.items() for index in indices)
         for indices in self._changed.values():
@@ -191,11 +194,11 @@ class Panes:
         panes = []
         fine = at // MINUTE
         if fine >= self._first_fine:
-            panes.append(self.fine.setdefault(fine, {}))
+            panes.append(self.fine.open(fine))
             self._changed[_FINE].add(fine)
         coarse = at // self._coarse_ms
         if coarse >= self.horizon:
-            panes.append(self.coarse.setdefault(coarse, {}))
+            panes.append(self.coarse.open(coarse))
             self._changed[_COARSE].add(coarse)
         else:
             panes.append(self.base)
@@ -211,9 +214,8 @@ class Panes:
 
     def _drop_empty(self, instants: Iterable[int]) -> None:
         for at in instants:
-            for store, index in ((self.fine, at // MINUTE), (self.coarse, at // self._coarse_ms)):
-                if index in store and not store[index]:
-                    del store[index]
+            self.fine.drop_empty(at // MINUTE)
+            self.coarse.drop_empty(at // self._coarse_ms)
 
     def _add_to_roster(self, at: int, cell: int, amount: int) -> None:
         hour = at // HOUR
@@ -232,7 +234,7 @@ class Panes:
             return
         self._first_fine = first
         for index in [index for index in self.fine if index < first]:
-            del self.fine[index]
+            self.fine.pop(index)
             self._changed[_FINE].add(index)
 
     def _fold_coarse(self) -> None:

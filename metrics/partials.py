@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from metrics.leaves import CODES
-from metrics.panes import Cells, Held, Panes
+from metrics.panes import Held, Panes
+from metrics.store import Cells
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], Held]).decode

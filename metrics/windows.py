@@ -18,10 +18,11 @@ from sortedcontainers import SortedList
 
 from metrics.leaves import CODES
 from metrics.measures import REP_TEAM
-from metrics.panes import BASE, Cells, PaneKey, Resolution, Roster
+from metrics.panes import BASE, PaneKey, Resolution, Roster
 from metrics.privacy import REDACTED
 from metrics.rules import DAY, HOUR, MINUTE, Rules
 from metrics.series import SeriesIndex
+from metrics.store import Cells, PaneStore
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
@@ -138,13 +139,13 @@ def _ceiling(instant: int, size: int) -> int:
 class _Partition:
     """The panes published for one source partition; their cells are of leaves."""
 
-    fine: dict[int, Cells] = field(default_factory=dict)
-    coarse: dict[int, Cells] = field(default_factory=dict)
+    fine: PaneStore = field(default_factory=PaneStore)
+    coarse: PaneStore = field(default_factory=PaneStore)
     base: Cells = field(default_factory=dict)
     horizon: int = 0
     roster: dict[int, Roster] = field(default_factory=dict)
 
-    def store(self, resolution: Resolution) -> dict[int, Cells]:
+    def store(self, resolution: Resolution) -> PaneStore:
         return self.fine if resolution is Resolution.FINE else self.coarse
 
 
@@ -173,11 +174,11 @@ class WindowSums:
         if key.resolution is Resolution.COARSE and key.index < panes.horizon:
             return
         store = panes.store(key.resolution)
-        changes = _changes(cells, store.get(key.index, {}))
+        changes = _changes(cells, store.read(key.index))
         if cells:
-            store[key.index] = dict(cells)
+            store.put(key.index, dict(cells))
         else:
-            store.pop(key.index, None)
+            store.pop(key.index)
         holding = [
             running
             for running in self._running.values()
@@ -245,6 +246,9 @@ class WindowSums:
         for resolution in (Resolution.FINE, Resolution.COARSE):
             self._fill(resolution, [running for running in fresh if running.window.resolution is resolution])
         self._drop_fine(now)
+        for panes in self._partitions.values():
+            panes.fine.trim()
+            panes.coarse.trim()
 
     def sums(self, window: str, *, before: bool = False) -> Mapping[int, int]:
         """Running sums of a window, by cell."""
@@ -295,7 +299,7 @@ class WindowSums:
         for panes in self._partitions.values():
             store = panes.store(running.window.resolution)
             for index in _present(store, indices):
-                _add(moved, store[index])
+                _add(moved, store.read(index))
         if moved:
             running.add(self._expand(moved), sign)
 
@@ -348,7 +352,7 @@ class WindowSums:
         first = (now - int(self.rules.fine_retention.total_seconds() * 1000)) // MINUTE
         for panes in self._partitions.values():
             for index in [index for index in panes.fine if index < first]:
-                del panes.fine[index]
+                panes.fine.pop(index)
 
 
 def _outside(low: int, high: int, other_low: int, other_high: int) -> Iterator[range]:
@@ -360,7 +364,7 @@ def _outside(low: int, high: int, other_low: int, other_high: int) -> Iterator[r
     yield from (part for part in parts if part)
 
 
-def _present(store: Mapping[int, Cells], indices: range) -> list[int]:
+def _present(store: PaneStore, indices: range) -> list[int]:
     if len(indices) <= len(store):
         return [index for index in indices if index in store]
     return [index for index in store if index in indices]

@@ -6,6 +6,8 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import uuid
 from collections import Counter as Counts
 from dataclasses import dataclass, field
@@ -81,6 +83,8 @@ class _Owned:
     published_at: int = 0
     full_at: int = 0
     confirmed: bool = False
+    bulky: bool = False
+    """Whether building and publishing everything took memory that is free now."""
     round: _Round = field(default_factory=_Round)
     newest: int = 0
     events: int = 0
@@ -189,6 +193,9 @@ class Worker:
         owned = self._owned.get(partition)
         if owned is None or partition not in self._active or not self._build(owned.shard):
             return None
+        if owned.bulky:
+            owned.bulky = False
+            _return_memory()
         now = self._clock()
         owned.shard.advance(now)
         full = not owned.full_at or not (owned.confirmed or 0 <= now - owned.full_at < _CONFIRM_MS)
@@ -202,6 +209,7 @@ class Worker:
             messages += publication(partition, panes, status, full=full, again=owned.round.due(panes, now))
         owned.published_at = now
         if full:
+            owned.bulky = True
             owned.full_at, owned.confirmed = now, bool(owned.full_at)
         return Publication(partition, owned.owner, messages)
 
@@ -320,6 +328,12 @@ class Worker:
     def shards(self) -> Mapping[int, Shard]:
         """The shards by partition."""
         return {partition: owned.shard for partition, owned in self._owned.items()}
+
+
+def _return_memory() -> None:
+    """Give what is free to the system, where the C library has a way to (glibc)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 CARRIED_BYTES = 512 * 1024

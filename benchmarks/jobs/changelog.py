@@ -8,15 +8,15 @@ import sys
 from kafka import KafkaProducer
 
 from benchmarks import load
-from benchmarks.jobs.engine import OWNER, lead_states
+from benchmarks.jobs.engine import OWNER, histories, lead_states
 from streams.topics import changelog_topic
 
 
 def main(bootstrap: str, leads: int) -> None:
-    topic, states = changelog_topic(load.settings_for(bootstrap, 1)), lead_states()
+    topic = changelog_topic(load.settings_for(bootstrap, 1))
     producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=20, batch_size=512 * 1024)
-    for i in range(leads):
-        producer.send(topic, states[i % len(states)], f"{OWNER}/lead/{i}".encode(), partition=0)
+    for i, state in enumerate(histories(lead_states(), leads)):
+        producer.send(topic, state, f"{OWNER}/lead/{i}".encode(), partition=0)
     producer.flush()
     producer.close()
     print(json.dumps({"leads": leads}))

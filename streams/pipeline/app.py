@@ -71,8 +71,8 @@ class Delivery:
     changelog_topic: str
     windows_topic: str
     partitions: int
-    connection: dict[str, Any] = field(default_factory=dict)
-    credentials: CredentialsT | None = None
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
+    credentials: CredentialsT | None = field(default=None, repr=False)
     batch: bool = True
     publish_every: float = 0.1
     session_seconds: float = 6.0
