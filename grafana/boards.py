@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, stat, timeseries
 from grafana_foundation_sdk.builders.dashboard import FieldColor
 from grafana_foundation_sdk.models.common import BigValueColorMode
 from grafana_foundation_sdk.models.dashboard import FieldColorModeId
 
 from grafana import engine
+from grafana.board import Board, Panel, Section
 from grafana.panels import DATASOURCE, Numbers, big, instant, lines, ranged, stacked
 from grafana.promql import gauge
 from grafana.rules import BUDGET_LEFT, BURN
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from metrics.series import Breakdown
-
-Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 
 ROLES = {
     "salesgauge-sales-manager": (Role.SALES_MANAGER,),
@@ -56,28 +54,6 @@ _SPEED = frozenset(
     }
 )  # fmt: skip
 _NO_TREND = frozenset({"commission", "quota_suggestion"})
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """Panels under one heading."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """A board before Grafana's frame is put around it."""
-
-    uid: str
-    title: str
-    description: str
-    sections: tuple[Section, ...]
-    window: str = "30d"
-    time_from: str = "now-7d"
-    rep: str = "many"
-    tags: tuple[str, ...] = field(default=("salesgauge", "sales"))
 
 
 def home_of(kpi: Kpi) -> str:

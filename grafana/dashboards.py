@@ -25,7 +25,8 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from grafana.boards import Board, boards
+from grafana.board import Board
+from grafana.boards import boards
 from grafana.panels import DATASOURCE
 from metrics.families import family_name
 from metrics.windows import WINDOWS

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.models.common import BigValueColorMode
 
+from grafana.board import Board, Section
 from grafana.panels import big, instant, lines, ranged
 from grafana.rules import DEAD, EVENTS
 from grafana.thresholds import Target
@@ -14,7 +15,6 @@ from grafana.units import colours
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, timeseries
 
-    from grafana.boards import Board
 
 SCRAPED = frozenset({"job", "instance"})
 METRICS: dict[str, frozenset[str]] = {
@@ -68,8 +68,6 @@ _OK = "see the alert rules"
 
 def board() -> Board:
     """The board of the machine itself."""
-    from grafana.boards import Board, Section  # noqa: PLC0415 - boards are built from this one too
-
     return Board(
         "salesgauge-engine-health",
         "Engine health",
