@@ -113,15 +113,15 @@ class _Open:
         self.kinds = set(map(type, facts))
         self.book = Book(rules)
 
-    def add(self, fresh: list[Fact], *, corrected: bool) -> list[Fact] | None:
-        """Order the facts again; the new ones, if they could be put at the end (so the book can go on from there)."""
+    def add(self, fresh: list[Fact], *, corrected: bool) -> bool:
+        """Order the facts again, and the fresh ones; whether these could be put at the end."""
         self.kinds.update(map(type, fresh))
         fresh.sort(key=_chronological)
         if corrected or (self.ordered and _chronological(fresh[0]) < _chronological(self.ordered[-1])):
             self.ordered = sorted(self.facts.values(), key=_chronological)
-            return None
+            return False
         self.ordered += fresh
-        return fresh
+        return True
 
 
 class Shard:
@@ -273,7 +273,9 @@ class Shard:
             entity = self._open(address)
         fresh, corrected = self._unite(entity, items, outcome)
         if fresh:
-            self._rewrite(address, entity, entity.add(fresh, corrected=corrected), outcome)
+            at_end = entity.add(fresh, corrected=corrected)
+            entities.write(address, entity.book, entity.ordered, None if corrected else fresh, at_end=at_end)
+            self._keep(address, entity, outcome)
         if address not in self._unbuilt:
             self._recent[address] = entity
             if len(self._recent) > _RECENT:
@@ -315,8 +317,7 @@ class Shard:
         outcome.applied += len(fresh)
         return fresh, corrected
 
-    def _rewrite(self, address: str, entity: _Open, added: list[Fact] | None, outcome: Outcome) -> None:
-        entities.write(address, entity.book, entity.ordered, added)
+    def _keep(self, address: str, entity: _Open, outcome: Outcome) -> None:
         state = _encode(entity.ordered)  # what may fail comes first: an entity is applied as a whole or not at all
         self.panes.add_all(entity.book.take_changes())
         self._unbuilt.pop(address, None)

@@ -88,19 +88,24 @@ def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contribut
     return out
 
 
-def write(entity: str, book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None) -> None:
+def write(
+    entity: str, book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, *, at_end: bool = False
+) -> None:
     """Bring the book of an entity up to date with its facts (sorted by time, then id).
 
-    ``added`` are those at the end of ``facts`` that the book does not know; None where they are not all at its end.
+    ``fresh`` are those that the book does not know, sorted, and ``at_end`` says that they come after all that it knows;
+    None where it knows some that have been corrected.
     """
     kind, _, key = entity.partition("/")
-    _WRITERS[kind](book, facts, added, key)
+    if kind == EntityKind.REP:
+        rep.write(book, facts, fresh, key)
+    else:
+        _WRITERS[kind](book, facts, fresh if at_end else None, key)
 
 
 _WRITERS: dict[str, Callable[[Book, Sequence[Fact], Sequence[Fact] | None, str], None]] = {
     EntityKind.LEAD.value: lead.write,
     EntityKind.ACCOUNT.value: account.write,
-    EntityKind.REP.value: rep.write,
     EntityKind.PAGE.value: ledger.write,
 }
 

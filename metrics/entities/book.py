@@ -31,7 +31,7 @@ class Book:
         self.rules = rules
         self.view: Any = None
         self.changes: list[Contributions] = []
-        self._chapters: dict[Chapter, tuple[tuple[Any, ...], Contributions]] = {}
+        self._chapters: dict[object, tuple[tuple[Any, ...], Contributions]] = {}
         self._logs: dict[Chapter, tuple[Sequence[Any], int, tuple[Any, ...]]] = {}
 
     def take_changes(self) -> list[Contributions]:
@@ -39,9 +39,13 @@ class Book:
         changes, self.changes = self.changes, []
         return changes
 
-    def chapter(self, write: Chapter, *subject: Any) -> None:
-        """Have a chapter about ``subject``; where the subject begins with None there is nothing to tell."""
-        known = self._chapters.get(write)
+    def chapter(self, write: Chapter, *subject: Any, about: object = None) -> None:
+        """Have a chapter about ``subject``; where the subject begins with None there is nothing to tell.
+
+        ``about`` tells chapters apart that are written by one function.
+        """
+        name = write if about is None else (write, about)
+        known = self._chapters.get(name)
         if known is None:
             if subject[0] is None:
                 return
@@ -50,7 +54,7 @@ class Book:
         out = Contributions()
         if subject[0] is not None:
             write(out, self.rules, *subject)
-        self._chapters[write] = (subject, out)
+        self._chapters[name] = (subject, out)
         change = out if known is None else difference(out, known[1])
         if change:
             self.changes.append(change)
@@ -118,8 +122,9 @@ class Draft(Book):
         out, self._out = self._out, Contributions()
         return [out]
 
-    def chapter(self, write: Chapter, *subject: Any) -> None:
+    def chapter(self, write: Chapter, *subject: Any, about: object = None) -> None:
         """Write a chapter about ``subject``."""
+        del about
         if subject[0] is not None:
             write(self._out, self.rules, *subject)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from metrics import measures as m
@@ -10,7 +12,7 @@ from metrics.contributions import Contributions
 from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import minor_total
-from metrics.facts import Fact, Joined, Left, Quota, Survey
+from metrics.facts import Fact, Joined, Left, Lost, Opportunity, Quota, Reopened, Survey, Won
 from metrics.measures import UNKNOWN
 from metrics.rules import CommissionTier, Rules
 
@@ -21,25 +23,80 @@ DETRACTOR = 6
 """The greatest score of a detractor."""
 
 
-def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
-    """Bring the book of the rep ``key`` up to date; ``facts`` are sorted by time."""
-    del added
-    book.chapter(_all, tuple(facts), key)
+@dataclass(slots=True)
+class Rep:
+    """A rep's history: what is folded of it, in whatever order it becomes known."""
+
+    employment: list[Joined | Left] = field(default_factory=list)
+    surveys: list[Survey] = field(default_factory=list)
+    quotas: dict[tuple[int, int], Quota] = field(default_factory=dict)
+    """Period -> quota: of several for the same period the one recorded last."""
+    facts_of: dict[str, list[Fact]] = field(default_factory=dict)
+    """deal id -> its facts."""
+    deals: dict[str, Deal] = field(default_factory=dict)
+
+    def take(self, facts: Sequence[Fact]) -> None:
+        """Add facts."""
+        touched: dict[str, None] = {}
+        for fact in facts:
+            if isinstance(fact, Joined | Left):
+                self.employment.append(fact)
+            elif isinstance(fact, Survey):
+                self.surveys.append(fact)
+            elif isinstance(fact, Quota):
+                known = self.quotas.get((fact.start, fact.end))
+                if known is None or fact.version > known.version:
+                    self.quotas[fact.start, fact.end] = fact
+            elif isinstance(fact, Opportunity | Won | Lost | Reopened):
+                self.facts_of.setdefault(fact.deal, []).append(fact)
+                touched[fact.deal] = None
+        for deal in touched:
+            [self.deals[deal]] = fold_deals(self.facts_of[deal])
+
+    def won(self, rep: str) -> list[Deal]:
+        """The deals that the rep won, sorted."""
+        deals = (deal for deal in self.deals.values() if deal.won is not None and deal.won.rep == rep)
+        return sorted(deals, key=lambda deal: (deal.closed_at, deal.id))
 
 
-def _all(out: Contributions, rules: Rules, facts: Sequence[Fact], key: str) -> None:
-    employment = [fact for fact in facts if isinstance(fact, Joined | Left)]
+def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: str) -> None:
+    """Bring the book of the rep ``key`` up to date with ``facts``, sorted by time.
+
+    Args:
+        book: the book; empty at first.
+        facts: all that is known.
+        fresh: those that the book does not know, sorted, wherever they stand; None where some were corrected.
+        key: the rep's id.
+    """
+    rep, new, before = book.view, fresh, frozenset[tuple[int, int]]()
+    if rep is None or new is None:
+        before = before if rep is None else frozenset(rep.quotas)
+        rep, new = Rep(), facts
+    rep.take(new)
+    book.view = rep
+    employment = tuple(sorted(rep.employment, key=lambda fact: (fact.at, fact.id)))
+    book.chapter(_employment, employment, key)
+    book.chapter(_surveys, tuple(rep.surveys) or None, employment, key)
+    won = rep.won(key)
+    closed = [deal.closed_at for deal in won]
+    for period in before - rep.quotas.keys():
+        book.chapter(_quota, None, about=period)
+    for period, quota in sorted(rep.quotas.items()):
+        first, last = (bisect_left(closed, end) for end in period)
+        book.chapter(_quota, quota, tuple(won[first:last]), employment, key, about=period)
+
+
+def _employment(out: Contributions, rules: Rules, employment: Sequence[Joined | Left], key: str) -> None:
     for fact in employment:
         if isinstance(fact, Joined) and fact.team:
             out.add(m.REP_TEAM, fact.at, 1, key, fact.team)
     _add_headcount(employment, key, rules, out)
-    _add_surveys(facts, employment, key, rules, out)
-    deals = sorted(
-        (deal for deal in fold_deals(facts) if deal.won is not None and deal.won.rep == key),
-        key=lambda deal: (deal.closed_at, deal.id),
-    )
-    for quota in _current_quotas(facts):
-        _add_quota(quota, deals, _team_at(employment, quota.start, key, rules), key, rules, out)
+
+
+def _quota(
+    out: Contributions, rules: Rules, quota: Quota, deals: Sequence[Deal], employment: Sequence[Joined | Left], key: str
+) -> None:
+    _add_quota(quota, deals, _team_at(employment, quota.start, key, rules), key, rules, out)
 
 
 def _team_at(employment: Sequence[Joined | Left], at: int, rep: str, rules: Rules) -> str:
@@ -68,13 +125,11 @@ def _add_headcount(employment: Sequence[Joined | Left], rep: str, rules: Rules, 
             team = ""
 
 
-def _add_surveys(
-    facts: Sequence[Fact], employment: Sequence[Joined | Left], rep: str, rules: Rules, out: Contributions
+def _surveys(
+    out: Contributions, rules: Rules, surveys: Sequence[Survey], employment: Sequence[Joined | Left], rep: str
 ) -> None:
-    for fact in facts:
-        if isinstance(fact, Survey):
-            team = fact.team or _team_at(employment, fact.at, rep, rules)
-            add_enps(fact, team, out)
+    for fact in surveys:
+        add_enps(fact, fact.team or _team_at(employment, fact.at, rep, rules), out)
 
 
 def add_enps(fact: Survey, team: str, out: Contributions) -> None:
@@ -86,26 +141,16 @@ def add_enps(fact: Survey, team: str, out: Contributions) -> None:
         out.add(m.ENPS_DETRACTORS, fact.at, 1, team)
 
 
-def _current_quotas(facts: Sequence[Fact]) -> list[Quota]:
-    """One quota per period: of several for the same period the one recorded last."""
-    latest: dict[tuple[int, int], Quota] = {}
-    for fact in facts:
-        if isinstance(fact, Quota):
-            known = latest.get((fact.start, fact.end))
-            if known is None or fact.version > known.version:
-                latest[fact.start, fact.end] = fact
-    return [latest[period] for period in sorted(latest)]
-
-
 def _add_quota(quota: Quota, deals: Sequence[Deal], team: str, rep: str, rules: Rules, out: Contributions) -> None:
-    """Everything of a period is added within it and taken back at its end, so a stock shows the current period."""
+    """Add a quota and the deals won in its period, sorted.
+
+    All of it is added within the period and taken back at its end, so a stock shows the current period.
+    """
     target = rules.minor(quota.amount, quota.currency, quota.start)
     _during(quota, m.QUOTA, quota.start, target, out, rep, team)
     _during(quota, m.QUOTA_REPS, quota.start, 1, out, rep, team)
     won = 0
     for deal in deals:
-        if not quota.start <= deal.closed_at < quota.end:
-            continue
         amount = minor_total(deal, rules)
         before, won = won, won + amount
         _during(quota, m.QUOTA_WON, deal.closed_at, amount, out, rep, team)
