@@ -49,6 +49,7 @@ class InputSpec(BaseModel):
     skip: Annotated[int, Field(ge=0)] | None = None
     nullstr: str | list[str] | None = None
     encoding: str | None = None
+    """CSV: by its name in Python, such as ``cp1252``. By default UTF-8, or what the file's byte order mark says."""
     dateformat: str | None = None
     timestampformat: str | None = None
     decimal_separator: str | None = None
@@ -62,6 +63,16 @@ class InputSpec(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                " ".encode(value)  # unlike a look-up it refuses codecs that are not of text
+        except LookupError as error:
+            raise ValueError(f"unknown encoding '{value}'; use utf-8, utf-16, cp1252, latin-1 …") from error
+        return value
 
 
 class EventSpec(BaseModel):

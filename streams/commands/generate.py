@@ -149,7 +149,8 @@ gives no value. Each breakdown is a metric family of its own: `crm_<id>_by_<dime
 
 A window ends at t, inclusive. Rolling ones begin at t less their length, inclusive, or at the next full minute (up to
 24 h) or hour (longer ones): read at a full hour they are exact. Days without a time are midnights: read such data
-at the end of a day (23:59:59), so that 30 days are thirty midnights. Quantiles are within 1.1 %.
+at the end of a day (23:59:59), so that 30 days are thirty midnights. Quantiles are
+within 1.1 %; between two values they are interpolated, as spreadsheets (`PERCENTILE.INC`) and numpy do.
 """
 
 

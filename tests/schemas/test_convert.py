@@ -437,6 +437,51 @@ def test_a_file_of_texts_has_a_header_too(tmp_path: Path) -> None:
     assert result.row["lead_id"] == "L1"
 
 
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "utf-16", "UTF-16LE", "latin-1", "utf-8", "utf-8-sig"])
+def test_text_in_any_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:
+    text = 'id;created;source\r\n"L1";2024-05-02;"Köln; ""Süd""\r\nund é"\r\n'
+    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[suffix]
+    (tmp_path / f"a.csv{suffix}").write_bytes(pack(text.encode(encoding)))
+    spec = {"path": f"a.csv{suffix}", "delim": ";", "encoding": encoding}
+    sql = "SELECT id AS lead_id, created AS occurred_at, replace(source, chr(13) || chr(10), ' ') AS source FROM leads"
+    (event,) = run(tmp_path, "lead_created", sql, inputs={"leads": spec})
+    assert isinstance(event, LeadCreated)
+    assert (event.lead_id, event.source) == ("L1", 'Köln; "Süd" und é')
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["a.csv", "a.json", "a.jsonl"])
+def test_a_mark_at_the_beginning_says_the_encoding(tmp_path: Path, name: str, encoding: str) -> None:
+    record = {"id": "L1", "created": "2024-05-02", "source": "Köln"}
+    text = ",".join(record) + "\n" + ",".join(record.values()) + "\n" if name == "a.csv" else json.dumps(record)
+    (tmp_path / name).write_text(text, encoding=encoding)
+    (event,) = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": name})
+    assert isinstance(event, LeadCreated)
+    assert (event.lead_id, event.source) == ("L1", "Köln")
+
+
+def test_the_euro_sign_of_windows(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_bytes("id,created,source\nL1,2024-05-02,für 5 €\n".encode("cp1252"))
+    (event,) = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": {"path": "leads.csv", "encoding": "cp1252"}})
+    assert isinstance(event, LeadCreated)
+    assert event.source == "für 5 €"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("leads.csv", "encoding: cp1252"),
+        ({"path": "leads.csv", "encoding": "utf-8"}, "leads.csv: line 2 is not utf-8"),
+        ({"path": "leads.csv", "encoding": "ascii"}, "leads.csv: line 2 is not ascii"),
+    ],
+)
+def test_a_wrong_encoding_says_the_remedy(tmp_path: Path, spec: Any, message: str) -> None:
+    (tmp_path / "leads.csv").write_bytes("id,created,source\nL1,2024-05-02,Köln\n".encode("cp1252"))
+    with pytest.raises(ConvertError, match=re.escape(message)):
+        run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": spec})
+
+
 def test_the_first_folder_with_the_file_wins_and_overrides_replace(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for place in (here, there):
@@ -511,6 +556,8 @@ FINE = {"inputs": {"leads": "leads.csv"}, "events": EVENT}
         ({**FINE, "inputs": {"leads": "none.csv"}}, "--input leads=PATH"),
         ({**FINE, "inputs": {"leads": "leads.xlsx"}}, "export it as CSV, Parquet or JSON"),
         ({**FINE, "inputs": {"leads": {"path": "leads.parquet", "delim": ";"}}}, "'delim' does not apply"),
+        ({**FINE, "inputs": {"leads": {"path": "leads.csv", "encoding": "cp9"}}}, "unknown encoding 'cp9'"),
+        ({**FINE, "inputs": {"leads": {"path": "leads.csv", "encoding": "hex"}}}, "unknown encoding 'hex'"),
         ({**FINE, "inputs": {"leads": "leads.parquet"}}, "input leads: "),
         ({**FINE, "views": {"v": "SELECT x FROM leads"}}, "view v: "),
     ],
