@@ -441,8 +441,9 @@ def test_a_file_of_texts_has_a_header_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "utf-16", "UTF-16LE", "latin-1", "utf-8", "utf-8-sig"])
 def test_text_in_any_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:
     text = 'id;created;source\r\n"L1";2024-05-02;"Köln; ""Süd""\r\nund é"\r\n'
-    pack = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}[suffix]
-    (tmp_path / f"a.csv{suffix}").write_bytes(pack(text.encode(encoding)))
+    content = text.encode(encoding)
+    packed = {"": content, ".gz": gzip.compress(content), ".zst": zstandard.compress(content)}
+    (tmp_path / f"a.csv{suffix}").write_bytes(packed[suffix])
     spec = {"path": f"a.csv{suffix}", "delim": ";", "encoding": encoding}
     sql = "SELECT id AS lead_id, created AS occurred_at, replace(source, chr(13) || chr(10), ' ') AS source FROM leads"
     (event,) = run(tmp_path, "lead_created", sql, inputs={"leads": spec})
