@@ -150,8 +150,8 @@ class Server:
         document: dict[str, Any] = {"ready": True, "reasons": []}
         if self._exporter is not None:
             document = health_document(await asyncio.to_thread(self._exporter.health))
-        elif self._app is not None and (reason := self._app.status.waiting_for):
-            document = {"ready": False, "reasons": [reason]}
+        if self._app is not None and (reason := self._app.status.waiting_for):
+            document |= {"ready": False, "reasons": [*document["reasons"], reason]}
         return web.json_response(document, status=200 if document["ready"] else 503)
 
     async def _kpis(self, request: web.Request) -> web.Response:

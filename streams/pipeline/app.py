@@ -11,6 +11,7 @@ up to a mark written after that; go on. Whatever was committed or shown by an ea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -44,6 +45,8 @@ _GATE_SECONDS = 0.01
 _BACKLOG = 20_000
 """Records behind, from which on catching up goes before showing."""
 _SETTLE_SECONDS = 30.0
+_POSITION_SECONDS = 60.0
+"""How long after an assignment Kafka may take to tell the committed offsets."""
 _STOP_SECONDS = 10.0
 _PAUSE_SECONDS = 2.0
 _METADATA_MS = 10_000
@@ -86,6 +89,7 @@ class Status:
     """Where the delivery stands. ``owned`` are the partitions whose state is whole and which are being processed."""
 
     joined: bool = False
+    rebalancing: bool = False
     owned: frozenset[int] = frozenset()
     recovering: frozenset[int] = frozenset()
     generation: int = -1
@@ -99,6 +103,8 @@ class Status:
         """Why the worker does not do its full share yet; empty if it does."""
         if not self.joined:
             return "joining the consumer group"
+        if self.rebalancing:
+            return "a rebalance of the consumer group is under way"
         return f"recovering the state of {len(self.recovering)} partitions" if self.recovering else ""
 
 
@@ -193,6 +199,16 @@ class DeliveryApp(faust.App):
 
     # --- Assignment and recovery -------------------------------------------------------------------------------------
 
+    def on_rebalance_start(self) -> None:
+        """Records stop."""
+        self.status.rebalancing = True
+        super().on_rebalance_start()
+
+    def on_rebalance_end(self) -> None:
+        """Records flow again."""
+        super().on_rebalance_end()
+        self.status.rebalancing = False
+
     async def _on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Faust's own handling, and the recovery of the shards that are new here.
 
@@ -221,6 +237,10 @@ class DeliveryApp(faust.App):
 
     async def _recover(self, shards: frozenset[int], generation: int) -> None:
         try:
+            if not await self._positioned():
+                waited = f"{_POSITION_SECONDS:.0f} s"
+                self._fail(f"Kafka did not tell the committed offsets within {waited} after a rebalance")
+                return
             if shards:
                 await self._restore(shards, generation)
             async with self._whole:
@@ -231,9 +251,15 @@ class DeliveryApp(faust.App):
         except Exception as error:  # noqa: BLE001 - whatever it is, a worker without its state must not go on
             self._fail(f"the state could not be recovered: {error}")
 
+    async def _positioned(self) -> bool:
+        """Whether the committed offsets became known in time. Faust gives up on them in silence and stands still."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_POSITION_SECONDS):
+                while self.rebalancing:  # noqa: ASYNC110 - Faust sets a flag
+                    await asyncio.sleep(_GATE_SECONDS)
+        return not self.rebalancing
+
     async def _restore(self, shards: frozenset[int], generation: int) -> None:
-        while self.rebalancing:  # noqa: ASYNC110 - until the committed offsets are known: Faust sets a flag
-            await asyncio.sleep(_GATE_SECONDS)
         await asyncio.gather(*(self._write_publication(self.processor.taken(shard, generation)) for shard in shards))
         topic = self.delivery.changelog_topic
         ends = await mark(self.writer, topic, shards)
