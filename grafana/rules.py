@@ -587,6 +587,7 @@ def _dead_letters(thresholds: Thresholds) -> Iterator[Alert]:
     steps = (
         "`salesgauge dead-letters list`, then `show`: reason, source topic, partition and offset.",
         "Repair the sender or the settings (currency rates, mapping), then `salesgauge dead-letters redrive`.",
+        "`salesgauge dead-letters close` gives up what can never be processed.",
     )
     yield Alert(
         name="DeadLettersGrow",

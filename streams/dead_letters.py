@@ -1,8 +1,9 @@
-"""The dead letters: what could not be processed, and sending it back to where it came from.
+"""The dead letters: what could not be processed, and sending it back to where it came from, or giving it up.
 
 A dead letter has the original key and value; its headers say why it is there and where it came from. The same
 source record may have several (a crash before its offset was committed, a rebuild): they count once.
-What was sent back is noted in the same topic, by *markers*: records with the header ``redriven``.
+What was sent back, or given up, is noted in the same topic, by *markers*: records with the header ``redriven`` or
+``closed``. The last one about a source holds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from streams.settings import Settings
 
-REDRIVEN = "redriven"
+OPEN, REDRIVEN, CLOSED = "open", "redriven", "closed"
 _BATCH = 500
 
 
@@ -80,21 +81,29 @@ class Selection:
 
 @dataclass(slots=True)
 class Letters:
-    """All dead letters, one per source, oldest first; and the sources that were sent back."""
+    """All dead letters, one per source, oldest first; and the sources that were sent back or given up."""
 
     by_source: dict[Source, Letter] = field(default_factory=dict)
-    redriven: set[Source] = field(default_factory=set)
+    marks: dict[Source, str] = field(default_factory=dict)
     repeated: int = 0
 
     def __len__(self) -> int:
         return len(self.by_source)
 
-    def select(self, selection: Selection, *, redriven: bool | None = None) -> list[Letter]:
-        """Those that fit; only the open ones with ``redriven=False``, only those sent back with True."""
+    def state(self, letter: Letter) -> str:
+        """Whether a letter is :data:`OPEN`, :data:`REDRIVEN` or :data:`CLOSED`."""
+        return self.marks.get(letter.source, OPEN)
+
+    def count(self, state: str) -> int:
+        """How many letters are in a state."""
+        return sum(self.state(letter) == state for letter in self.by_source.values())
+
+    def select(self, selection: Selection, *, only_open: bool = False) -> list[Letter]:
+        """Those that fit, all or only the open ones."""
         return [
             letter
-            for source, letter in self.by_source.items()
-            if letter in selection and (redriven is None or (source in self.redriven) is redriven)
+            for letter in self.by_source.values()
+            if letter in selection and not (only_open and self.state(letter) != OPEN)
         ]
 
     def find(self, which: str) -> Letter | None:
@@ -107,8 +116,8 @@ class Letters:
     def take(self, record: Any) -> None:
         """Take the next record of the topic."""
         headers = _headers(record)
-        if REDRIVEN in headers:
-            self.redriven |= set(_marked(record.value))
+        if mark := next((name for name in (REDRIVEN, CLOSED) if name in headers), None):
+            self.marks.update(dict.fromkeys(_marked(record.value), mark))
             return
         letter = _letter(record, headers)
         self.repeated += letter.source in self.by_source
@@ -183,20 +192,37 @@ def redrive(settings: Settings, letters: Sequence[Letter], progress: Callable[[i
             publisher.send_raw(topic, key, full.value)
             sent.append(full.letter.source)
             if len(sent) >= _BATCH:
-                total += _note(settings, publisher, sent)
+                total += _note(settings, publisher, sent, REDRIVEN)
                 progress(total)
-        total += _note(settings, publisher, sent)
+        total += _note(settings, publisher, sent, REDRIVEN)
         progress(total)
     return total
 
 
-def _note(settings: Settings, publisher: Publisher, sent: list[Source]) -> int:
+def close(settings: Settings, letters: Sequence[Letter]) -> int:
+    """Give letters up: they stay in the topic, but are no longer open; returns how many.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or refuses or does not acknowledge a message.
+    """
+    sources = [letter.source for letter in letters]
+    if not sources:
+        return 0
+    with Publisher(settings.kafka) as publisher:
+        return sum(
+            _note(settings, publisher, sources[first : first + _BATCH], CLOSED)
+            for first in range(0, len(sources), _BATCH)
+        )
+
+
+def _note(settings: Settings, publisher: Publisher, sources: list[Source], mark: str) -> int:
+    """Once all before it is acknowledged, mark the sources, and forget them."""
     publisher.flush()
-    if sent:
-        publisher.send_raw(settings.dead_letter_topic, None, _marker(sent), [(REDRIVEN, b"1")])
+    if sources:
+        publisher.send_raw(settings.dead_letter_topic, None, _marker(sources), [(mark, b"1")])
         publisher.flush()
-    count = len(sent)
-    sent.clear()
+    count = len(sources)
+    sources.clear()
     return count
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from streams import control, topics
 from streams.brokers import BrokerError, admin
-from streams.dead_letters import Selection, read
+from streams.dead_letters import CLOSED, REDRIVEN, Selection, read
 from streams.lag import Behind, LagReader
 from streams.pipeline.transport import TESTED_VERSIONS
 from streams.settings import Settings, SettingsError, Web, unknown_variables
@@ -166,13 +166,16 @@ def _dead_letters(report: Report, settings: Settings) -> None:
         if settings.dead_letter_topic not in client.list_topics():
             return  # the check of the topics says so
     letters = read(settings)
-    waiting = letters.select(Selection(), redriven=False)
+    waiting = letters.select(Selection(), only_open=True)
     if not waiting:
-        report.checks.append(Check("dead letters", "ok", f"none open, {len(letters.redriven)} redriven"))
+        done = f"{letters.count(REDRIVEN):,} redriven, {letters.count(CLOSED):,} closed"
+        report.checks.append(Check("dead letters", "ok", f"none open; {done}"))
         return
     reasons = sorted({letter.reason for letter in waiting})
     message = f"{len(waiting):,} open ({', '.join(reasons)})"
-    report.checks.append(Check("dead letters", "warn", message, "see `salesgauge dead-letters list`"))
+    report.checks.append(
+        Check("dead letters", "warn", message, "see `salesgauge dead-letters list`; redrive or close them")
+    )
 
 
 # --- the exporter

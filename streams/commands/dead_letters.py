@@ -1,4 +1,4 @@
-"""`salesgauge dead-letters list|show|redrive`."""
+"""`salesgauge dead-letters list|show|redrive|close`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS = 4000
 
 @click.group()
 def dead_letters_command() -> None:
-    """Look at records that could not be processed, and send them back once the cause is gone."""
+    """Look at records that could not be processed, send them back once the cause is gone, or give them up."""
 
 
 class _Since(click.ParamType):
@@ -115,7 +115,7 @@ def list_command(
 
 def _counts(letters: Letters, chosen: Sequence[Letter]) -> list[dict[str, Any]]:
     totals = Counter((one.reason, one.source.topic) for one in chosen)
-    open_ = Counter((one.reason, one.source.topic) for one in chosen if one.source not in letters.redriven)
+    open_ = Counter((one.reason, one.source.topic) for one in chosen if letters.state(one) == "open")
     newest = {(one.reason, one.source.topic): one.at for one in chosen}
     return [
         {
@@ -132,7 +132,7 @@ def _counts(letters: Letters, chosen: Sequence[Letter]) -> list[dict[str, Any]]:
 def _document(letters: Letters, chosen: Sequence[Letter], newest: int) -> dict[str, Any]:
     return {
         "count": len(chosen),
-        "open": sum(one.source not in letters.redriven for one in chosen),
+        "open": sum(letters.state(one) == "open" for one in chosen),
         "counts": _counts(letters, chosen),
         "newest": [_item(letters, one) for one in reversed(chosen[-newest:] if newest else [])],
     }
@@ -149,7 +149,8 @@ def _item(letters: Letters, letter: Letter) -> dict[str, Any]:
         "at": _iso(letter.at),
         "bytes": letter.size,
         "cut": letter.cut,
-        "redriven": letter.source in letters.redriven,
+        "redriven": letters.state(letter) == "redriven",
+        "closed": letters.state(letter) == "closed",
     }
 
 
@@ -165,12 +166,10 @@ def _print_newest(letters: Letters, chosen: Sequence[Letter]) -> None:
         return
     table = Table("number", "source", "reason", "detail", "bytes", "state", title="newest first")
     for one in reversed(chosen):
-        state = REDRIVEN_STATE if one.source in letters.redriven else "cut" if one.cut else "open"
+        state = letters.state(one)
+        state = "cut" if one.cut and state == "open" else state
         table.add_row(str(one.number), safe(str(one.source)), one.reason, safe(one.detail[:120]), str(one.size), state)
     out.print(table)
-
-
-REDRIVEN_STATE = "redriven"
 
 
 # --- show
@@ -183,16 +182,28 @@ REDRIVEN_STATE = "redriven"
 @explained
 def show_command(which: str, config: Path | None, bootstrap: str | None, *, full: bool) -> None:
     """Show one letter: why it is there, its headers, key and value."""
-    from streams.dead_letters import fetch, obstacle, read
+    from streams.dead_letters import fetch, read
 
     settings = _settings(config, bootstrap)
     letters = read(settings)
+    letter = _found(letters, which)
+    for found in fetch(settings, [letter]):
+        state = letters.state(letter)
+        _show(found, _prospect(settings, letter) if state == "open" else f"was {state}", full=full)
+
+
+def _prospect(settings: Settings, letter: Letter) -> str:
+    from streams.dead_letters import obstacle
+
+    hindrance = obstacle(settings, letter)
+    return "can be redriven" if hindrance is None else f"cannot be redriven: {hindrance}"
+
+
+def _found(letters: Letters, which: str) -> Letter:
     letter = letters.find(which)
     if letter is None:
         raise Failed(f"there is no dead letter {which}; `salesgauge dead-letters list` shows the newest")
-    for found in fetch(settings, [letter]):
-        redriven = letter.source in letters.redriven
-        _show(found, "was redriven" if redriven else obstacle(settings, letter) or "can be redriven", full=full)
+    return letter
 
 
 def _show(found: Full, state: str, *, full: bool) -> None:
@@ -223,7 +234,7 @@ def _show(found: Full, state: str, *, full: bool) -> None:
 @kafka_options
 @_filters
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
-@click.option("--again", is_flag=True, help="Also those that were sent back before.")
+@click.option("--again", is_flag=True, help="Also those that were sent back or closed before.")
 @explained
 def redrive_command(
     config: Path | None,
@@ -241,11 +252,13 @@ def redrive_command(
     selection = _selection(reasons, topics, since)
     settings = _settings(config, bootstrap)
     letters = read(settings)
-    chosen = letters.select(selection, redriven=None if again else False)
+    chosen = letters.select(selection, only_open=not again)
     obstacles = {letter.source: obstacle(settings, letter) for letter in chosen}
     sendable = [letter for letter in chosen if obstacles[letter.source] is None]
     for why, count in Counter(why for why in obstacles.values() if why).items():
         err.print(f"{count} cannot be redriven: {safe(why)}")
+    if len(sendable) < len(chosen):
+        err.print("`salesgauge dead-letters close` gives up what can never be processed")
     if dry_run:
         for row in _counts(letters, sendable):
             out.print(f"{row['count']:>7}  {row['reason']}  {safe(row['topic'])}")
@@ -266,6 +279,50 @@ def redrive_command(
     if sent < len(sendable):
         err.print(f"{len(sendable) - sent} were no longer in the topic")
         raise SystemExit(FAILURE)
+
+
+# --- close
+
+
+@dead_letters_command.command("close")
+@click.argument("which", metavar="[NUMBER|TOPIC:PARTITION:OFFSET]...", nargs=-1)
+@kafka_options
+@_filters
+@click.option("--all", "everything", is_flag=True, help="All that are open.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be closed.")
+@explained
+def close_command(
+    which: tuple[str, ...],
+    config: Path | None,
+    bootstrap: str | None,
+    *,
+    reasons: tuple[str, ...],
+    topics: tuple[str, ...],
+    since: int,
+    everything: bool,
+    dry_run: bool,
+) -> None:
+    """Give letters up that can never be processed: they stay readable, but no longer count as open.
+
+    Names the letters, or chooses them by reason, topic and time; those that are closed already are passed over.
+    """
+    from streams.dead_letters import close, read
+
+    if not (which or reasons or topics or since or everything):
+        raise click.UsageError("say which: numbers, --reason, --topic, --since or --all")
+    selection = _selection(reasons, topics, since)
+    settings = _settings(config, bootstrap)
+    letters = read(settings)
+    chosen = letters.select(selection, only_open=True)
+    if which:
+        named = {_found(letters, one).source for one in which}
+        chosen = [letter for letter in chosen if letter.source in named]
+    if dry_run:
+        for row in _counts(letters, chosen):
+            out.print(f"{row['count']:>7}  {row['reason']}  {safe(row['topic'])}")
+        err.print(f"{len(chosen)} letters would be closed")
+        return
+    err.print(f"{close(settings, chosen)} letters closed")
 
 
 # --- printing what others wrote

@@ -15,12 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from metrics.engine import Addressed, pack_addressed, unpack_addressed
-from streams import dead_letters, topics
+from streams import dead_letters, doctor, topics
 from streams.brokers import partition_of
 from streams.cli import cli
 from streams.commands.dead_letters import readable, safe
 from streams.control import read as read_active
 from streams.dead_letters import Selection, Source
+from streams.doctor import Check, Report
 from streams.embedded import EmbeddedBroker
 from streams.publish import Publisher
 from streams.reading import read_topic
@@ -117,12 +118,12 @@ def test_letters_are_selected_by_reason_topic_and_time(own):
 def test_what_is_redriven_arrives_with_its_key_and_is_marked(own):
     value = SPEND % uuid.uuid4().int
     put(own, ("unknown_currency", source(1), value), key=b"\xff key")
-    assert dead_letters.redrive(own, dead_letters.read(own).select(Selection(), redriven=False)) == 1
+    assert dead_letters.redrive(own, dead_letters.read(own).select(Selection(), only_open=True)) == 1
     arrived = [r for r in read_topic(own.kafka, "crm.spend-recorded") if r.value == value]
     assert [(r.key, r.partition) for r in arrived] == [(b"\xff key", partition_of(b"\xff key", 2))]
     letters = dead_letters.read(own)
-    assert letters.redriven == {source(1)}
-    assert letters.select(Selection(), redriven=False) == []
+    assert letters.marks == {source(1): dead_letters.REDRIVEN}
+    assert letters.select(Selection(), only_open=True) == []
     assert len(letters) == 1
 
 
@@ -153,7 +154,7 @@ def test_many_are_sent_in_batches_and_progress_is_told(own, monkeypatch):
     told: list[int] = []
     assert dead_letters.redrive(own, dead_letters.read(own).select(Selection()), told.append) == 5
     assert told == [2, 4, 5]
-    assert len(dead_letters.read(own).redriven) == 5
+    assert dead_letters.read(own).count(dead_letters.REDRIVEN) == 5
 
 
 def test_what_cannot_be_redriven_says_why(own):
@@ -166,8 +167,60 @@ def test_what_cannot_be_redriven_says_why(own):
     said = run(own, "redrive").output
     assert "only the first 512 KiB of the value were kept" in said
     assert "it has no value" in said
+    assert "dead-letters close" in said
     assert "somebody.elses is no topic of this application" in said
     assert "0 letters sent" in said
+
+
+def doctor_on(settings) -> Check:
+    report = Report()
+    doctor._dead_letters(report, settings)
+    return report.checks[0]
+
+
+def test_what_is_hopeless_can_be_closed(own):
+    """A record without a value can become nothing; closed, it is no longer counted as open."""
+    put(own, ("empty", source(1), None), ("empty", source(2), b""), ("not_json", source(3), b"x"))
+    assert doctor_on(own).state == "warn"
+    said = run(own, "close", "--reason", "empty").output
+    assert "2 letters closed" in said
+    document = json.loads(run(own, "list", "--json").stdout)
+    assert (document["count"], document["open"]) == (3, 1)
+    assert [item["closed"] for item in document["newest"]] == [False, True, True]
+    assert "was closed" in run(own, "show", "crm.spend-recorded:0:1").output
+    assert "1 letters closed" in run(own, "close", "crm.spend-recorded:0:3").output
+    check = doctor_on(own)
+    assert (check.state, check.message) == ("ok", "none open; 0 redriven, 3 closed")
+
+
+def test_closing_twice_changes_nothing(own):
+    put(own, ("empty", source(1), None), ("empty", source(2), None))
+    run(own, "close", "0", "crm.spend-recorded:0:2")
+    written = len(values(own, own.dead_letter_topic))
+    assert "0 letters closed" in run(own, "close", "0", "1").output
+    assert "0 letters closed" in run(own, "close", "--all").output
+    assert len(values(own, own.dead_letter_topic)) == written
+    put(own, ("empty", source(1), None))  # set aside again, by a rebuild
+    assert doctor_on(own).state == "ok"
+
+
+def test_what_is_closed_is_redriven_only_if_asked(own):
+    value = SPEND % uuid.uuid4().int
+    put(own, ("future", source(1), value))
+    run(own, "close", "--all")
+    assert "0 letters sent" in run(own, "redrive").output
+    assert value not in values(own, "crm.spend-recorded")
+    assert "1 letters sent" in run(own, "redrive", "--again").output
+    assert "was redriven" in run(own, "show", "0").output
+
+
+def test_closing_nothing_in_particular_is_refused(own):
+    put(own, ("empty", source(1), None))
+    assert "--all" in run(own, "close", code=2).output
+    assert "there is no dead letter 7" in run(own, "close", "0", "7", code=1).output
+    assert "1 letters would be closed" in run(own, "close", "--all", "--dry-run").output
+    assert "0 letters would be closed" in run(own, "close", "0", "--reason", "future", "--dry-run").output
+    assert doctor_on(own).state == "warn"
 
 
 def test_a_dry_run_sends_nothing(own):
@@ -175,7 +228,7 @@ def test_a_dry_run_sends_nothing(own):
     put(own, ("future", source(1), value))
     assert "1 letters would be sent" in run(own, "redrive", "--dry-run").output
     assert value not in values(own, "crm.spend-recorded")
-    assert dead_letters.read(own).redriven == set()
+    assert dead_letters.read(own).marks == {}
 
 
 def test_list_counts_for_programs(own):
