@@ -20,22 +20,17 @@ _BEGINNING = 0
 
 @dataclass(slots=True)
 class Account:
-    """An account's history, sorted. ``spans`` are (since, until or None) as a customer, in ms."""
+    """An account's history, sorted, but for its activities. ``spans`` are (since, until or None) as a customer, in ms."""
 
     deals: list[Deal] = field(default_factory=list)
     churns: list[Churned] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
-    activities: list[Activity] = field(default_factory=list)
     campaigns: dict[str, str] = field(default_factory=dict)
     spans: list[tuple[int, int | None]] = field(default_factory=list)
     ever_won: bool = False
     """Whether a win was ever reported, if only to be taken back: then wins alone say who is a customer."""
     entries: dict[str, int] = field(default_factory=dict)
     """deal id -> instant, of the deals that made the account a customer."""
-
-    def is_customer(self, at: int) -> bool:
-        """Whether the account was a customer at an instant."""
-        return any(since <= at and (until is None or at < until) for since, until in self.spans)
 
 
 def view(facts: Sequence[Fact], key: str) -> Account:
@@ -46,8 +41,6 @@ def view(facts: Sequence[Fact], key: str) -> Account:
             account.churns.append(fact)
         elif isinstance(fact, Subscription):
             account.subscriptions.append(fact)
-        elif isinstance(fact, Activity):
-            account.activities.append(fact)
         elif isinstance(fact, Created):
             account.campaigns.setdefault(fact.lead, fact.campaign)
     account.ever_won = any(isinstance(fact, Won) for fact in facts)
@@ -60,18 +53,22 @@ def view(facts: Sequence[Fact], key: str) -> Account:
 def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
     """Bring the book of the account ``key`` up to date; ``facts`` are sorted by time."""
     del added
-    book.chapter(_all, tuple(facts), key)
+    history = tuple(fact for fact in facts if not isinstance(fact, Activity))
+    if book.view is None or book.view[0] != history:
+        book.view = history, view(history, key)
+    account: Account = book.view[1]
+    book.chapter(_history, history, account)
+    activities = [fact for fact in facts if isinstance(fact, Activity)]
+    book.log(_activities, activities, tuple(account.spans))
 
 
-def _all(out: Contributions, rules: Rules, facts: Sequence[Fact], key: str) -> None:
-    account = view(facts, key)
+def _history(out: Contributions, rules: Rules, facts: Sequence[Fact], account: Account) -> None:
     _add_customer(account, rules, out)
     _add_revenue(account, rules, out)
     _add_growth(account, rules, out)
     _add_recurring(account, rules, out)
     _add_subscriptions(account, out)
-    _add_activity(account, rules, out)
-    _add_own_closes(facts, key, rules, out)
+    _add_own_closes(facts, rules, out)
 
 
 def _find_spans(account: Account) -> None:
@@ -223,19 +220,21 @@ def _add_subscriptions(account: Account, out: Contributions) -> None:
         count = now
 
 
-def _add_activity(account: Account, rules: Rules, out: Contributions) -> None:
-    for activity in account.activities:
-        rep = activity.rep or UNKNOWN
-        if not activity.automated and account.is_customer(activity.at):
+def _activities(
+    out: Contributions, rules: Rules, activities: Sequence[Activity], spans: Sequence[tuple[int, int | None]]
+) -> None:
+    for activity in activities:
+        at, rep = activity.at, activity.rep or UNKNOWN
+        is_customer = any(since <= at and (until is None or at < until) for since, until in spans)
+        if is_customer and not activity.automated:
             out.add(m.INTERACTIONS, activity.at, 1, rep)
         if activity.human_touch and activity.kind in ("call", "email"):
             team = activity.team or rules.team_of(activity.rep) or UNKNOWN
             out.add(m.ACTIVITIES, activity.at, 1, activity.kind, rep, team)
 
 
-def _add_own_closes(facts: Sequence[Fact], key: str, rules: Rules, out: Contributions) -> None:
+def _add_own_closes(facts: Sequence[Fact], rules: Rules, out: Contributions) -> None:
     """Count the closes that no lead counts: those of deals whose facts name no lead."""
-    del key
     led = {fact.deal for fact in facts if isinstance(fact, Opportunity | Won | Lost | Reopened) and fact.lead}
     for deal in fold_deals(facts):
         close = deal.won or deal.lost
