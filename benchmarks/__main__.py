@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, *, full: bool) -> None:
         self.full = full
-        self.days = 180 if full else 60
+        self.days = 180 if full else 120
         self.worker_rate = 0.0
 
     @cache  # noqa: B019 - one object, for one run
@@ -100,16 +100,19 @@ class Bench:
 
     def freshness(self) -> Section:
         section = Section(
-            "Freshness", "From handing an event to the producer to the exporter's sums holding it, at a steady rate."
+            "Freshness",
+            "From handing an event to the producer to the exporter's sums holding it, at a steady rate. Producer, "
+            "broker, worker and exporter share the machine: where its cores are busy, events wait for them.",
         )
         name = brokers.available()[-1]
-        for share in (2, 4):
-            rate = (self.worker_rate or 15_000) / share
+        for share in (2, 4, 8):
+            rate = (self.worker_rate or 30_000) / share
             with brokers.broker(name) as bootstrap:
-                p50, p99 = freshness(bootstrap, self.days, min(30_000, round(4 * rate)), rate)
+                found = freshness(bootstrap, self.days, min(len(self.batch()), round(8 * rate)), rate)
             where = f"1/{share} of the rate above: {rate:,.0f} events/s"
-            section.add(f"p50, {name}", f"{p50 * 1000:.0f} ms", where)
-            section.add(f"p99, {name}", f"{p99 * 1000:.0f} ms", where, "250 ms", reached=p99 < 0.25)
+            section.add(f"p50, {name}", f"{found.p50 * 1000:.0f} ms", where)
+            section.add(f"p99, {name}", f"{found.p99 * 1000:.0f} ms", where, "250 ms", reached=found.p99 < 0.25)
+            section.add("cores busy", f"{found.busy:.0%}", where)
         return section
 
     def scrape(self) -> Section:

@@ -10,7 +10,8 @@ import json
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import load
 from benchmarks.runs import ROOT
@@ -24,8 +25,16 @@ _LOOK = 0.002
 _PATIENCE = 5.0
 
 
-def freshness(bootstrap: str, days: int, events: int, per_second: float) -> tuple[float, float]:
-    """(p50, p99) in seconds at a steady rate, with one worker and one exporter; all happens as it is sent."""
+class Freshness(NamedTuple):
+    """Quantiles of age in seconds, and the share of all the machine's cores that was busy meanwhile."""
+
+    p50: float
+    p99: float
+    busy: float
+
+
+def freshness(bootstrap: str, days: int, events: int, per_second: float) -> Freshness:
+    """Measure at a steady rate, with one worker and one exporter; all happens as it is sent."""
     settings = load.settings_for(bootstrap, 1)
     create(settings)
     exporter = Exporter(settings, Board(settings))
@@ -38,7 +47,9 @@ def freshness(bootstrap: str, days: int, events: int, per_second: float) -> tupl
         assert sender.stdin is not None
         sender.stdin.write("go\n")
         sender.stdin.flush()
+        busy, passed = _processor_time()
         shown = _watch(exporter.board, events)
+        busy, passed = (after - before for before, after in zip((busy, passed), _processor_time(), strict=True))
         said, _ = sender.communicate(timeout=60)
     finally:
         for process in (worker, sender):
@@ -46,7 +57,7 @@ def freshness(bootstrap: str, days: int, events: int, per_second: float) -> tupl
             process.wait()
         exporter.stop()
     ages = _ages(json.loads(said), shown)
-    return ages[len(ages) // 2], ages[len(ages) * 99 // 100]
+    return Freshness(ages[len(ages) // 2], ages[len(ages) * 99 // 100], busy / passed)
 
 
 def _start(job: str, *arguments: object) -> subprocess.Popen[str]:
@@ -66,6 +77,13 @@ def _watch(board: Board, expected: int) -> list[tuple[int, float]]:
             shown.append((events, time.monotonic()))
         time.sleep(_LOOK)
     return shown
+
+
+def _processor_time() -> tuple[int, int]:
+    """(busy, all) ticks of all cores since the machine was started."""
+    user, nice, system, idle, waiting, *others = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:])
+    busy = user + nice + system + sum(others[:3])
+    return busy, busy + idle + waiting
 
 
 def _ages(sent: Sequence[Sequence[float]], shown: Sequence[tuple[int, float]]) -> list[float]:
