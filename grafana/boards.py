@@ -193,6 +193,7 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
                 numbers.bars(response, ("rep",), "p50"),
                 numbers.bars(response, ("team",), "p50"),
                 numbers.bars(response, ("source",), "p50"),
+                *(_quick(numbers, bands, by) for by in ("rep", "team", "source")),
             ),
         ),
         Section("Within the SLA", tuple(_sla_panels(numbers, sla))),
@@ -250,6 +251,10 @@ def _budget(thresholds: Thresholds) -> stat.Panel:
 def _bands(numbers: Numbers, bands: Kpi) -> timeseries.Panel:
     panel = numbers.trend(bands, by=("band",), title="Lead response bands, over time")
     return stacked(panel).min(0).max(1)
+
+
+def _quick(numbers: Numbers, bands: Kpi, by: str) -> bargauge.Panel:
+    return numbers.bars(bands, (by, "band"), where={"band": "0-5m"}, title=f"Answered within 5 minutes by {by}")
 
 
 def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:

@@ -99,9 +99,20 @@ class Numbers:
             panel.with_target(ranged(gauge(kpi, name, by, window=window_of(kpi), where=filters(by)), text))
         return panel
 
-    def bars(self, kpi: Kpi, by: Breakdown, name: str = "value", *, width: int = 8, title: str = "") -> bargauge.Panel:
-        """The parts as they are now, the largest first."""
-        query = gauge(kpi, name, by, window=window_of(kpi), where=filters(by))
+    def bars(
+        self,
+        kpi: Kpi,
+        by: Breakdown,
+        name: str = "value",
+        *,
+        where: Mapping[str, str] | None = None,
+        width: int = 8,
+        title: str = "",
+    ) -> bargauge.Panel:
+        """The parts as they are now, the largest first; ``where`` narrows them to one value of a label."""
+        chosen = where or {}
+        query = gauge(kpi, name, by, window=window_of(kpi), where={**filters(by), **chosen})
+        legend = " ".join(f"{{{{{label}}}}}" for label in by if label not in chosen)
         panel = (
             bargauge.Panel()
             .title(title or title_by(kpi, name, by))
@@ -115,7 +126,7 @@ class Numbers:
             .display_mode(BarGaugeDisplayMode.BASIC)
             .orientation(VizOrientation.HORIZONTAL)
             .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(values=False))
-            .with_target(instant(f"sort_desc(topk({_TOP}, {query}))", " ".join(f"{{{{{label}}}}}" for label in by)))
+            .with_target(instant(f"sort_desc(topk({_TOP}, {query}))", legend))
         )
         places = decimals(kpi, name)
         if places is not None:

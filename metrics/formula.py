@@ -53,8 +53,8 @@ class Reader(Protocol):
     def instants(self, measure: Measure) -> SortedList[int]:
         """The instants of a roster."""
 
-    def whole(self) -> Reader:
-        """The same without labels."""
+    def across(self, label: str) -> Reader:
+        """The same over all values of a label."""
 
 
 class Expr:
@@ -68,8 +68,8 @@ class Expr:
         """The measures whose breakdown the formula follows."""
         yield from ()
 
-    def whole_measures(self) -> Iterator[Measure]:
-        """The measures that it needs as a whole only."""
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        """The measures that it needs over all values of a label, and that label."""
         yield from ()
 
     def needs_before(self) -> bool:
@@ -264,23 +264,24 @@ class OldestWait(_Term):
 
 
 @dataclass(frozen=True)
-class Whole(Expr):
-    """The expression without the labels of the breakdown: the denominator of a share."""
+class Across(Expr):
+    """The expression over all values of one label of the breakdown: the denominator of a share."""
 
     inner: Expr
+    label: str
 
     def evaluate(self, at: Reader) -> float | None:
-        return self.inner.evaluate(at.whole())
+        return self.inner.evaluate(at.across(self.label))
 
-    def whole_measures(self) -> Iterator[Measure]:
-        yield from self.inner.measures()
-        yield from self.inner.whole_measures()
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        for measure in self.inner.measures():
+            yield measure, self.label
 
     def needs_before(self) -> bool:
         return self.inner.needs_before()
 
     def __str__(self) -> str:
-        return f"all {self.inner}"
+        return f"{self.inner} across {self.label}s"
 
 
 @dataclass(frozen=True)
@@ -292,9 +293,9 @@ class _Binary(Expr):
         yield from self.left.measures()
         yield from self.right.measures()
 
-    def whole_measures(self) -> Iterator[Measure]:
-        yield from self.left.whole_measures()
-        yield from self.right.whole_measures()
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        yield from self.left.measures_across()
+        yield from self.right.measures_across()
 
     def needs_before(self) -> bool:
         return self.left.needs_before() or self.right.needs_before()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from metrics.formula import Count as SampleCount
-from metrics.formula import Expr, Mean, Now, Quantile, Ratio, Whole
+from metrics.formula import Expr, Mean, Now, Quantile, Ratio
 from metrics.formula import In as SampleSum
 from metrics.measures import Measure
 from metrics.series import Breakdown
@@ -151,7 +151,7 @@ class Kpi:
         seen: dict[Measure, None] = {}
         for stat in self.stats:
             seen.update(dict.fromkeys(stat.formula.measures()))
-            seen.update(dict.fromkeys(stat.formula.whole_measures()))
+            seen.update((measure, None) for measure, _ in stat.formula.measures_across())
         yield from seen
 
 
@@ -183,8 +183,9 @@ class Catalogue:
                 for stat in kpi.stats:
                     for measure in stat.formula.measures():
                         wanted.setdefault(measure.name, {(): None})[applicable(breakdown, measure)] = None
-                    for measure in stat.formula.whole_measures():
-                        wanted.setdefault(measure.name, {(): None})
+                    for measure, label in stat.formula.measures_across():
+                        others = tuple(dim for dim in breakdown if dim != label)
+                        wanted.setdefault(measure.name, {(): None})[applicable(others, measure)] = None
         return {name: tuple(breakdowns) for name, breakdowns in wanted.items()}
 
     def windows_before(self) -> list[str]:
@@ -215,7 +216,6 @@ __all__ = [
     "Role",
     "Stat",
     "Unit",
-    "Whole",
     "age",
     "applicable",
 ]

@@ -97,8 +97,10 @@ class _Reader:
             return self.view.sums.roster(numbers[0])
         return SortedList(i for n in numbers for i in self.view.sums.roster(n)) if numbers else _EMPTY
 
-    def whole(self) -> Reader:
-        return _Reader(self.view, self.window, (), ((),))
+    def across(self, label: str) -> Reader:
+        kept = [i for i, dim in enumerate(self.breakdown) if dim != label]
+        members = dict.fromkeys(tuple(values[i] for i in kept) for values in self.members)
+        return _Reader(self.view, self.window, tuple(self.breakdown[i] for i in kept), tuple(members))
 
     def _sum(self, measure: Measure, sums: Mapping[int, int]) -> float:
         total = sum(sums.get(number * CODES, 0) for number in self._numbers(measure))

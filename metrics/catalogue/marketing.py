@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metrics import measures as m
-from metrics.formula import In, Months, Opening, Stock, Whole
+from metrics.formula import Across, In, Months, Opening, Stock
 from metrics.kpi import LONG, NOW, Direction, Form, Kpi, Role, Stat, Unit, age
 
 _ROLE = Role.MARKETING
@@ -22,7 +22,7 @@ KPIS = (
         role=_ROLE,
         form=Form.STOCK,
         words="leads in the stage at t / leads at t",
-        formula=Stock(m.STAGE) / Whole(Stock(m.STAGE)),
+        formula=Stock(m.STAGE) / Across(Stock(m.STAGE), "stage"),
         beside=(Stat("leads", Stock(m.STAGE), Unit.COUNT, "Leads in the stage."),),
         breakdowns=(("stage",),),
         windows=NOW,

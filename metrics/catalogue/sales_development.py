@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metrics import measures as m
-from metrics.formula import In, OldestWait, Stock, SurvivalMedian, Whole
+from metrics.formula import Across, In, OldestWait, Stock, SurvivalMedian
 from metrics.kpi import NOW, Direction, Form, Kpi, Role, Stat, Unit, age
 from metrics.measures import Measure
 
@@ -63,8 +63,8 @@ KPIS = (
         role=_ROLE,
         form=Form.PERIOD,
         words="first human touches in W in the band / first human touches in W",
-        formula=In(m.RESPONSE_BAND) / Whole(In(m.RESPONSE_BAND)),
-        breakdowns=(("band",),),
+        formula=In(m.RESPONSE_BAND) / Across(In(m.RESPONSE_BAND), "band"),
+        breakdowns=(("band",), ("rep", "band"), ("team", "band"), ("source", "band")),
         whole=False,
         direction=Direction.NEUTRAL,
         events=_RESPONSE_EVENTS,

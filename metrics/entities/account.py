@@ -20,7 +20,7 @@ _BEGINNING = 0
 
 @dataclass(slots=True)
 class Account:
-    """An account's history, sorted, but for its activities. ``spans`` are (since, until or None) as a customer, in ms."""
+    """An account's history without its activities, sorted. ``spans``: (since, until or None) as a customer, in ms."""
 
     deals: list[Deal] = field(default_factory=list)
     churns: list[Churned] = field(default_factory=list)

@@ -226,6 +226,6 @@ def _counts(kpi: Kpi) -> bool:
     if kpi.fraction is None:
         return False
     units = {measure.unit for measure in kpi.fraction[1].measures()} | {
-        measure.unit for measure in kpi.fraction[1].whole_measures()
+        measure.unit for measure, _ in kpi.fraction[1].measures_across()
     }
     return units == {m.Unit.ONE}

@@ -336,6 +336,15 @@ EXAMPLES = (
         Example("lead_response_band_ratio", RESPONSES, 1 / 4, labels={"band": band})
         for band in ("0-5m", "5-15m", "15-60m", "60m+")
     ),
+    Example(  # of ann's two leads one was answered within 5 minutes; bob's count for bob
+        "lead_response_band_ratio",
+        [
+            *(created(lead, rep_id=rep) for lead, rep in (("a", "ann"), ("b", "ann"), ("c", "bob"))),
+            touch("a", "06-02 09:04"), touch("b", "06-02 09:40"), touch("c", "06-02 09:03"),
+        ],
+        1 / 2,
+        labels={"rep": "ann", "band": "0-5m"},
+    ),
     Example(  # of five leads two were answered within 15 minutes, two later, one never
         "lead_response_sla_ratio", [*RESPONSES, created("e")], 2 / 5
     ),

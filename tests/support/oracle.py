@@ -792,8 +792,8 @@ def _quotas(where: str) -> Term:
     return Term(compute, lambda _, dim: dim in ("rep", "team"))
 
 
-def _whole(term: Term) -> Term:
-    return Term(term.compute, lambda *_: False)
+def _across(term: Term, label: str) -> Term:
+    return Term(term.compute, lambda counter, dim: dim != label and term.has(counter, dim))
 
 
 BANDS, STAGES = _count("bands"), Term(lambda c, d: c.period("lifecycle", d), lambda _, dim: dim == "stage")
@@ -867,7 +867,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         "subscriptions": (over, (_stock("subscription_spans", "sum(x.n)"), CUSTOMERS)),
     },
     "customer_feedback": {"value": (_itself, (_count("feedback_received"),))},
-    "lead_response_band_ratio": {"value": (over, (BANDS, _whole(BANDS)))},
+    "lead_response_band_ratio": {"value": (over, (BANDS, _across(BANDS, "band")))},
     "lead_response_sla_ratio": {"value": (over, (_count("due", "sum(met)"), _count("due")))},
     "leads_waiting": {
         "value": (_itself, (_count("waiting"),)),
@@ -898,7 +898,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         "value": (over, (WON, LOST)),
         "win_rate": (lambda won, lost: over(won, won + lost), (WON, LOST)),
     },
-    "lifecycle_stage_ratio": {"value": (over, (STAGES, _whole(STAGES))), "leads": (_itself, (STAGES,))},
+    "lifecycle_stage_ratio": {"value": (over, (STAGES, _across(STAGES, "stage"))), "leads": (_itself, (STAGES,))},
     "mql_to_customer_ratio": {
         "value": (over, (_count("became_mql", "sum(customer)"), _count("became_mql"))),
         "age_seconds": _age("became_mql"),
