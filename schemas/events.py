@@ -310,7 +310,10 @@ _SCORES = {"nps": (0, 10), "csat": (1, 5), "enps": (0, 10)}
 
 
 class SurveyAnswered(EventBase):
-    """A customer (nps, csat) or an employee (enps) answered a survey."""
+    """A customer (nps, csat) or an employee (enps) answered a survey.
+
+    An employee who is a rep is so by ``rep_id``, or else by ``respondent_id``: the answer counts for that rep's team.
+    """
 
     KEY_FIELDS = ("respondent_id",)
     event: Literal["survey_answered"] = "survey_answered"
@@ -330,7 +333,7 @@ class SurveyAnswered(EventBase):
 
 
 class SupportTicketOpened(_AccountEvent):
-    """A customer asked support for help."""
+    """A customer asked support for help. The same ``ticket_id`` of the account again does not count again."""
 
     event: Literal["support_ticket_opened"] = "support_ticket_opened"
     ticket_id: Identifier

@@ -100,7 +100,7 @@ KPIS = (
             Stat("subscriptions", Stock(m.SUBSCRIPTIONS) / Stock(m.CUSTOMERS), Unit.RATIO, "Per customer."),
         ),
         events=("deal_won", "support_ticket_opened", "usage_recorded", "subscription_changed", "customer_churned"),
-        traps="Means per customer hide the few who use nothing.",
+        traps="Means per customer hide the few who use nothing. A ticket counts once, by its id.",
     ),
     Kpi(
         id="customer_feedback",

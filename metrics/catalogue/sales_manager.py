@@ -94,7 +94,7 @@ KPIS = (
         breakdowns=(("rep",), ("product",)),
         windows=(*LONG, "mtd", "qtd"),
         events=("deal_won", "deal_reopened", "customer_churned"),
-        traps="A customer counts once, with its latest upsell in the window.",
+        traps="A customer counts once; per rep or product once for each that sold it an upsell.",
     ),
     Kpi(
         id="cross_sell_ratio",
@@ -117,7 +117,7 @@ KPIS = (
         breakdowns=(("rep",), ("product",)),
         windows=(*LONG, "mtd", "qtd"),
         events=("deal_won", "deal_reopened", "customer_churned"),
-        traps="A customer counts once, with its latest cross-sell in the window.",
+        traps="A customer counts once; per rep or product once for each that sold it a cross-sell.",
     ),
     Kpi(
         id="sales_cycle_seconds",
@@ -197,7 +197,7 @@ KPIS = (
         beside=(age(m.DEMO_LEADS, m.DEMO_AT),),
         breakdowns=(("rep",),),
         events=("meeting_booked", "meeting_completed", "deal_won", "lifecycle_stage_changed"),
-        traps="A young cohort has had no time to buy. A lead counts once, with the rep of its latest demo.",
+        traps="A young cohort has had no time to buy. A lead counts once; per rep once for each who showed it a demo.",
     ),
     Kpi(
         id="sales_revenue",

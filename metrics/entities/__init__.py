@@ -19,7 +19,8 @@ from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Re
 from metrics.rules import DAY, Rules
 from schemas.wire import AnyEvent
 
-_DAY_SEPARATOR = "\x1f"
+_PAGE_SEPARATOR = "\x1f"
+"""Between the key of an event and what tells its page from others of that key. No key can hold it."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 
 
@@ -55,9 +56,7 @@ def address_of(event: AnyEvent) -> str:
         return f"lead/{lead_id}"
     name = event.name
     if name == "survey_answered" and getattr(event, "kind", "") == "enps":
-        rep_id: str | None = getattr(event, "rep_id", None)
-        if rep_id:
-            return address(EntityKind.REP, rep_id)
+        return address(EntityKind.REP, getattr(event, "rep_id", None) or event.key)
     kind = _KINDS.get(name, EntityKind.ACCOUNT)
     if kind is EntityKind.PAGE:
         return address(kind, _page_key(event))
@@ -65,8 +64,13 @@ def address_of(event: AnyEvent) -> str:
 
 
 def _page_key(event: AnyEvent) -> str:
-    """Key and day: in UTC, whatever zone the event was written in; a repetition may come in another one."""
-    return f"{event.key}{_DAY_SEPARATOR}{_EPOCH_DAY + millis(event.occurred_at) // DAY}"
+    """Key and day: in UTC, whatever zone the event was written in; a repetition may come in another one.
+
+    A ticket has a page of its own, on which it counts once, whenever it is reported again.
+    """
+    ticket_id: str | None = getattr(event, "ticket_id", None)
+    page = f"#{ticket_id}" if ticket_id else _EPOCH_DAY + millis(event.occurred_at) // DAY
+    return f"{event.key}{_PAGE_SEPARATOR}{page}"
 
 
 def address(kind: EntityKind, key: str) -> str:
@@ -75,9 +79,9 @@ def address(kind: EntityKind, key: str) -> str:
 
 
 def home_key(entity: str) -> str:
-    """The key whose partition is the entity's home: the event's own key, without a page's day."""
+    """The key whose partition is the entity's home: the event's own key, without a page's day or ticket."""
     _, _, key = entity.partition("/")
-    return key.partition(_DAY_SEPARATOR)[0]
+    return key.partition(_PAGE_SEPARATOR)[0]
 
 
 def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contributions:

@@ -9,6 +9,7 @@ from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
+from metrics.entities.distinct import Occasion, add_once
 from metrics.entities.period import add_period_measures, minor_lines, minor_total
 from metrics.facts import Activity, Churned, Created, Fact, Lost, Opportunity, Reopened, Subscription, Won
 from metrics.measures import UNKNOWN
@@ -144,16 +145,16 @@ def _add_growth(account: Account, rules: Rules, out: Contributions) -> None:
         ("upsell", m.UPSOLD, m.UPSELL_REVENUE),
         ("cross_sell", m.CROSS_SOLD, m.CROSS_SELL_REVENUE),
     ):
-        latest: Deal | None = None
+        occasions: list[Occasion] = []
         for deal in account.deals:
             if deal.won is None or deal.won.kind != kind:
                 continue
-            latest = deal
+            rep = deal.won.rep or UNKNOWN
+            occasions.append((deal.closed_at, (rep, tuple(sorted({line[0] for line in deal.won.lines})) or (UNKNOWN,))))
             for product, amount in minor_lines(deal, rules):
-                out.add(revenue, deal.closed_at, amount, deal.won.rep or UNKNOWN, product)
-        if latest is not None and latest.won is not None:
-            products = tuple(sorted({product for product, _ in latest.won.lines})) or (UNKNOWN,)
-            out.add(count, latest.closed_at, 1, latest.won.rep or UNKNOWN, products)
+                out.add(revenue, deal.closed_at, amount, rep, product)
+        if occasions:
+            add_once(out, count, occasions)
 
 
 def _add_recurring(account: Account, rules: Rules, out: Contributions) -> None:

@@ -15,6 +15,7 @@ from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
+from metrics.entities.distinct import add_once
 from metrics.entities.period import add_period_measures
 from metrics.facts import (
     Activity,
@@ -504,11 +505,11 @@ def _demos(out: Contributions, rules: Rules, demos: tuple[tuple[int, str], ...],
     del rules
     for at, rep in demos:
         out.add(m.DEMOS_HELD, at, 1, rep)
-    at, rep = demos[-1]
-    out.add(m.DEMO_LEADS, at, 1, rep)
-    out.add(m.DEMO_AT, at, at // _SECOND, rep)
+    occasions = [(at, (rep,)) for at, rep in demos]
+    add_once(out, m.DEMO_LEADS, occasions)
+    add_once(out, m.DEMO_AT, occasions, lambda at: at // _SECOND)
     if customer:
-        out.add(m.DEMO_CUSTOMERS, at, 1, rep)
+        add_once(out, m.DEMO_CUSTOMERS, occasions)
 
 
 def _stages(out: Contributions, rules: Rules, stages: tuple[Staged, ...], created: Created | None) -> None:

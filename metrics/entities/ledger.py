@@ -1,4 +1,7 @@
-"""Ledger pages: facts that add up without regard to each other, kept per key and day so that a page stays small."""
+"""Ledger pages: facts that add up without regard to each other, kept per key and day so that a page stays small.
+
+A support ticket has a page of its own, so that it counts once.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Sequence
 from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.book import Book
-from metrics.entities.rep import DETRACTOR, PROMOTER, add_enps
+from metrics.entities.rep import DETRACTOR, PROMOTER
 from metrics.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
@@ -19,7 +22,13 @@ _SATISFIED = 4
 def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
     """Bring the book of a page up to date."""
     del added, key
+    book.chapter(_ticket, next((fact.at for fact in facts if isinstance(fact, Ticket)), None))
     book.log(_entries, facts)
+
+
+def _ticket(out: Contributions, rules: Rules, opened_at: int) -> None:
+    del rules
+    out.add(m.TICKETS, opened_at, 1)
 
 
 def _entries(out: Contributions, rules: Rules, facts: Sequence[Fact]) -> None:
@@ -38,8 +47,6 @@ def _add(fact: Fact, rules: Rules, out: Contributions) -> None:
         _add_price(fact, rules, out)
     elif isinstance(fact, Survey):
         _add_survey(fact, out)
-    elif isinstance(fact, Ticket):
-        out.add(m.TICKETS, fact.at, 1)
     elif isinstance(fact, Feedback):
         out.add(m.FEEDBACK, fact.at, 1, fact.kind)
 
@@ -63,5 +70,3 @@ def _add_survey(fact: Survey, out: Contributions) -> None:
         out.add(m.CSAT_SUM, fact.at, fact.score)
         if fact.score >= _SATISFIED:
             out.add(m.CSAT_SATISFIED, fact.at, 1)
-    else:
-        add_enps(fact, fact.team or UNKNOWN, out)

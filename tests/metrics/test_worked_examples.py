@@ -122,6 +122,14 @@ EXAMPLES = (
     Example(  # A for the 60 days since 2 May, B for the 59 since 3 May
         "client_engagement", TWO_CUSTOMERS, (60 * DAY + 59 * DAY) / 2, stat="tenure_seconds"
     ),
+    Example(  # two answered without saying that they are the rep: the respondent is
+        "enps_score",
+        [event("rep_joined", "01-02 09:00", rep_id="ann", team="north"),
+         *(event("survey_answered", "06-10 00:00", respondent_id=who, kind="enps", score=score)
+           for who, score in (("ann", 9), ("bob", 2)))],
+        100 * 1 / 1,
+        labels={"team": "north"},
+    ),
     Example(  # of four answers two are promoters, one is a detractor
         "enps_score", [answered("enps", score) for score in (10, 9, 8, 6)], 100 * (2 - 1) / 4
     ),
@@ -131,6 +139,18 @@ EXAMPLES = (
          won("v", "06-11 00:00", 30, account_id="A", kind="upsell")],
         1 / 2,
         window="30d",
+    ),
+    *(
+        Example(  # bought more from both reps, a gauge from each and a meter: one customer for each of them, of two
+            "upsell_ratio",
+            [*TWO_CUSTOMERS, won("u", "06-10 00:00", 30, account_id="A", kind="upsell", rep_id="ann"),
+             won("v", "06-11 00:00", 30, "meter", account_id="A", kind="upsell", rep_id="ann"),
+             won("w", "06-12 00:00", 30, account_id="A", kind="upsell", rep_id="bob")],
+            1 / 2,
+            window="30d",
+            labels=labels,
+        )
+        for labels in ({}, {"rep": "ann"}, {"rep": "bob"}, {"product": "gauge"}, {"product": "meter"})
     ),
     Example(
         "upsell_ratio",
@@ -190,6 +210,16 @@ EXAMPLES = (
         "demo_conversion_ratio",
         [demo("a", "06-03 10:00"), demo("a", "06-04 10:00"), won("a", "06-20 10:00"), demo("b", "06-05 10:00")],
         1 / 2,
+    ),
+    *(
+        Example(  # ann showed it to both, bob to one of them, who bought
+            "demo_conversion_ratio",
+            [demo("a", "06-03 10:00", rep_id="ann"), demo("a", "06-04 10:00", rep_id="bob"), won("a", "06-20 10:00"),
+             demo("b", "06-05 10:00", rep_id="ann"), demo("b", "06-06 10:00", rep_id="ann")],
+            expected,
+            labels=labels,
+        )
+        for labels, expected in (({}, 1 / 2), ({"rep": "ann"}, 1 / 2), ({"rep": "bob"}, 1 / 1))
     ),
     Example(
         "sales_revenue",
@@ -278,6 +308,15 @@ EXAMPLES = (
         300 / (300 + 100),
         window="30d",
         stat="existing_share",
+    ),
+    Example(  # one ticket, reported twice, and the day after again; another of the same number is another account's
+        "customer_outcomes",
+        [*TWO_CUSTOMERS,
+         *(event("support_ticket_opened", at, account_id=account, ticket_id="1")
+           for account, at in (("A", "06-11 00:00"), ("A", "06-11 00:00"), ("A", "06-12 00:00"), ("B", "06-12 00:00")))],
+        2 / 2,
+        window="30d",
+        stat="tickets",
     ),
     *(
         Example(

@@ -39,7 +39,7 @@ _COLUMNS = (
     "rep_id", "team", "qualified", "survivor_id", "stage", "kind", "direction", "automated", "channel", "sentiment",
     "auto_reply", "meeting_id", "outcome", "deal_id", "amount", "lines", "mrr", "referred_by", "product", "mrr_lost",
     "mrr_before", "mrr_after", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
-    "price", "own_price", "period_start", "period_end",
+    "price", "own_price", "period_start", "period_end", "ticket_id",
 )  # fmt: skip
 
 Labels = tuple[str, ...]
@@ -560,13 +560,15 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield f"""
         CREATE OR REPLACE TABLE enps AS
         SELECT start AS ts, score, coalesce(nullif(said, ''), {team_at}) AS team
-        FROM (SELECT occurred_at AS start, score, team AS said, coalesce(rep_id, '') AS rep FROM ev
+        FROM (SELECT occurred_at AS start, score, team AS said, coalesce(nullif(rep_id, ''), respondent_id) AS rep FROM ev
               WHERE event = 'survey_answered' AND kind = 'enps') q"""
+    yield """
+        CREATE OR REPLACE TABLE support_ticket_opened AS
+        SELECT min(occurred_at) AS ts FROM ev WHERE event = 'support_ticket_opened' GROUP BY account_id, ticket_id"""
     # --- the rest needs nothing but itself
     for event, columns in {
         "spend_recorded": "campaign_id AS campaign, known(channel) AS channel, category, micros(amount) AS value",
         "competitor_price_observed": "product, competitor, micros(price) AS theirs, micros(own_price) AS ours",
-        "support_ticket_opened": "1 AS value",
         "usage_recorded": "(minutes * 60000)::BIGINT AS value",
         "feedback_received": "kind",
         "survey_answered": "kind, score",
@@ -722,13 +724,13 @@ def _distinct(table: str, key: str, where: str = "true") -> Term:
 
 
 def _latest(table: str, key: str, order: str, where: str = "true", value: str = "") -> Term:
-    """Distinct keys, each under the labels of its latest row in the window."""
+    """Distinct keys, of each its latest row in the window that has the labels."""
 
     def compute(c: _Counter, dims: Labels) -> Table:
         keys = "".join(f", x.{d}" for d in dims)
         rows = c.db.execute(f"""
             WITH x AS (SELECT w.name, x.* FROM windows w JOIN {table} x ON x.ts >= w.lo AND x.ts <= t() WHERE {where}
-                       QUALIFY {order} = max({order}) OVER (PARTITION BY w.name, {key}))
+                       QUALIFY {order} = max({order}) OVER (PARTITION BY w.name, {key}{keys}))
             SELECT name, {value or f"count(DISTINCT {key})"}{keys} FROM x GROUP BY name{keys}""").fetchall()
         found: Table = {w: {} for w in c.windows}
         for window, number, *labels in rows:

@@ -1,0 +1,43 @@
+"""Counting one thing once in each window, though several facts put it there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from metrics.contributions import Contributions, Labels
+from metrics.measures import Measure
+
+Occasion = tuple[int, Labels]
+"""An instant in ms at which the thing is in a window, and the labels that it has there."""
+
+
+def add_once(
+    out: Contributions, measure: Measure, occasions: Sequence[Occasion], amount: Callable[[int], int] = lambda _: 1
+) -> None:
+    """Add a thing at its latest occasion: a window that ends now holds the thing exactly if it holds that instant.
+
+    Under each value of a dimension it is added at its latest occasion with that value, so that it counts for both of
+    two reps, and once in the whole. This holds for breakdowns by one dimension.
+
+    Args:
+        out: what is added to.
+        measure: a sum.
+        occasions: sorted by time, not empty.
+        amount: what is added, by the instant.
+    """
+    latest, labels = occasions[-1]
+    if all(known == labels for _, known in occasions):
+        out.add(measure, latest, amount(latest), *labels)
+        return
+    nowhere: Labels = ((),) * len(labels)
+    out.add(measure, latest, amount(latest), *nowhere)
+    for position in range(len(labels)):
+        latest_by_value = {value: at for at, known in occasions for value in _values(known[position])}
+        for value, at in latest_by_value.items():
+            there: Labels = (*nowhere[:position], (value,), *nowhere[position + 1 :])
+            out.add(measure, at, amount(at), *there)
+            out.add(measure, at, -amount(at), *nowhere)
+
+
+def _values(label: str | tuple[str, ...]) -> tuple[str, ...]:
+    return label if isinstance(label, tuple) else (label,)
