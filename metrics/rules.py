@@ -7,16 +7,19 @@ is applied to the past by a replay or a rebuild.
 from __future__ import annotations
 
 import bisect
+import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from metrics.calendars import BusinessCalendar, Hours, holiday_dates
+from metrics.measures import MEASURES
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -40,11 +43,29 @@ class UnknownCurrencyError(ValueError):
     """An amount in a currency for which the configured table has no rate at that date."""
 
 
+def _currency(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z]{3}", value.strip()):
+        raise ValueError(f"{value!r} is no currency; write its three letters, such as EUR")
+    return value.strip().upper()
+
+
+Currency = Annotated[str, AfterValidator(_currency)]
+"""An ISO 4217 code."""
+
+
+def _seconds(value: Any) -> Any:
+    """A number in a text, as variables have it, is one."""
+    return float(value) if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value) else value
+
+
+_SECONDS = BeforeValidator(_seconds)
+
+
 class CurrencyRate(BaseModel):
     """One unit of ``currency`` is ``rate`` units of the reporting currency, from ``since`` on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    currency: str
+    currency: Currency
     rate: Annotated[Decimal, Field(gt=0)]
     since: date = date.min
 
@@ -63,14 +84,44 @@ class CalendarRule(BaseModel):
     holidays: str = ""
     extra_holidays: frozenset[date] = frozenset()
 
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        zone_of(value)
+        return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _known_country(cls, value: str) -> str:
+        holiday_dates(value, (2024,))
+        return value
+
+    @field_validator("opens", "closes", mode="before")
+    @classmethod
+    def _local(cls, value: Any) -> Any:
+        """Numbers would be seconds since midnight in UTC; ``9:00`` is as good as ``09:00``."""
+        if isinstance(value, int | float):
+            raise ValueError(f"{value} is no time of day; write it as '09:00'")  # noqa: TRY004 - pydantic wants it
+        return f"0{value}" if isinstance(value, str) and re.match(r"\d:", value) else value
+
+    @field_validator("opens", "closes")
+    @classmethod
+    def _without_zone(cls, value: time) -> time:
+        if value.tzinfo is not None:
+            raise ValueError("has a zone of its own; write it as '09:00', and set `zone` of the calendar")
+        return value
+
+    @field_validator("weekdays")
+    @classmethod
+    def _some_day(cls, value: frozenset[int]) -> frozenset[int]:
+        if not value:
+            raise ValueError("is empty; write it as [0, 1, 2, 3, 4] for Monday to Friday")
+        return value
+
     @model_validator(mode="after")
     def _valid(self) -> Self:
         if self.closes <= self.opens:
-            raise ValueError("closes must come after opens")
-        if not self.weekdays:
-            raise ValueError("weekdays must not be empty")
-        zone_of(self.zone)
-        holiday_dates(self.holidays, (2024,))
+            raise ValueError(f"closes ({self.closes:%H:%M}) must come after opens ({self.opens:%H:%M})")
         return self
 
 
@@ -89,7 +140,7 @@ class Rules(BaseModel):
 
     zone: str = "UTC"
     """Business time zone: calendar windows and dates without a zone follow it."""
-    response_sla: timedelta = timedelta(minutes=15)
+    response_sla: Annotated[timedelta, Field(gt=timedelta(0)), _SECONDS] = timedelta(minutes=15)
     """A lead is to have its first human touch within this time after its creation."""
     sla_in_business_hours: bool = False
     """Whether the SLA clock stands still outside business hours."""
@@ -99,24 +150,24 @@ class Rules(BaseModel):
     team_calendars: Mapping[str, CalendarRule] = {}
     roster: Mapping[str, str] = {}
     """rep -> team, for events that name a rep without a team."""
-    currency: str = "EUR"
+    currency: Currency = "EUR"
     """The reporting currency; amounts without a currency are in it."""
     decimals: Annotated[int, Field(ge=0, le=6)] = 6
     """Decimal places with which amounts are added up: each deal line, each event is rounded to them once. Fewer
     allow for larger totals, which end at 9.2e18 units of the last place; 2 rounds like an invoice."""
     rates: tuple[CurrencyRate, ...] = ()
-    growth_target: float = 0.1
+    growth_target: Annotated[float, Field(allow_inf_nan=False)] = 0.1
     """The quota calculator suggests the trailing revenue times one plus this."""
     commission_tiers: tuple[CommissionTier, ...] = (
         CommissionTier(attainment=0.0, rate=0.05),
         CommissionTier(attainment=1.0, rate=0.08),
         CommissionTier(attainment=1.5, rate=0.10),
     )
-    max_future: timedelta = timedelta(minutes=5)
+    max_future: Annotated[timedelta, Field(ge=timedelta(0)), _SECONDS] = timedelta(minutes=5)
     """Events further ahead of the clock are refused."""
-    fine_retention: timedelta = timedelta(hours=49)
+    fine_retention: Annotated[timedelta, Field(ge=timedelta(hours=49)), _SECONDS] = timedelta(hours=49)
     """How long minute panes are kept; they serve windows up to 24 h, the window before, and a 25 h day."""
-    coarse_retention: timedelta = timedelta(days=731)
+    coarse_retention: Annotated[timedelta, Field(ge=timedelta(days=731)), _SECONDS] = timedelta(days=731)
     """How long hour panes are kept; what is older is folded into the base."""
     label_ceiling: Annotated[int, Field(ge=1)] = 100
     """Label values shown per breakdown; the smaller ones beyond it are folded into ``other``."""
@@ -132,15 +183,36 @@ class Rules(BaseModel):
         zone_of(value)
         return value
 
-    @field_validator("currency")
+    @field_validator("unredacted")
     @classmethod
-    def _upper(cls, value: str) -> str:
-        return value.upper()
+    def _known_dimensions(cls, value: frozenset[str]) -> frozenset[str]:
+        known = {dim for measure in MEASURES.values() for dim in measure.dims}
+        if unknown := value - known:
+            raise ValueError(f"{min(unknown)!r} is no dimension; there are {', '.join(sorted(known))}")
+        return value
+
+    @field_validator("rates")
+    @classmethod
+    def _one_rate_at_a_time(cls, value: tuple[CurrencyRate, ...]) -> tuple[CurrencyRate, ...]:
+        for (currency, since), count in Counter((rate.currency, rate.since) for rate in value).items():
+            if count > 1:
+                day = "ever" if since == date.min else f"{since}"
+                raise ValueError(f"{currency} has {count} rates since {day}; give each the date `since` which it holds")
+        return value
 
     @field_validator("commission_tiers")
     @classmethod
     def _sorted_tiers(cls, value: tuple[CommissionTier, ...]) -> tuple[CommissionTier, ...]:
+        for attainment, count in Counter(tier.attainment for tier in value).items():
+            if count > 1:
+                raise ValueError(f"{count} tiers begin at the attainment {attainment:g}; only one can hold")
         return tuple(sorted(value, key=lambda tier: tier.attainment))
+
+    @model_validator(mode="after")
+    def _no_rate_of_its_own(self) -> Self:
+        if any(rate.currency == self.currency and rate.rate != 1 for rate in self.rates):
+            raise ValueError(f"rates must not have one for {self.currency}: it is the reporting currency (`currency`)")
+        return self
 
     @cached_property
     def tz(self) -> tzinfo:
@@ -213,7 +285,7 @@ class Rules(BaseModel):
     def _rates(self) -> dict[str, tuple[list[date], list[Decimal]]]:
         tables: dict[str, tuple[list[date], list[Decimal]]] = {}
         for rate in sorted(self.rates, key=lambda r: r.since):
-            days, rates = tables.setdefault(rate.currency.upper(), ([], []))
+            days, rates = tables.setdefault(rate.currency, ([], []))
             days.append(rate.since)
             rates.append(rate.rate)
         return tables

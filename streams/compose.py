@@ -22,7 +22,8 @@ from streams.board import DEFAULTS, Threshold, ThresholdError, from_file
 from streams.brokers import BrokerError, admin
 from streams.exporter import Board, Exporter, milliseconds
 from streams.pipeline.app import Delivery, DeliveryApp
-from streams.settings import DEFAULT_WORKER_PORT, Settings, SettingsError
+from streams.settings import DEFAULT_WORKER_PORT, Settings
+from streams.settings_file import SettingsError
 from streams.topics import changelog_topic, wanted
 from streams.version import VERSION
 from streams.web import Server

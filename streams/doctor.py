@@ -18,7 +18,8 @@ from streams.brokers import BrokerError, admin
 from streams.dead_letters import CLOSED, REDRIVEN, Selection, read
 from streams.lag import Behind, LagReader
 from streams.pipeline.transport import TESTED_VERSIONS
-from streams.settings import Settings, SettingsError, Web, unknown_variables
+from streams.settings import Settings, Web, unknown_variables
+from streams.settings_file import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,23 +9,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from metrics.rules import Rules
+from streams.settings_file import SettingsError, read_file, read_value
+from streams.settings_help import explain
 
 ENV_PREFIX = "SALESGAUGE_"
 DEFAULT_WORKER_PORT = 9109
-
-
-class SettingsError(Exception):
-    """The settings are not usable; the message says which and why."""
+_PORTS = 65536
 
 
 class _Connection(ssl.SSLObject):
@@ -116,6 +115,15 @@ class Kafka(BaseModel):
     retention_days: Annotated[int, Field(ge=-1)] = -1
     """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
 
+    @field_validator("bootstrap")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        for one in value.split(","):
+            port = re.fullmatch(r"\s*(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})\s*", one)
+            if port is None or not 0 < int(port[1]) < _PORTS:
+                raise ValueError(f"{one.strip()!r} is no host:port; write it as kafka-1:9092,kafka-2:9092")
+        return value
+
 
 class Web(BaseModel):
     """Where a process listens, and who may read."""
@@ -131,7 +139,11 @@ class Web(BaseModel):
     """Basic authentication, beside or instead of the token."""
 
     @model_validator(mode="after")
-    def _pair(self) -> Web:
+    def _guarded(self) -> Web:
+        for name in ("token", "password"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret is not None and not secret.get_secret_value():
+                raise ValueError(f"{name} is empty, which guards nothing; give one, or leave it away")
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
         return self
@@ -202,8 +214,17 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags before variables before the file, which arrives as init values of its own class."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings, _FileSource(cls)
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _VariableSource(settings_cls), _FileSource(cls)
+
+
+class _VariableSource(EnvSettingsSource):
+    """Values of the variables; what holds more than one value is written as in the file, or as JSON."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """Text that is neither stays as it is, so that what is said about it names the setting."""
+        del field_name, field
+        return read_value(value)
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -216,7 +237,7 @@ class _FileSource(PydanticBaseSettingsSource):
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        return _read_file(self.path) if self.path else {}
+        return read_file(self.path) if self.path else {}
 
 
 def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
@@ -237,7 +258,7 @@ def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Set
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(_explain(error)) from error
+        raise SettingsError(explain(error, Settings, _variables())) from error
     except Exception as error:
         if isinstance(error, SettingsError):
             raise
@@ -257,7 +278,7 @@ class Origin(NamedTuple):
 def origins(settings: Settings, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> list[Origin]:
     """All settings, each with its source: flag, the variable's name, the file's name, or default."""
     given = {path for path, value in (flags or {}).items() if value is not None}
-    in_file = set(_flat(_read_file(config))) if config else set()
+    in_file = set(_flat(read_file(config))) if config else set()
     found = []
     for path, value in _flat(settings.model_dump(mode="python")).items():
         if _among(path, given):
@@ -312,30 +333,3 @@ def _set(target: dict[str, Any], path: list[str], value: Any) -> None:
     *parents, last = path
     inner = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, target)
     inner[last] = value
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text()) or {}
-    except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path} is not YAML: {_yaml_problem(error)}") from error
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path} must hold fields and values, such as `kafka: {{bootstrap: ...}}`")
-    return content
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    """What is wrong and where, without the line itself: it may hold a secret."""
-    mark = getattr(error, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or 'it cannot be read'}{where}"
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        path = ".".join(str(part) for part in detail["loc"])
-        lines.append(f"{path or 'settings'}: {detail['msg']}")
-    return "; ".join(lines)

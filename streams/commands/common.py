@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from streams.settings import Settings, SettingsError, load
+from streams.settings import Settings, load
+from streams.settings_file import SettingsError
 
 USAGE_ERROR = 2
 FAILURE = 1

@@ -15,7 +15,8 @@ from rich.text import Text
 from schemas.sources.convert import convert
 from schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
 from schemas.sources.output import Summary, write_events
-from streams.settings import Settings, SettingsError, load
+from streams.settings import Settings, load
+from streams.settings_file import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

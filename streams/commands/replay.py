@@ -39,7 +39,8 @@ from streams.replay.sinks import (
     tsdb_blocks,
 )
 from streams.replay.table import readings_table
-from streams.settings import SettingsError, load
+from streams.settings import load
+from streams.settings_file import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

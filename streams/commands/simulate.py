@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from streams.settings import Settings, SettingsError, load
+from streams.settings import Settings, load
+from streams.settings_file import SettingsError
 from streams.simulate import Organisation, SimulationError, disturb, history, live
 from streams.simulation.output import Lines, Sink, file_sink
 from streams.simulation.pacing import in_real_time, throttled, utc_now

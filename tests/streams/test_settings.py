@@ -6,6 +6,8 @@ import asyncio
 import socket
 import ssl
 import threading
+from datetime import time, timedelta
+from decimal import Decimal
 
 import pytest
 import trustme
@@ -13,7 +15,8 @@ import yaml
 from click.testing import CliRunner
 
 from streams.cli import cli
-from streams.settings import Sasl, SettingsError, Tls, load, origins, unknown_variables
+from streams.settings import Sasl, Tls, load, origins, unknown_variables
+from streams.settings_file import SettingsError
 
 SECRET = "hunter2-geheim"
 
@@ -91,26 +94,94 @@ def test_the_source_of_each_setting_is_known(file, monkeypatch):
 # --- what is wrong
 
 
+RATES = "write it as [{currency: USD, rate: '0.92', since: '2026-01-01'}]"
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"kafka": {"partitions": 0}}, "kafka.partitions: Input should be greater than or equal to 1"),
-        ({"kafka": {"bootstap": "x"}}, "kafka.bootstap: Extra inputs are not permitted"),
-        ({"kafka": {"sasl": {"mechanism": "GSSAPI"}}}, "kafka.sasl.mechanism: Input should be 'PLAIN'"),
-        ({"kafka": {"sasl": {"mechanism": "PLAIN"}}}, "username and password are required with PLAIN"),
-        ({"kafka": {"sasl": {"mechanism": "OAUTHBEARER"}}}, "token_file is required with OAUTHBEARER"),
-        ({"web": {"username": "one"}}, "username and password go together"),
-        ({"app_id": "Not A Topic"}, "app_id: String should match pattern"),
-        ({"rules": {"zone": "Europe/Atlantis"}}, "'Europe/Atlantis' is not an IANA time zone"),
-        ({"nonsense": 1}, "nonsense: Extra inputs are not permitted"),
+        ("kafka: {partitions: 0}", "kafka.partitions: must be greater than or equal to 1"),
+        ("kafka: {partitions: many}", "kafka.partitions: must be a whole number"),
+        ("kafka: {bootstap: x}", "kafka.bootstap: there is no such setting; did you mean bootstrap?"),
+        ("kafka: {sasl: {mechanism: GSSAPI}}", "kafka.sasl.mechanism: must be 'PLAIN', 'SCRAM-SHA-256',"),
+        ("kafka: {sasl: {mechanism: PLAIN}}", "kafka.sasl: username and password are required with PLAIN"),
+        ("kafka: {sasl: {mechanism: OAUTHBEARER}}", "kafka.sasl: token_file is required with OAUTHBEARER"),
+        ("kafka: {tls: true}", "kafka.tls: must be a group of fields; write it as {ca_file: "),
+        ("kafka: {bootstrap: [a, b]}", "kafka.bootstrap: must be text"),
+        ("kafka: {bootstrap: kafka}", "kafka.bootstrap: 'kafka' is no host:port; write it as kafka-1:9092,"),
+        ("kafka: {bootstrap: 'kafka:9092,kafka:99999'}", "kafka.bootstrap: 'kafka:99999' is no host:port"),
+        ("kafka: {bootstrap: ''}", "kafka.bootstrap: '' is no host:port"),
+        ("kafka:", "kafka: must be a group of fields"),
+        ("kafka.bootstrap: 'x:1'", "kafka.bootstrap: write it as a group: kafka: {bootstrap: ...}"),
+        ("web: {username: one}", "web: username and password go together"),
+        ("web: {token: ''}", "web: token is empty"),
+        ("app_id: Not A Topic", "app_id: String should match pattern"),
+        ("thresholds: [a]", "thresholds: must be the path of a file"),
+        ("nonsense: 1", "nonsense: there is no such setting; there are app_id, version, kafka, "),
+        ("1: 2", "1: there is no such setting"),
+        ("rules: {zone: Europe/Atlantis}", "rules.zone: 'Europe/Atlantis' is not an IANA time zone such as"),
+        ("rules: {rates: {USD: 0.9}}", f"rules.rates: must be a list; {RATES}"),
+        ("rules: {rates: [USD]}", f"rules.rates[1]: must be a group of fields; {RATES}"),
+        ("rules: {rates: [{currency: USD}]}", f"rules.rates[1].rate: is missing; {RATES}"),
+        ("rules: {rates: [{currency: USD, rate: x}]}", "rules.rates[1].rate: must be a number"),
+        (
+            "rules: {rates: [{currency: USD, rate: 1, since: May}]}",
+            "rules.rates[1].since: must be a date such as '2026-",
+        ),
+        ("rules: {rates: [{currency: Dollar, rate: 1}]}", "rules.rates[1].currency: 'Dollar' is no currency"),
+        (
+            "rules: {rates: [{currency: USD, rate: 1}, {currency: usd, rate: 2}]}",
+            "rules.rates: USD has 2 rates since ever",
+        ),
+        ("rules: {rates: [{currency: EUR, rate: 2}]}", "rules: rates must not have one for EUR"),
+        ("rules: {currency: euro}", "rules.currency: 'euro' is no currency; write its three letters"),
+        ("rules: {response_sla: soon}", "rules.response_sla: must be a duration such as PT15M"),
+        ("rules: {response_sla: -5}", "rules.response_sla: must be greater than 0"),
+        ("rules: {fine_retention: PT1H}", "rules.fine_retention: must be greater than or equal to 2 days and 1 hour"),
+        ("rules: {growth_target: .nan}", "rules.growth_target: must be a finite number"),
+        ("rules: {roster: [a]}", "rules.roster: must be a group of names and values; write it as {rep-01: north}"),
+        ("rules: {roster: {1: a}}", "rules.roster.1: must be text"),
+        ("rules: {unredacted: rep}", "rules.unredacted: must be a list; write it as [rep]"),
+        ("rules: {unredacted: [raps]}", "rules.unredacted: 'raps' is no dimension; there are "),
+        ("rules: {calendar: {holidays: XX}}", "rules.calendar.holidays: no public holidays are known for 'XX'"),
+        ("rules: {calendar: {weekdays: Mon-Fri}}", "rules.calendar.weekdays: must be a list; write it as [0, 1, 2"),
+        ("rules: {calendar: {weekdays: []}}", "rules.calendar.weekdays: is empty"),
+        ("rules: {calendar: {opens: 9}}", "rules.calendar.opens: 9 is no time of day; write it as '09:00'"),
+        ("rules: {calendar: {opens: '09:00Z'}}", "rules.calendar.opens: has a zone of its own"),
+        ("rules: {calendar: {opens: 18:00}}", "rules.calendar: closes (17:00) must come after opens (18:00)"),
+        ("rules: {team_calendars: {a: {zone: X}}}", "rules.team_calendars.a.zone: 'X' is not an IANA time zone"),
+        (
+            "rules: {team_calendars: {a: {open: X}}}",
+            "rules.team_calendars.a.open: there is no such setting; did you mean",
+        ),
+        ("rules: {commission_tiers: [{rate: 0.1}, {rate: 0.2}]}", "rules.commission_tiers: 2 tiers begin at"),
         ("- a\n- list", "must hold fields and values"),
+        ("[kafka]\nbootstrap = 1", "is not YAML: "),
         ("kafka: {", "is not YAML: "),
+        ("web: {port: 1}\nweb: {port: 2}", "is not YAML: web comes twice in line 1, column 1"),
+        ("a: !!python/object:os.system x", "is not YAML: "),
     ],
 )
-def test_bad_values_are_named_with_their_path(file, content, said):
+def test_bad_values_are_named_with_their_path_and_what_to_write(file, content, said):
     with pytest.raises(SettingsError) as caught:
         load(file(content))
     assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("app_id: caf\xe9".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"latin\.yaml is not UTF-8 text"):
+        load(path)
+
+
+def test_times_countries_and_seconds_may_be_written_as_people_do(file, monkeypatch):
+    """YAML 1.1 reads these as the numbers 540 and 1020, and as false."""
+    calendar = load(file("rules: {calendar: {opens: 9:00, closes: 17:00, holidays: NO}}")).rules.calendar
+    assert (calendar.opens, calendar.closes, calendar.holidays) == (time(9), time(17), "NO")
+    monkeypatch.setenv("SALESGAUGE_RULES__RESPONSE_SLA", "900")
+    assert load().rules.response_sla == timedelta(minutes=15)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -118,10 +189,39 @@ def test_a_missing_file_is_named(tmp_path):
         load(tmp_path / "none.yaml")
 
 
-def test_a_bad_variable_is_named(monkeypatch):
-    monkeypatch.setenv("SALESGAUGE_KAFKA__PARTITIONS", "many")
-    with pytest.raises(SettingsError, match=r"kafka\.partitions: .*integer"):
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("KAFKA__PARTITIONS", "many", "kafka.partitions (SALESGAUGE_KAFKA__PARTITIONS): must be a whole number"),
+        ("KAFKA", "{", "kafka (SALESGAUGE_KAFKA): must be a group of fields"),
+        ("RULES__RATES", "USD=0.9", f"rules.rates (SALESGAUGE_RULES__RATES): must be a list; {RATES}"),
+        ("RULES__RATES", "[", f"rules.rates (SALESGAUGE_RULES__RATES): must be a list; {RATES}"),
+        ("RULES__CALENDAR", "9-17", "rules.calendar (SALESGAUGE_RULES__CALENDAR): must be a group of fields"),
+        ("RULES__CALENDAR__X", "1", "rules.calendar.x (SALESGAUGE_RULES__CALENDAR__X): there is no such setting"),
+        ("RULES__UNREDACTED", "rep", "rules.unredacted (SALESGAUGE_RULES__UNREDACTED): must be a list"),
+    ],
+)
+def test_a_bad_variable_is_named(monkeypatch, name, value, said):
+    monkeypatch.setenv(f"SALESGAUGE_{name}", value)
+    with pytest.raises(SettingsError) as caught:
         load()
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    "value", ["[{currency: USD, rate: '0.92', since: 2026-01-01}]", '[{"currency": "usd", "rate": 0.92}]']
+)
+def test_a_variable_holds_a_list_as_the_file_does_or_as_json(monkeypatch, value):
+    monkeypatch.setenv("SALESGAUGE_RULES__RATES", value)
+    [rate] = load().rules.rates
+    assert (rate.currency, rate.rate) == ("USD", Decimal("0.92"))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_bad_flag_is_named_like_any_other_value():
+    result = CliRunner().invoke(cli, ["topics", "check", "--bootstrap", "nowhere"])
+    assert result.exit_code == 2
+    assert "kafka.bootstrap: 'nowhere' is no host:port" in result.output
 
 
 def test_variables_that_are_no_settings_are_found(monkeypatch):
