@@ -54,6 +54,7 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            sys.unraisablehook = lambda _: None  # what a client left half-made complains when it is cleared away
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
 

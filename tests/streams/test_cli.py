@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -186,6 +187,35 @@ def test_a_closed_pipe_ends_quietly():
         done = spawn("kpis", "--json", stdout=broken)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+SLOW = """
+import time
+
+class Slow:
+    def __set_name__(self, owner, name):
+        print("importing", flush=True)
+        time.sleep(60)
+
+class Owner:
+    slow = Slow()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "kafka"])
+def test_ctrl_c_while_modules_are_loaded_ends_quietly(module, tmp_path):
+    """Of the command line itself and of a command; some places turn Ctrl-C into other errors."""
+    (tmp_path / f"{module}.py").write_text(SLOW)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "streams", "doctor", "--bootstrap", NOBODY]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)[1]
+    assert (process.returncode, said) == (130, "")
 
 
 # --- with one
