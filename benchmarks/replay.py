@@ -24,6 +24,7 @@ import duckdb
 
 from metrics.rules import Rules
 from schemas.codec import decode_batch, encode
+from streams.memory import seldom_look_for_cycles
 from streams.replay.files import Files
 from streams.replay.instants import aligned
 from streams.replay.machine import BATCH, Replay
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--leads-per-day", type=float, default=80)
     parser.add_argument("--topics", action="store_true")
     asked = parser.parse_args()
+    seldom_look_for_cycles()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         count = write_events(path, asked.days, asked.leads_per_day)

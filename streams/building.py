@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metrics.engine import added_up
+from streams.memory import seldom_look_for_cycles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,6 +112,7 @@ class Builders:
 
 def _add_up(connection: Connection, rules: Rules) -> None:
     """The life of such a process."""
+    seldom_look_for_cycles()
     with contextlib.suppress(EOFError, OSError):  # the worker has ended, or has no more to do
         while True:
             entries, now = connection.recv()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import ssl
 import time
@@ -21,6 +20,7 @@ from streams.aio import Token, connection
 from streams.board import DEFAULTS, Threshold, ThresholdError, from_file
 from streams.brokers import BrokerError, admin
 from streams.exporter import Board, Exporter, milliseconds
+from streams.memory import seldom_look_for_cycles
 from streams.pipeline.app import Delivery, DeliveryApp
 from streams.settings import DEFAULT_WORKER_PORT, Settings
 from streams.settings_file import SettingsError
@@ -28,8 +28,6 @@ from streams.topics import changelog_topic, wanted
 from streams.version import VERSION
 from streams.web import Server
 from streams.worker import Worker, WorkerMetrics
-
-_GC_THRESHOLDS = (50_000, 20, 100)
 
 
 class TopicsMissingError(BrokerError):
@@ -105,8 +103,7 @@ class Process:
             ListenError: the address cannot be listened on.
             ProduceError: a write was not acknowledged; nothing of it was committed.
         """
-        # The engine makes many small objects and no cycles: looking for some often costs a sixth of the time.
-        gc.set_threshold(*_GC_THRESHOLDS)
+        seldom_look_for_cycles()
         await asyncio.to_thread(check_topics, self.settings)
         if self.exporter is not None:
             await asyncio.to_thread(self.exporter.start)

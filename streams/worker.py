@@ -6,8 +6,6 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import uuid
 from collections import Counter as Counts
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from metrics.leaves import LeafIndex
 from schemas.codec import Reason, Rejection, read_batch
 from streams.brokers import partition_of
 from streams.building import Builders
+from streams.memory import give_back
 from streams.pipeline import Output, Publication, Record, Send
 from streams.publication import Status, claim, publication
 
@@ -195,7 +194,7 @@ class Worker:
             return None
         if owned.bulky:
             owned.bulky = False
-            _return_memory()
+            give_back()
         now = self._clock()
         owned.shard.advance(now)
         full = not owned.full_at or not (owned.confirmed or 0 <= now - owned.full_at < _CONFIRM_MS)
@@ -328,12 +327,6 @@ class Worker:
     def shards(self) -> Mapping[int, Shard]:
         """The shards by partition."""
         return {partition: owned.shard for partition, owned in self._owned.items()}
-
-
-def _return_memory() -> None:
-    """Give what is free to the system, where the C library has a way to (glibc)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 CARRIED_BYTES = 512 * 1024

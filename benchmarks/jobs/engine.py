@@ -19,6 +19,7 @@ from metrics.families import families
 from metrics.machine import Machine
 from schemas.codec import decode_batch, encode
 from schemas.events import EventBase
+from streams.memory import seldom_look_for_cycles
 from streams.worker import Worker
 
 if TYPE_CHECKING:
@@ -31,18 +32,12 @@ _NOW = int(load.END.timestamp() * 1000)
 OWNER = "0123456789abcdef0123456789abcdef"
 
 
-def quiet() -> None:
-    """As a worker does: cycles are looked for seldom."""
-    gc.collect()
-    gc.set_threshold(50_000, 20, 100)
-
-
 def filled(days: int) -> tuple[Machine, list[EventBase], float]:
     """A machine that has taken some days, what it took, and the processor time that this needed."""
     machine = Machine()
     machine.advance(_NOW)
     batch = load.events(days)
-    quiet()
+    seldom_look_for_cycles()
     began = time.process_time()
     for i in range(0, len(batch), _BATCH):
         machine.apply(batch[i : i + _BATCH])
@@ -83,7 +78,7 @@ def leads(number: int) -> dict[str, Any]:
     # in a process of its own, so that what it needed is not counted, nor reused, here
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         states = pool.submit(lead_states).result()
-    quiet()
+    seldom_look_for_cycles()
     before = _resident()
     worker = Worker(load.settings_for("none", 1), lambda: _NOW)
     made, restored = histories(states, number), 0.0

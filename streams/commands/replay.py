@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import signal
@@ -18,13 +17,14 @@ from rich.console import Console
 
 from metrics.privacy import REDACTED
 from metrics.readings import OTHER
+from streams.memory import seldom_look_for_cycles
 from streams.replay.currency import is_open, reporting, sole_currency
 from streams.replay.errors import ReplayError
 from streams.replay.files import Files
 from streams.replay.instants import Steps, aligned, iso, parse_instant, parse_span
 from streams.replay.machine import Replay, Snapshot
 from streams.replay.outputs import whole_file
-from streams.replay.parallel import GC_THRESHOLDS, Parallel, Task, exchange_folder
+from streams.replay.parallel import Parallel, Task, exchange_folder
 from streams.replay.progress import Display
 from streams.replay.records import Tally
 from streams.replay.remote_write import Endpoint, read_token
@@ -237,7 +237,7 @@ class Run:
             ReplayError: the input or an option is wrong, or a sink fails.
         """
         began = time.monotonic()
-        gc.set_threshold(*GC_THRESHOLDS)
+        seldom_look_for_cycles()
         with ExitStack() as stack:
             source = stack.enter_context(self._source())
             tally = Tally(stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None)

@@ -8,7 +8,6 @@ and the partial sums of all are merged before anything is divided. What comes ou
 from __future__ import annotations
 
 import contextlib
-import gc
 import multiprocessing
 import tempfile
 import time
@@ -30,6 +29,7 @@ from metrics.entities import home_key
 from metrics.facts import AnyFact
 from metrics.partials import absorb, export
 from schemas.codec import Reason, Rejection
+from streams.memory import seldom_look_for_cycles
 from streams.replay.errors import ReplayError
 from streams.replay.machine import BATCH, Replay
 from streams.replay.outputs import uninterrupted
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from schemas.wire import AnyEvent
     from streams.replay.records import Share
 
-GC_THRESHOLDS = (50_000, 20, 100)
-"""Events and facts make no cycles: looking for some often costs a sixth of the time."""
 _LENGTH_BYTES = 4
 
 _Item = tuple[str, int, tuple[AnyFact, ...], str, int]
@@ -221,7 +219,7 @@ class Parallel:
 
 def _work(connection: Connection, task: Task) -> None:
     """The life of a process."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    seldom_look_for_cycles()
     with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):  # nobody waits for it any more
         try:
             connection.send(_Worker(connection, task).run())
