@@ -53,7 +53,10 @@ Kind = Literal["time", "text", "lines", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A row that did not become an event: the query's event, why, and the row as the query gave it."""
+    """A row that did not become an event: the query's event, why, and the row as the query gave it.
+
+    Of a line that could not even be read, ``event`` names the input, and ``row`` has the file, the line and its text.
+    """
 
     event: str
     reason: str
@@ -109,10 +112,13 @@ def convert(
     files = resolve_inputs(mapping, overrides=overrides or {}, folders=folders)
     with contextlib.ExitStack() as stack:
         spill = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesgauge-")))
-        connection = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
+        connection, unreadable = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
         stack.callback(connection.close)
         parts = _parts([spec.event for spec in mapping.events])
         plans = [_plan(connection, mapping, spec, part, zone) for spec, part in zip(mapping.events, parts, strict=True)]
+        for line in unreadable:
+            row = {"file": line.file, "line": line.line, "text": line.text}
+            yield Rejected(event=f"input {line.input}", reason="unreadable", detail=line.detail, row=row)
         for plan in plans:
             yield from _run(connection, plan)
             _notice_split_deals(connection, plan, notice)

@@ -57,7 +57,8 @@ class InputSpec(BaseModel):
     strict_mode: bool | None = None
     null_padding: bool | None = None
     ignore_errors: bool | None = None
-    """CSV and JSON: leave out lines that cannot be read. They are not counted, so repair the file rather."""
+    """CSV: false ends the conversion at a line that cannot be read; otherwise it is a rejected row. JSON: true leaves
+    out what cannot be read; it is not counted, so repair the file rather."""
 
     @field_validator("path", mode="before")
     @classmethod
@@ -181,7 +182,8 @@ def load_mapping(path: Path) -> Mapping:
     except (OSError, UnicodeDecodeError) as error:
         raise ConvertError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConvertError(f"{path}: is not YAML: {error}") from error
+        remedy = "\nWrite SQL on lines of its own, after 'sql: |'." if "mapping values are not" in str(error) else ""
+        raise ConvertError(f"{path}: is not YAML: {error}{remedy}") from error
     return parse_mapping(content, where=str(path))
 
 

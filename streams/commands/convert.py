@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from schemas.events import EVENTS
 from schemas.sources.convert import convert
 from schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
 from schemas.sources.output import Summary, write_events
@@ -126,7 +127,8 @@ def _fail(console: Console, message: str) -> NoReturn:
 
 def _report(console: Console, mapping: Mapping, summary: Summary, *, seconds: float) -> None:
     events = Table("event", Column("events", justify="right"), Column("rejected", justify="right"))
-    for name in dict.fromkeys(spec.event for spec in mapping.events):
+    inputs = (event for event, _, _ in summary.rejected if event not in EVENTS)
+    for name in dict.fromkeys([*(spec.event for spec in mapping.events), *inputs]):
         lost = sum(count for (event, _, _), count in summary.rejected.items() if event == name)
         events.add_row(name, f"{summary.events[name]:,}", f"{lost:,}")
     console.print(events)

@@ -483,6 +483,104 @@ def test_a_wrong_encoding_says_the_remedy(tmp_path: Path, spec: Any, message: st
         run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": spec})
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("L3,2024-05-04,Fair,Berlin", "more columns than the header"),
+        ("L3,2024-05-04", "fewer columns than the header"),
+        ("Total: 3 rows", "fewer columns than the header"),
+    ],
+)
+@pytest.mark.parametrize("place", ["first", "last"])
+@pytest.mark.parametrize("options", [{}, {"all_varchar": True}, {"ignore_errors": True}, {"delim": ","}])
+def test_a_line_that_does_not_fit_is_a_rejected_row(
+    tmp_path: Path, line: str, detail: str, place: str, options: dict[str, Any]
+) -> None:
+    good = [f'L{i},2024-05-02,"Web, new"' for i in range(9)]
+    header, rows = "id,created,source", [line, *good] if place == "first" else [*good, line]
+    (tmp_path / "leads.csv").write_text("\n".join([header, *rows]) + "\n")
+    results = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": {"path": "leads.csv", **options}})
+    assert [result for result in results if isinstance(result, Rejected)] == [
+        Rejected("input leads", "unreadable", detail, {"file": "leads.csv", "line": rows.index(line) + 2, "text": line})
+    ]
+    events = {event.lead_id: event.source for event in results if isinstance(event, LeadCreated)}
+    assert events == {f"L{i}": "Web, new" for i in range(9)}
+
+
+def test_a_line_may_begin_with_a_number_sign(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text("id,created,source\n1,2024-05-02,Web\n#REF!,2024-05-03,Web\n")
+    events = run(tmp_path, "lead_created", LEAD_SQL)
+    assert {event.key for event in events if isinstance(event, EventBase)} == {"1", "#REF!"}
+
+
+def test_a_value_of_another_type_than_the_mapping_says_rejects_its_line(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text("id,created\n1,2024-05-02\n#REF!,2024-05-03\n")
+    spec = {"path": "leads.csv", "types": {"id": "BIGINT"}}
+    results = run(tmp_path, "lead_created", LEAD_SQL.replace(", source", ""), inputs={"leads": spec})
+    rejected, event = results
+    assert isinstance(rejected, Rejected)
+    assert (rejected.row["line"], rejected.row["text"]) == (3, "#REF!,2024-05-03")
+    assert "'BIGINT'" in rejected.detail
+    assert isinstance(event, LeadCreated)
+
+
+def test_bad_lines_are_told_apart_by_file(tmp_path: Path) -> None:
+    for name in ("1.csv", "2.csv"):
+        text = f"id;created;source\nL{name};2024-05-02;Köln\nbad {name}\n"
+        (tmp_path / name).write_bytes(text.encode("cp1252"))
+    spec = {"path": "?.csv", "encoding": "cp1252"}
+    results = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": spec})
+    assert [result.row for result in results if isinstance(result, Rejected)] == [
+        {"file": name, "line": 3, "text": f"bad {name}"} for name in ("1.csv", "2.csv")
+    ]
+    assert len(results) == 4
+
+
+def test_a_title_above_the_header_is_no_bad_line(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text("Export of May\n\n" + LEADS)
+    assert [type(result) for result in run(tmp_path, "lead_created", LEAD_SQL)] == [LeadCreated, LeadCreated]
+
+
+def test_a_file_of_one_column_may_have_commas(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text("id, or name\nL1\nL2\n")
+    sql = "SELECT \"id, or name\" AS lead_id, DATE '2024-05-02' AS occurred_at FROM leads"
+    events = run(tmp_path, "lead_created", sql)
+    assert {event.key for event in events if isinstance(event, EventBase)} == {"L1", "L2"}
+
+
+def test_a_quotation_mark_that_is_not_doubled_rejects_its_line(tmp_path: Path) -> None:
+    line = 'L,2024-05-04,"the "best" one"'
+    good = "".join(f'L{i},2024-05-02,"Web, new"\n' for i in range(3_000))
+    (tmp_path / "leads.csv").write_text(f"id,created,source\n{good}{line}\n{good}")
+    first, *others = run(tmp_path, "lead_created", LEAD_SQL)
+    assert isinstance(first, Rejected)
+    assert (first.row["text"], first.detail) == (line, "a quotation mark that does not enclose the whole value")
+    assert len(others) == 6_000
+
+
+def test_lines_that_were_not_divided_are_named(tmp_path: Path) -> None:
+    text = 'id,created,source\nL1,2024-05-02,"the "best" one"\nL2,2024-05-02,"Web, new"\nL3,2024-05-03,Fair\n'
+    (tmp_path / "leads.csv").write_text(text)
+    with pytest.raises(ConvertError, match="not divided into columns"):
+        run(tmp_path, "lead_created", LEAD_SQL)
+
+
+def test_a_bad_line_can_end_the_conversion(tmp_path: Path) -> None:
+    (tmp_path / "leads.csv").write_text(LEADS + "L3\n")
+    spec = {"path": "leads.csv", "delim": ",", "ignore_errors": False}
+    with pytest.raises(ConvertError, match="input leads"):
+        run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": spec})
+
+
+def test_bad_lines_are_in_the_summary(folder: Path, mapping: str) -> None:
+    (folder / "leads.csv").write_text(LEADS + "Total,2\n")
+    result = command(mapping, "--strict", "--out", str(folder / "events.jsonl"))
+    assert result.exit_code == 1
+    assert re.search(r"input leads +│ +0 │ +1 ", result.stderr)
+    assert "unreadable: fewer columns than the header" in result.stderr
+    assert len((folder / "events.jsonl.rejects.jsonl").read_text().splitlines()) == 1
+
+
 def test_the_first_folder_with_the_file_wins_and_overrides_replace(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for place in (here, there):
@@ -524,6 +622,7 @@ def test_views_are_shared_and_build_on_each_other(folder: Path) -> None:
         ("lead_created", f"{LEAD_SQL}; {LEAD_SQL}", "must be one SELECT"),
         ("lead_created", "", "events.0.sql"),
         ("lead_created", "SELECT source::INTEGER AS lead_id, created AS occurred_at FROM leads", "TRY_CAST"),
+        ("lead_created", "SELECT id AS lead_id, strptime(id, '%d') AS occurred_at FROM leads", "try_strptime"),
         ("lead_created", "SELECT content AS lead_id, '' AS occurred_at FROM read_text('/etc/os')", "inputs"),
         ("lead_creatd", LEAD_SQL, "did you mean 'lead_created'?"),
         ("x", LEAD_SQL, "known events: lead_created"),
@@ -546,6 +645,7 @@ FINE = {"inputs": {"leads": "leads.csv"}, "events": EVENT}
         ("events: []\n", "events"),
         ("- a\n", "must be a YAML mapping"),
         ("inputs: [\n", "is not YAML"),
+        ("events:\n  - event: lead_created\n    sql: SELECT {'product': 1} FROM leads\n", "after 'sql: |'"),
         ("inputs: {a: b}\ninputs: {a: c}\n", "the key 'inputs' is there twice"),
         ({**FINE, "event": 1}, "unknown key 'event'; known keys here: desc"),
         ({**FINE, "inputs": {"leads": {"path": "leads.csv", "delimiter": ";"}}}, "inputs.leads.delimiter"),
