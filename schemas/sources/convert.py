@@ -23,8 +23,9 @@ import msgspec
 
 from schemas.codec import Reason, Rejection, decode_batch
 from schemas.events import EVENTS, EventBase
-from schemas.sources.inputs import explained, open_tables, quoted, resolve_inputs, single_select
+from schemas.sources.inputs import open_tables, resolve_inputs, single_select
 from schemas.sources.mapping import ConvertError, EventSpec, Mapping, zone_of
+from schemas.sources.reading import explained, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
