@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -15,6 +16,7 @@ def seldom_look_for_cycles() -> None:
     The engine makes many small objects and no cycles: looking for some often costs a sixth of the time.
     """
     gc.freeze()
+    atexit.register(gc.unfreeze)  # what is never collected is reported as leaked by extensions, when the process ends
     gc.set_threshold(*_THRESHOLDS)
 
 

@@ -47,7 +47,7 @@ _NUMBERS = frozenset({
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "BIGNUM",
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL",
 })  # fmt: skip
-_NOT_A_TIME = "is not an ISO 8601 time; use strptime(column, format) in the SQL"
+_NOT_A_TIME = "is not an ISO 8601 time; use strptime(column, format), or to_timestamp(seconds), in the SQL"
 
 Kind = Literal["time", "text", "lines", "other"]
 
@@ -157,7 +157,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSp
     kinds = _field_kinds(spec.event)
     flat = "lines" in kinds and "lines" not in columns
     _check_columns(where, columns, kinds, EVENTS[spec.event], described=len(described), flat=flat)
-    expressions = [_expression(name, kind) for name, kind in columns.items()]
+    expressions = [_expression(name, kind, kinds.get(name, "other")) for name, kind in columns.items()]
     selected = ", ".join(
         f"{expression} AS {quoted(name)}" for expression, name in zip(expressions, columns, strict=True)
     )
@@ -212,10 +212,15 @@ def _check_required(where: str, names: set[str], model: type[EventBase]) -> None
         raise ConvertError(f"{where}: the SQL selects none of {', '.join(model.KEY_FIELDS)}")
 
 
-def _expression(name: str, kind: str) -> str:
-    """A column as Python takes it over: times, dates and rarer types as text, blank text as NULL."""
+def _expression(name: str, kind: str, field: Kind) -> str:
+    """A column as Python takes it over: times, dates and rarer types as text, blank text as NULL.
+
+    A column of JSON is one whose values were of several types in a JSON file; a text in it stands in quotes there.
+    """
     column = quoted(name)
     base = _base(kind)
+    if base == "JSON" and field != "lines":
+        column, base = f"({column} ->> '$')", "VARCHAR"
     if base == "TIMESTAMP WITH TIME ZONE":
         return f"CAST(timezone('UTC', {column}) AS VARCHAR) || '+00:00'"
     if base == "VARCHAR":

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.codec import decode
-from schemas.events import EVENTS, DealWon, EventBase, LeadCreated
+from schemas.events import EVENTS, DealWon, EventBase, LeadCreated, OpportunityCreated
 from schemas.sources.convert import Rejected, convert
 from schemas.sources.mapping import ConvertError, find_mapping, load_mapping, parse_mapping, shipped_mappings
 from schemas.sources.output import SortedLines, write_events
@@ -407,6 +407,28 @@ def test_formats_globs_and_compression(tmp_path: Path) -> None:
         events = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": spec})
         assert [event.key for event in events if isinstance(event, EventBase)][:1] in (["L1"], ["L2"]), spec
         assert all(isinstance(event, EventBase) for event in events), spec
+
+
+def test_values_of_several_types_in_a_json_file(tmp_path: Path) -> None:
+    records = [
+        {"id": 1, "created": "2024-05-02T10:00:00Z", "source": " Web ", "qualified": True, "amount": "12.5"},
+        {"id": "A2", "created": "2024-05-02 12:00:00+02", "source": 7, "qualified": "false", "amount": 13},
+        {"id": "A3", "created": "2024-05-02T10:00:00Z", "source": ["a"], "qualified": None, "amount": None},
+        {"id": "A4", "created": 1714644000000, "source": "", "qualified": False, "amount": 0.1},
+    ]
+    (tmp_path / "leads.json").write_text(json.dumps(records))
+    inputs = {"leads": "leads.json"}
+    results = run(tmp_path, "lead_created", LEAD_SQL.replace("source", "source, qualified"), inputs=inputs)
+    [rejected] = [result for result in results if isinstance(result, Rejected)]
+    assert (rejected.row["lead_id"], "to_timestamp" in rejected.detail) == ("A4", True)
+    assert {(e.lead_id, e.occurred_at.hour, e.source, e.qualified) for e in results if isinstance(e, LeadCreated)} == {
+        ("1", 10, "Web", True), ("A2", 10, "7", False), ("A3", 10, '["a"]', None),
+    }  # fmt: skip
+    sql = "SELECT id AS lead_id, id AS deal_id, now() AS occurred_at, amount FROM leads"
+    opened = run(tmp_path, "opportunity_created", sql, inputs=inputs)
+    assert {str(event.amount) for event in opened if isinstance(event, OpportunityCreated)} == {
+        "12.5", "13", "None", "0.1",
+    }  # fmt: skip
 
 
 def test_files_of_one_input_may_differ_in_their_columns(tmp_path: Path) -> None:

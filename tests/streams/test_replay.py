@@ -204,6 +204,13 @@ def test_a_full_disk_is_told_even_where_output_is_not_buffered(events):
     assert (done.returncode, "File too large" in done.stderr) == (2, True), done.stderr
 
 
+def test_a_quiet_replay_writes_nothing_but_its_document(events):
+    command = [sys.executable, "-m", "streams", "replay", "--events", str(events), "--json", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["readings"]
+
+
 def test_settings_come_from_a_file_as_well(tmp_path, events):
     (tmp_path / "settings.yaml").write_text("rules: {zone: Asia/Tokyo}\n")
     result = replay(events, "--config", tmp_path / "settings.yaml", "--at", "2026-03-03", "--json")
