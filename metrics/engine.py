@@ -33,7 +33,6 @@ from metrics.facts import (
 from metrics.facts import Churned as ChurnedFact
 from metrics.leaves import LeafIndex
 from metrics.panes import Panes
-from metrics.partials import absorb, export
 from metrics.rules import Rules
 from schemas.codec import Reason, Rejection
 from schemas.wire import AnyEvent
@@ -204,21 +203,20 @@ class Shard:
         return self.built
 
     def lend(self, limit: int) -> list[tuple[str, bytes]]:
-        """Up to ``limit`` restored entities, address and state, for somebody else to add up.
+        """Up to ``limit`` restored entities, address and state, for somebody else to add up; see :class:`LentPanes`.
 
         They count as added from now on: what happens to them meanwhile is added as a difference. The panes are
-        whole only after :meth:`absorb`.
+        whole only after :meth:`returned`.
         """
         addresses = [address for address, _ in zip(self._unbuilt, range(limit), strict=False)]
         for address in addresses:
             del self._unbuilt[address]
-        self._lent += bool(addresses)
+        self._lent += len(addresses)
         return [(address, self._states[address]) for address in addresses]
 
-    def absorb(self, exported: bytes) -> None:
-        """Take the panes of entities that were lent, as :func:`added_up` gives them."""
-        absorb(self.panes, exported)
-        self._lent -= 1
+    def returned(self, number: int) -> None:
+        """The panes have taken what so many entities that were lent add up to."""
+        self._lent -= number
 
     @property
     def unbuilt(self) -> int:
@@ -330,14 +328,18 @@ class Shard:
         return [Addressed(to, tuple(facts), hops) for to, facts in told.items()]
 
 
-def added_up(entries: Iterable[tuple[str, bytes]], rules: Rules, now: int) -> bytes:
-    """The panes of entities (address and state) by themselves, at a clock (ms), for :meth:`Shard.absorb`."""
-    shard = Shard(rules, LeafIndex(rules.unredacted))
-    shard.advance(now)
-    for address, state in entries:
-        shard.restore(address, state)
-    shard.build()
-    return export(shard.panes)
+class LentPanes:
+    """The panes of entities that a shard has lent, in another process; :mod:`metrics.partials` takes them back."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.panes = Panes(LeafIndex(rules.unredacted), rules)
+
+    def add(self, entries: Iterable[tuple[str, bytes]], now: int) -> None:
+        """Add entities (address and state) at the clock of the shard (ms)."""
+        panes = self.panes
+        panes.advance(now)
+        for address, state in entries:
+            panes.add(entities.contributions(address, _decode(state), panes.rules))
 
 
 def prevails(fact: Fact, known: Fact) -> bool:
@@ -372,6 +374,7 @@ def unpack_addressed(value: bytes) -> Addressed:
 __all__ = [
     "MAX_HOPS",
     "Addressed",
+    "LentPanes",
     "Outcome",
     "Shard",
     "admit",

@@ -10,9 +10,11 @@ import contextlib
 import multiprocessing
 import os
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
-from metrics.engine import added_up
+from metrics.engine import LentPanes
+from metrics.partials import Absorber, export
 from streams.memory import seldom_look_for_cycles
 
 if TYPE_CHECKING:
@@ -23,8 +25,14 @@ if TYPE_CHECKING:
     from metrics.engine import Shard
     from metrics.rules import Rules
 
+    _Lent = tuple[Sequence[tuple[str, bytes]], int]
+    """Entities (address and state), and the clock of the shard (ms)."""
+
 _OWN_STEP = 500
 _LENT = 5_000
+"""Entities given to a process at a time: it does not wait for long, nor does the worker."""
+_HELD = 50_000
+"""Entities that a process adds up before it hands over: many of them share cells, which are then taken once."""
 _MOST = 3
 _WORTHWHILE = 20_000
 """Entities, from which on the start of a process pays."""
@@ -41,15 +49,48 @@ def _cores() -> int:
 
 @dataclass(slots=True)
 class _Mate:
-    """Another process, and the shard whose entities it is adding up."""
+    """Another process, and what it was given of a shard.
+
+    It answers what it is asked with an empty message, which ends the messages of what it hands over.
+    """
 
     process: BaseProcess
     connection: Connection
     shard: Shard | None = None
+    holds: int = 0
+    """Entities."""
+    asked: bool = False
+    taking: Absorber | None = None
+    """Where it is handing over."""
+
+    def serve(self, shard: Shard) -> None:
+        """Take the next message, or ask for something."""
+        if self.asked:
+            if self.connection.poll():
+                self._take(self.connection.recv_bytes())
+        elif self.holds < _HELD and (entries := shard.lend(_LENT)):
+            self._ask((entries, shard.panes.now))
+            self.shard, self.holds = shard, self.holds + len(entries)
+        elif self.shard is not None:
+            self._ask(None)
+            self.taking = Absorber(self.shard.panes)
+
+    def _ask(self, what: _Lent | None) -> None:
+        self.connection.send(what)
+        self.asked = True
+
+    def _take(self, message: bytes) -> None:
+        if message and self.taking is not None:
+            self.taking.take(message)
+            return
+        self.asked = False
+        if self.taking is not None and self.shard is not None:
+            self.shard.returned(self.holds)
+            self.shard, self.holds, self.taking = None, 0, None
 
 
 class Builders:
-    """Brings the panes of restored shards up to date, a step at a time.
+    """Brings the panes of restored shards up to date, one after the other and a step at a time.
 
     Args:
         rules: the rules of the business.
@@ -61,26 +102,37 @@ class Builders:
         self._rules = rules
         self._processes = min(_cores() - 1, _MOST) if processes is None else processes
         self._mates: Sequence[_Mate] = ()
+        self._current: Shard | None = None
 
     def step(self, shard: Shard) -> bool:
-        """Go on with a shard; True once its panes hold all entities.
+        """Go on with a shard, if it is its turn; True once its panes hold all entities.
 
         Raises:
             BuildError: a process has ended.
         """
         if shard.built:
             return True
+        if self._current is None or self._current.built:
+            self._current = shard
+        if shard is not self._current:
+            return False
         if not self._mates and shard.unbuilt > _WORTHWHILE:
             self._mates = [self._start() for _ in range(self._processes)]
-        for mate in self._mates:
-            self._collect(mate)
-            if mate.shard is None and (entries := shard.lend(_LENT)):
-                mate.connection.send((entries, shard.panes.now))
-                mate.shard = shard
-        shard.build(_OWN_STEP)
+        try:
+            for mate in self._mates:
+                mate.serve(shard)
+        except (EOFError, OSError) as error:
+            raise BuildError("a process that added up restored leads was ended; is there enough memory?") from error
+        if not any(mate.taking for mate in self._mates):  # they wait while it is taken
+            shard.build(_OWN_STEP)
         if self._mates and not shard.unbuilt and not shard.built:
-            self._mates[0].connection.poll(0.01)  # nothing else to do than to wait
+            wait([mate.connection for mate in self._mates], 0.01)  # nothing else to do
         return shard.built
+
+    def forget(self, shard: Shard) -> None:
+        """It is no longer needed."""
+        if shard is self._current:
+            self.close()
 
     def close(self) -> None:
         """End the processes."""
@@ -88,7 +140,7 @@ class Builders:
             mate.connection.close()
             mate.process.terminate()
             mate.process.join()
-        self._mates = ()
+        self._mates, self._current = (), None
 
     def _start(self) -> _Mate:
         context = multiprocessing.get_context("spawn")
@@ -98,22 +150,18 @@ class Builders:
         there.close()
         return _Mate(process, here)
 
-    @staticmethod
-    def _collect(mate: _Mate) -> None:
-        if mate.shard is None:
-            return
-        try:
-            if mate.connection.poll():
-                mate.shard.absorb(mate.connection.recv_bytes())
-                mate.shard = None
-        except (EOFError, OSError) as error:
-            raise BuildError("a process that added up restored leads was ended; is there enough memory?") from error
-
 
 def _add_up(connection: Connection, rules: Rules) -> None:
     """The life of such a process."""
     seldom_look_for_cycles()
+    lent = LentPanes(rules)
     with contextlib.suppress(EOFError, OSError):  # the worker has ended, or has no more to do
         while True:
-            entries, now = connection.recv()
-            connection.send_bytes(added_up(entries, rules, now))
+            more: _Lent | None = connection.recv()
+            if more is None:
+                for message in export(lent.panes):
+                    connection.send_bytes(message)
+                lent = LentPanes(rules)
+            else:
+                lent.add(*more)
+            connection.send_bytes(b"")

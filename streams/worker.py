@@ -175,7 +175,9 @@ class Worker:
         """These partitions are owned no more."""
         self._active -= partitions
         for partition in partitions:
-            self._owned.pop(partition, None)
+            owned = self._owned.pop(partition, None)
+            if owned is not None:
+                self._builders.forget(owned.shard)
         if not self.building():
             self._builders.close()
 

@@ -87,7 +87,7 @@ class _Waiting:
 class _Result:
     """What a process has computed."""
 
-    panes: bytes
+    panes: list[bytes]
     seen: int
     valid: int
     events: int
@@ -262,7 +262,7 @@ class _Worker:
             for failure in self.bulk.finish(self._exchange):
                 rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
                 replay.tally.reject(Record(None, "entities", 0), rejection)
-        panes = export(replay.machine.shard.panes)
+        panes = list(export(replay.machine.shard.panes))
         return _Result(
             panes, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()
         )

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from metrics.catalogue import CATALOGUE
 from metrics.contributions import Key, totals
-from metrics.engine import Addressed, Shard, added_up, admit, pack_addressed, unpack_addressed
+from metrics.engine import Addressed, LentPanes, Shard, admit, pack_addressed, unpack_addressed
 from metrics.entities import home_key
 from metrics.leaves import CODES, LeafIndex
 from metrics.machine import Machine, copy_changes
 from metrics.panes import Panes, Resolution
+from metrics.partials import absorb, export
 from metrics.readings import View
 from metrics.rules import Rules
 from metrics.series import SeriesIndex
@@ -159,17 +160,23 @@ def test_a_crash_between_any_two_batches_changes_nothing(
     second.advance(NOW)
     for address, state in changelog.items():
         second.restore(address, state)
-    lent: list[bytes] = []
+    lent: list[tuple[int, LentPanes]] = []
     if build == "elsewhere":
-        shares = [share for size in (1, 3, 10_000) if (share := second.lend(size))]
-        lent = [added_up(share, RULES, NOW - rng.choice((0, 9 * DAY))) for share in shares]
+        for sizes in ((1,), (3, 10_000)):
+            elsewhere, number = LentPanes(RULES), 0
+            for size, behind in zip(sizes, (9 * DAY, 0), strict=False):
+                share = second.lend(size)
+                elsewhere.add(share, NOW - rng.choice((0, behind)))
+                number += len(share)
+            lent.append((number, elsewhere))
     elif build != "later":
         second.build(None if build == "whole" else 1)
     for batch in batches[redelivered:]:
         second.apply(batch)
-    assert second.build() == (not lent)
-    for panes in lent:
-        second.absorb(panes)
+    assert second.build() == (not any(number for number, _ in lent))
+    for number, elsewhere in lent:
+        absorb(second.panes, export(elsewhere.panes, rng.choice((1, 9, 20_000))))
+        second.returned(number)
     assert second.built
     expected = machine(events).shard
     assert total(second) == total(expected)

@@ -23,6 +23,7 @@ RULES = Rules()
 def few_are_enough(monkeypatch):
     monkeypatch.setattr(building, "_WORTHWHILE", 50)
     monkeypatch.setattr(building, "_LENT", 40)
+    monkeypatch.setattr(building, "_HELD", 100)
     monkeypatch.setattr(building, "_OWN_STEP", 3)
 
 
@@ -72,6 +73,27 @@ def test_the_panes_are_those_of_one_process_whatever_happens_meanwhile(items):
         builders.close()
     assert dict(restored.states) == dict(whole.states)
     assert named(restored.panes) == named(whole.panes)
+
+
+def test_shards_are_completed_one_after_the_other_and_one_given_up_holds_none_back(items):
+    whole, shards = shard(), [shard() for _ in range(3)]
+    whole.apply(items)
+    for each in shards:
+        for address, state in whole.states.items():
+            each.restore(address, state)
+    first, second, third = shards
+    builders = Builders(RULES, 2)
+    try:
+        assert not any(builders.step(each) for each in shards)
+        left = second.unbuilt
+        assert first.unbuilt < left
+        builders.forget(first)
+        complete(builders, second)
+        assert third.unbuilt == left
+        complete(builders, third)
+    finally:
+        builders.close()
+    assert named(second.panes) == named(third.panes) == named(whole.panes)
 
 
 def test_a_process_that_is_ended_is_told(items):
