@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -70,8 +71,19 @@ def cli() -> None:
     """CRM events in Kafka become live sales KPIs in Prometheus and Grafana."""
 
 
+def _prepare_streams() -> None:
+    """Standard streams that were closed lead nowhere; what a terminal's encoding lacks is written as an escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - to the end
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(args: list[str] | None = None) -> Any:
     """The entry point. A full disk, a file that may not be written and their like end in a message."""
+    _prepare_streams()
     code: Any = FAULT
     try:
         try:

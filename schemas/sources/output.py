@@ -140,11 +140,11 @@ def _micros(time: datetime) -> int:
 
 
 def _write_file(path: Path, lines: Iterable[bytes]) -> None:
-    path = path.resolve()
     if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
         with path.open("wb") as raw, _compressed(raw, path.suffix) as file:
             file.writelines(line + b"\n" for line in lines)
         return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)

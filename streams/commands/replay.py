@@ -159,7 +159,7 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     console = Console(stderr=True)
     try:
         _check(asked)
-        settings = load(asked.config)
+        settings = load(asked.config, {"kafka.bootstrap": asked.bootstrap})
         run = Run(asked, settings, console)
         with _ended_as_by_ctrl_c():
             valid = run.go()
@@ -376,12 +376,9 @@ class Run:
         from streams.replay.topics import Topics
 
         asked = self._asked
-        kafka = self._settings.kafka
-        if asked.bootstrap:
-            kafka = kafka.model_copy(update={"bootstrap": asked.bootstrap})
         last = asked.at or asked.end
         return Topics(
-            kafka,
+            self._settings.kafka,
             frozenset(asked.partitions) or None,
             since=self._time(asked.since) if asked.since else None,
             until=self._time(last) + 1 if last and not self._corrected else None,

@@ -124,7 +124,7 @@ def simulate_command(
     _check_combination(is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap)
     if is_live and (shuffle or duplicates):
         raise click.UsageError("--shuffle and --duplicates are for histories, not for --live")
-    kafka = _kafka(_settings(), bootstrap) if publish else None
+    kafka = _settings(bootstrap).kafka if publish else None
     now = utc_now()
     with _parameters():
         organisation = Organisation(
@@ -267,13 +267,8 @@ def _publisher(kafka: Kafka) -> Iterator[Sink]:
         raise click.ClickException(str(error)) from error
 
 
-def _settings() -> Settings:
-    """The program's settings, or those of the surroundings if the command is run by itself."""
+def _settings(bootstrap: str | None) -> Settings:
     try:
-        return click.get_current_context().find_object(Settings) or load()
+        return load(None, {"kafka.bootstrap": bootstrap})
     except SettingsError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _kafka(settings: Settings, bootstrap: str | None) -> Kafka:
-    return settings.kafka if bootstrap is None else settings.kafka.model_copy(update={"bootstrap": bootstrap})

@@ -26,23 +26,50 @@ def refuse_folder(path: Path) -> None:
         raise ReplayError(f"{path} is a folder; name a file")
 
 
+def is_stream(path: Path) -> bool:
+    """Whether the name is a pipe's or a device's, such as ``/dev/stdout``: it is written to, never replaced."""
+    return path.exists() and not path.is_file()
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that takes its name when the block ends well; otherwise nothing of it remains.
+
+    A pipe or a device is written to; where the name is a link, the file that it leads to is replaced.
 
     Raises:
         ReplayError: the file cannot be written.
     """
     refuse_folder(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    stream = is_stream(path)
+    target = path if stream else path.resolve()
+    partial = path if stream else target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             yield file
-        partial.replace(path)
+        if not stream:
+            partial.replace(target)
     except OSError as error:
         raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if not stream:
+            partial.unlink(missing_ok=True)
+
+
+def give_name(made: Path, path: Path) -> None:
+    """Put a finished file of a :func:`scratch` folder in its place, or its content into a pipe or device.
+
+    Raises:
+        ReplayError: it cannot be written.
+    """
+    try:
+        if is_stream(path):
+            with made.open("rb") as source, path.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        else:
+            made.replace(path.resolve())
+    except OSError as error:
+        raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -78,7 +105,7 @@ def made(folder: Path) -> Iterator[None]:
 @contextmanager
 def scratch(beside: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the block; ``beside`` a file that will be renamed out of it."""
-    parent = beside.absolute().parent if beside else None
+    parent = beside.resolve().parent if beside and not is_stream(beside) else None
     try:
         folder = Path(tempfile.mkdtemp(prefix=".salesgauge-", dir=parent))
     except OSError as error:

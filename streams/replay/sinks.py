@@ -20,7 +20,7 @@ from streams.replay.documents import document, encode, item
 from streams.replay.errors import ReplayError
 from streams.replay.machine import Snapshot
 from streams.replay.openmetrics import OpenMetrics
-from streams.replay.outputs import made, refuse_folder, scratch, uninterrupted, whole_file
+from streams.replay.outputs import give_name, made, refuse_folder, scratch, uninterrupted, whole_file
 from streams.replay.remote_write import Endpoint, RemoteWrite
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def parquet_file(path: Path) -> Iterator[Take]:
 
             yield take
         _to_parquet(rows, made)
-        made.replace(path)
+        give_name(made, path)
 
 
 _COLUMNS = (

@@ -47,11 +47,17 @@ class Lines:
 def file_sink(path: Path) -> Iterator[Sink]:
     """JSON lines in a file; compressed if its name ends with ``.gz`` or ``.zst``.
 
-    The file appears under its name when the block has ended well; otherwise the name is left as it was.
+    The file appears under its name when the block has ended well; otherwise the name is left as it was. A pipe or a
+    device is written to; where the name is a link, the file that it leads to is replaced.
 
     Raises:
         OSError: The file cannot be written.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as raw, _compressed(raw, path.suffix) as stream:
+            yield Lines(stream)
+        return
+    path = path.resolve()
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as raw, _compressed(raw, path.suffix) as stream:

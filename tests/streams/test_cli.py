@@ -189,6 +189,70 @@ def test_a_closed_pipe_ends_quietly():
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+@pytest.mark.parametrize("args", [["kpis"], ["simulate", "--days", "1"], ["replay", "--json", "EVENTS"]], ids=" ".join)
+def test_standard_streams_may_be_closed(args, closed, events):
+    command = [sys.executable, "-m", "streams", *(str(events) if arg == "EVENTS" else arg for arg in args)]
+    done = subprocess.run(
+        ["bash", "-c", f'"$@" {closed}', "bash", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("args", [["kpis"], ["replay", "EVENTS"]], ids=" ".join)
+def test_a_terminal_without_unicode_gets_escapes(args, events):
+    plain = {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    done = spawn(*(str(events) if arg == "EVENTS" else arg for arg in args), env=plain)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    "args", [["simulate", "--publish"], ["replay", "--topics"], ["publish", "EVENTS"]], ids=" ".join
+)
+def test_a_bootstrap_that_is_no_address_is_told_by_all_alike(args, events):
+    code, said = run(*(str(events) if arg == "EVENTS" else arg for arg in args), "--bootstrap", "nowhere")
+    assert code == 2
+    assert "kafka.bootstrap: 'nowhere' is no host:port" in said
+
+
+WRITING = [
+    ["simulate", "--days", "1", "--quiet", "--out"],
+    ["replay", "--quiet", "--events", "EVENTS", "--openmetrics"],
+    ["replay", "--quiet", "--events", "EVENTS", "--parquet"],
+    ["replay", "--quiet", "--events", "EVENTS", "--rejects"],
+]
+
+
+def written(args: list[str], events: Path, path: Path) -> None:
+    assert run(*(str(events) if arg == "EVENTS" else arg for arg in args), str(path))[0] == 0
+
+
+@pytest.mark.parametrize("args", WRITING, ids=" ".join)
+def test_a_pipe_or_device_is_written_to_and_not_replaced(args, events, tmp_path):
+    """`/dev/stdout` is one; as root, replacing it by a file would take it from the whole machine."""
+    pipe, regular = tmp_path / "pipe", tmp_path / "regular"
+    written([*args], events, regular)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_bytes)
+        written([*args], events, pipe)
+        content = reading.result(20)
+    assert pipe.is_fifo()
+    assert bool(content) == bool(regular.read_bytes())
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "regular", events.name}
+
+
+@pytest.mark.parametrize("args", WRITING, ids=" ".join)
+def test_a_link_stays_one(args, events, tmp_path):
+    (tmp_path / "target").touch()
+    (tmp_path / "link").symlink_to("target")
+    written(args, events, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").is_file()
+
+
 SLOW = """
 import time
 
