@@ -96,10 +96,13 @@ class Owners:
                 return team
         return rules.team_of(rep) or UNKNOWN
 
-    def labels(self, at: int, created: Created, rules: Rules, doer: str = "") -> tuple[str, str, str]:
+    def labels(
+        self, at: int, created: Created, rules: Rules, doer: str = "", doers_team: str = ""
+    ) -> tuple[str, str, str]:
         """(rep, team, source): the owner at an instant; ``doer`` stands in where nobody owned the lead."""
         rep, team = self.at(at)
-        rep = rep or doer
+        if not rep:
+            rep, team = doer, team or doers_team
         return rep or UNKNOWN, team or self.team(rep, team, rules), created.source or UNKNOWN
 
 
@@ -408,7 +411,7 @@ def _deadline(created: Created, owners: Owners, rules: Rules) -> int:
 
 
 def _response(out: Contributions, rules: Rules, touch: Activity, created: Created, owners: Owners) -> None:
-    labels = owners.labels(touch.at, created, rules, touch.rep)
+    labels = owners.labels(touch.at, created, rules, touch.rep, touch.team)
     calendar = rules.calendar_of(labels[1])
     response = touch.at - created.at
     business = calendar.between(created.at, touch.at)
@@ -428,7 +431,7 @@ def _response(out: Contributions, rules: Rules, touch: Activity, created: Create
         out.add(m.SLA_DUE, deadline, 1, *labels)
         out.add(m.SLA_MET, deadline, 1, *labels)
     else:
-        out.add(m.SLA_DUE, deadline, 1, *owners.labels(deadline, created, rules, touch.rep))
+        out.add(m.SLA_DUE, deadline, 1, *owners.labels(deadline, created, rules, touch.rep, touch.team))
 
 
 def _waiting(out: Contributions, rules: Rules, created: Created, owners: Owners, closed: int | None) -> None:

@@ -337,6 +337,15 @@ def test_9_reassignment_a_missed_deadline_is_that_of_the_owner_then_and_waiting_
     assert read(events, "leads_waiting", rep="ann") is None
 
 
+def test_9_reassignment_the_response_to_a_lead_of_nobody_is_that_of_the_rep_and_the_team_who_gave_it() -> None:
+    events = [created("a"), touch("a", "06-02 09:01", rep_id="ann", team="north")]
+    assert read(events, "lead_response_seconds", stat="mean", rep="ann") == 60
+    assert read(events, "lead_response_seconds", stat="mean", team="north") == 60
+    assert read(events, "lead_response_sla_ratio", team="north") == 1
+    given = [*events, assigned("a", "bob", "06-02 09:00", team="south")]
+    assert read(given, "lead_response_seconds", stat="mean", team="south") == 60
+
+
 def test_9_reassignment_a_lead_may_belong_to_a_team_before_it_belongs_to_a_rep() -> None:
     waiting = created("a", "06-02 09:00", team="north")
     assert read([waiting], "leads_waiting", team="north") == 1

@@ -386,16 +386,17 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield f"""
         CREATE OR REPLACE TABLE answers AS
         SELECT c.lead, c.ts AS asked, {deadline} AS deadline, min(a.ts) AS touched,
-            arg_min(coalesce(a.drep, ''), a.ts) AS toucher,
+            arg_min(coalesce(a.drep, ''), a.ts) AS toucher, arg_min(coalesce(a.dteam, ''), a.ts) AS toucher_team,
             least((SELECT min(d.ts) FROM deals d WHERE d.lead = c.lead),
                   (SELECT arg_max(occurred_at, occurred_at) FROM ev s JOIN stages USING (lead)
                    WHERE s.lead = c.lead AND s.event = 'lifecycle_stage_changed'
                    AND stages.stage IN ('customer', 'evangelist', 'disqualified'))) AS closed
         FROM created c LEFT JOIN touches a ON a.lead = c.lead AND a.ts >= c.ts GROUP BY 1, 2, 3"""
+    response_team = "coalesce(nullif(oteam, ''), CASE WHEN orep = '' THEN toucher_team END)"
     at_touch = "SELECT *, touched AS ts, asked AS cohort_at FROM answers WHERE touched IS NOT NULL"
     yield (
         "CREATE OR REPLACE TABLE responses AS SELECT *, ts - asked AS ms, work_between(asked, ts) AS business_ms FROM "
-        + teamed(at_touch, "coalesce(nullif(orep, ''), toucher)", "oteam")
+        + teamed(at_touch, "coalesce(nullif(orep, ''), toucher)", response_team)
     )
     yield """
         CREATE OR REPLACE TABLE assigned AS
@@ -415,7 +416,7 @@ def _tables(settings: Settings) -> Iterator[str]:
             SELECT *, deadline AS ts FROM answers WHERE touched > deadline
             OR (touched IS NULL AND (closed IS NULL OR closed > deadline))''',
                 "coalesce(nullif(orep, ''), toucher)",
-                "oteam",
+                response_team,
             )
         }) WHERE ts <= t()"""
     )
