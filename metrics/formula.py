@@ -16,7 +16,9 @@ from metrics import distribution
 from metrics.measures import Measure
 from metrics.rules import DAY, Rules
 
-DAYS_PER_MONTH = 365.2425 / 12
+MONTH = 30 * DAY
+YEAR = 365 * DAY
+"""Windows in ms as people count them: 30 days are a month, 90 days three, 365 days twelve."""
 
 
 class Reader(Protocol):
@@ -133,10 +135,10 @@ class Now(Expr):
 
 @dataclass(frozen=True)
 class Months(Expr):
-    """The length of the window in mean months of 30.44 days."""
+    """The length of the window in months: 30 days are one, a year is twelve."""
 
     def evaluate(self, at: Reader) -> float | None:
-        return at.length / (DAYS_PER_MONTH * DAY)
+        return at.length / YEAR * 12 if at.length >= YEAR else at.length / MONTH
 
     def __str__(self) -> str:
         return "months(W)"

@@ -163,6 +163,6 @@ KPIS = (
         ),
         windows=LONG,
         events=("deal_won", "subscription_changed", "customer_churned"),
-        traps="No value where nobody has churned, or nobody was a customer at its start; a year smooths best.",
+        traps="No value where nobody churned or was a customer at its start. 30 days are a month, 365 are twelve.",
     ),
 )

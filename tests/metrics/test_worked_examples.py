@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from schemas.events import EventBase
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
-MONTH = 365.2425 / 12
-"""Days of a mean month."""
 
 
 @dataclass(frozen=True)
@@ -523,11 +521,22 @@ EXAMPLES = (
     ),
     Example("revenue_per_account", TWO_CUSTOMERS, (100 + 50) / 2, stat="mrr"),
     Example("nps_score", [answered("nps", score) for score in (10, 9, 9, 7, 3)], 100 * (3 - 1) / 5),
-    Example(  # MRR of 100 from the one customer left; half of the two left within 30 days: they stay 2 x 30 days
+    *(
+        Example(  # MRR of 100 from the one customer left; half of the two left within the window: they stay two of it
+            "customer_lifetime_value",
+            [won("a", "01-02 00:00", 100, mrr="100", account_id="A"), won("b", "01-02 00:00", account_id="B"),
+             churned("B", "06-28 00:00")],
+            (100 / 1) * (2 * months),
+            window=window,
+        )
+        for window, months in (("7d", 7 / 30), ("30d", 1), ("90d", 3))
+    ),
+    Example(  # a customer of two was lost within a year of twelve months
         "customer_lifetime_value",
-        [*TWO_CUSTOMERS, churned("B", "06-20 00:00")],
-        (100 / 1) * (2 * 30 / MONTH / 1),
-        window="30d",
+        [won("a", "2024-01-02T00:00:00Z", 100, mrr="100", account_id="A"),
+         won("b", "2024-01-02T00:00:00Z", account_id="B"), churned("B", "06-28 00:00")],
+        (100 / 1) * 12 / (1 / 2),
+        window="365d",
     ),
     Example("customer_lifetime_value", TWO_CUSTOMERS, None, window="30d"),  # nobody left: no lifetime is known
     Example(  # nobody was a customer a year ago, so nobody's churn is known: not a lifetime of nothing
@@ -564,10 +573,10 @@ EXAMPLES = (
     Example(
         "customer_acquisition_cost", [*TWO_CUSTOMERS, spent(700), spent(300, category="sales")], (700 + 300) / 2
     ),
-    Example(  # a value of 100 x 60 days in months; one new customer for 50
+    Example(  # a value of 100 x 2 months; one new customer for 50
         "clv_to_cac_ratio",
         [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C", mrr=100), spent(50)],
-        ((100 + 100) / 2) * (2 * 30 / MONTH / 1) / (50 / 1),
+        ((100 + 100) / 2) * 2 / (50 / 1),
         window="30d",
     ),
     Example(

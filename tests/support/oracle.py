@@ -742,7 +742,8 @@ def _latest(table: str, key: str, order: str, where: str = "true", value: str = 
 
 
 def _months(c: _Counter) -> dict[str, Fraction]:
-    return {w: Fraction(c.t - lo, DAY) * 12 / Fraction("365.2425") for w, lo in c.windows.items()}
+    days = {w: Fraction(c.t - lo, DAY) for w, lo in c.windows.items()}
+    return {w: n * 12 / 365 if n >= 365 else n / 30 for w, n in days.items()}
 
 
 MONTHS = Term(lambda c, _: {w: {(): months} for w, months in _months(c).items()}, lambda *_: False)
