@@ -103,9 +103,15 @@ lock_command  = $(BIN)/uv pip compile pyproject.toml --quiet --universal --syste
 
 # Two stamps: the demo needs the runtime's packages alone; developers get theirs on top.
 $(VENV)/.runtime: requirements.lock pyproject.toml tools/setup.sh
-	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements.lock
-	@touch $@
+	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements.lock .runtime
 
 $(VENV)/.dev: requirements-dev.lock requirements.lock pyproject.toml tools/setup.sh
-	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements-dev.lock
-	@touch $(VENV)/.runtime $@
+	@PYTHON="$(PYTHON)" tools/setup.sh $(VENV) requirements-dev.lock .runtime .dev
+
+# What was made may since have been moved, damaged or left by its Python: then it is made anew.
+ifeq ($(filter-out help clean,$(MAKECMDGOALS)),)
+else ifneq ($(shell PYTHON="$(PYTHON)" tools/setup.sh --check $(VENV)),)
+$(VENV)/.runtime $(VENV)/.dev: FORCE
+endif
+
+FORCE:

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Makes a virtual environment from a lock file and installs the project into it, editable.
 #
-#   tools/setup.sh VENV LOCKFILE        (usually through `make setup` or `make demo`)
+#   tools/setup.sh VENV LOCKFILE STAMP…   (usually through `make setup` or `make demo`); notes in VENV/STAMP what it did
+#   tools/setup.sh --check VENV           say what is wrong with what it did
 #
 # Needs Python 3.11 or newer with its venv module, and a package index that pip reaches. Every package is checked against
 # the hash in the lock file. PYTHON=… names an interpreter; without it python3.11, then python3, then newer ones are tried.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-readonly venv="$1" lock="$2"
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -45,13 +44,37 @@ make_venv() {
   "$python" -m venv "$venv" || fail "making $venv failed"
 }
 
-# A virtual environment whose interpreter has gone, or that was moved here from elsewhere, is made anew.
-usable() {
-  [[ -x "$venv/bin/python" ]] && new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
-    [[ "$("$venv/bin/python" -c 'import sys; print(sys.prefix)')" = "$(cd "$venv" && pwd -P)" ]]
+# What is wrong with an environment that was moved, damaged, left by its interpreter or made with another Python than PYTHON.
+amiss() {
+  local stamp=.dev
+  [[ -e "$venv/$stamp" ]] || stamp=.runtime
+  if ! "$venv/bin/python" -c '' >/dev/null 2>&1; then
+    echo "its Python does not run"
+  elif [[ -n "${PYTHON:-}" && "$(version "$PYTHON")" != "$(version "$venv/bin/python")" ]]; then
+    echo "PYTHON=$PYTHON is another Python"
+  else
+    "$venv/bin/python" tools/whole.py check "$venv" "$stamp" || true
+  fi
 }
 
-usable || make_venv
+version() { "$1" -c 'import sys; print(sys.version)' 2>/dev/null || true; }
+
+if [[ "$1" == --check ]]; then
+  readonly venv="$2"
+  [[ ! -e "$venv" ]] || amiss
+  exit
+fi
+
+readonly venv="$1" lock="$2"
+if [[ ! -e "$venv" ]]; then
+  make_venv
+else
+  wrong="$(amiss)"
+  if [[ -n "$wrong" ]]; then
+    say "$venv is of no use: $wrong"
+    make_venv
+  fi
+fi
 
 pip=("$venv/bin/python" -m pip --disable-pip-version-check --no-input)
 say "installing $(grep -c '^[A-Za-z0-9]' "$lock") pinned packages from $lock, hashes checked (the first time takes a minute)"
@@ -62,3 +85,6 @@ say "installing $(grep -c '^[A-Za-z0-9]' "$lock") pinned packages from $lock, ha
 say "installing salesgauge, editable"
 "${pip[@]}" install --quiet --no-deps --no-build-isolation --editable . || fail "installing the project failed, see above."
 "${pip[@]}" check >/dev/null || { "${pip[@]}" check >&2 || fail "the installed packages do not fit together, see above."; }
+for stamp in "${@:3}"; do
+  "$venv/bin/python" tools/whole.py note "$venv" "$stamp"
+done
