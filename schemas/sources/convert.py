@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Mapping as MappingABC
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from schemas.codec import Reason, Rejection, decode_batch
-from schemas.events import EVENTS, EventBase
+from schemas.events import EVENTS, MAX_ID_LENGTH, EventBase
 from schemas.sources.inputs import open_tables, resolve_inputs, single_select
 from schemas.sources.mapping import ConvertError, EventSpec, Mapping, zone_of
 from schemas.sources.reading import explained, quoted
@@ -39,6 +40,7 @@ REJECT_REASON = "reject_reason"
 LINE_COLUMNS = ("product", "quantity", "unit_price")
 """Flat columns that stand for a deal of one line, where the event has ``lines``."""
 
+_decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
 _BATCH = 2_000
 _ID_BYTES = 16
 _EXACT_DOUBLE = 2**53
@@ -48,6 +50,9 @@ _NUMBERS = frozenset({
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL",
 })  # fmt: skip
 _NOT_A_TIME = "is not an ISO 8601 time; use strptime(column, format), or to_timestamp(seconds), in the SQL"
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
+"""Line breaks, tabs and the like, which no text of an event may have."""
 
 Kind = Literal["time", "text", "lines", "other"]
 
@@ -341,6 +346,8 @@ def _converter(name: str, kind: Kind, zone: ZoneInfo) -> Callable[[Any], Any]:
         return partial(_time, zone=zone)
     if kind == "lines":
         return _lines
+    if name == "reason":
+        return _reason
     if kind == "text" and name != "source_system":
         return _text
     return _plain
@@ -369,10 +376,16 @@ def _text(value: Any) -> str:
     return plain if isinstance(plain, str) else str(plain).lower()
 
 
+def _reason(value: Any) -> str:
+    """Free text, of which the beginning will do."""
+    text = _text(value)
+    return text if len(text) <= MAX_ID_LENGTH else text[: MAX_ID_LENGTH - 1] + "…"
+
+
 def _lines(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return msgspec.json.decode(value)
+            return _plain(_decode_json(value))
         except msgspec.DecodeError as error:
             raise _BadValueError("is not JSON; select a list of structs with product, quantity, unit_price") from error
     return _plain(value)
@@ -380,17 +393,16 @@ def _lines(value: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it: numbers as exact decimal text, NULL inside structs left out."""
-    if isinstance(value, str | bool):
+    if isinstance(value, bool):
         return value
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, float | Decimal):
         return _number(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, MappingABC):
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
-    return str(value)
+    text = str(value)
+    return text if text.isprintable() else _CONTROLS.sub(" ", text).strip()
 
 
 def _number(value: float | Decimal) -> str:

@@ -198,6 +198,34 @@ def test_null_and_blank_text_are_absent(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_line_breaks_and_other_control_characters_in_text_are_spaces(tmp_path: Path) -> None:
+    broken = "'Web' || chr(13) || chr(10) || 'shop' || chr(9) || 'x' || chr(0)"
+    event = one(
+        tmp_path,
+        "lead_created",
+        f"1 AS lead_id, DATE '2024-05-02' AS occurred_at, {broken} AS source FROM leads LIMIT 1",
+    )
+    assert event.source == "Web shop x"
+    for lines in (
+        f"[{{'product': {broken}, 'unit_price': 1}}] AS lines",
+        f"{broken} AS product, 1 AS unit_price",
+        """'[{"product": "Web\\nshop\\tx", "unit_price": 0.1}]' AS lines""",
+    ):
+        event = one(
+            tmp_path,
+            "deal_won",
+            f"1 AS lead_id, 2 AS deal_id, DATE '2024-05-02' AS occurred_at, {lines} FROM leads LIMIT 1",
+        )
+        assert [line.product for line in event.lines] == ["Web shop x"]
+
+
+def test_a_long_reason_is_shortened(tmp_path: Path) -> None:
+    columns = "1 AS lead_id, 2 AS deal_id, DATE '2024-05-02' AS occurred_at, repeat('too dear ', 100) AS reason"
+    event = one(tmp_path, "deal_lost", f"{columns} FROM leads LIMIT 1")
+    assert event.reason == ("too dear " * 100)[:199] + "…"
+    assert isinstance(one(tmp_path, "deal_lost", f"{columns}, reason AS rep_id FROM leads LIMIT 1"), Rejected)
+
+
 def test_column_names_ignore_case(tmp_path: Path) -> None:
     assert one(tmp_path, "lead_created", "'L' AS Lead_ID, now() AS OCCURRED_AT").lead_id == "L"
 
@@ -228,6 +256,12 @@ def test_the_quantity_is_one_and_a_deal_may_have_no_line(tmp_path: Path) -> None
     assert one(tmp_path, "deal_won", f"{WON}, 'P' AS product, 20 AS unit_price").lines[0].quantity == 1
     assert one(tmp_path, "deal_won", f"{WON}, NULL AS product, NULL AS unit_price").lines == ()
     assert one(tmp_path, "deal_won", WON).lines == ()
+
+
+def test_numbers_in_json_lines_are_exact(tmp_path: Path) -> None:
+    lines = '\'[{"product": "P", "quantity": 1000000, "unit_price": 0.0000015}]\''
+    event = one(tmp_path, "deal_won", f"{WON}, {lines} AS lines FROM leads LIMIT 1")
+    assert event.lines[0].quantity * event.lines[0].unit_price == Decimal("1.5")
 
 
 def test_a_line_without_a_price_rejects_the_deal(tmp_path: Path) -> None:
