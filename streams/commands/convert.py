@@ -16,7 +16,7 @@ from schemas.events import EVENTS
 from schemas.sources.convert import convert
 from schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
 from schemas.sources.output import Summary, write_events
-from streams.settings import Settings, load
+from streams.settings import load
 from streams.settings_file import SettingsError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ _REASONS_SHOWN = 20
 @click.option("--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
 @click.option("--rejects", type=click.Path(path_type=Path), help="Rejected rows; <out>.rejects.jsonl if open.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times without one, instead of the mapping's.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML): rules.zone.")
 @click.option("--drop-duplicates", "distinct", multiple=True, metavar="NAME", help="Read an input's equal rows once.")
 @click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected.")
 def convert_command(
@@ -50,6 +51,7 @@ def convert_command(
     out: str,
     rejects: Path | None,
     timezone: str | None,
+    config: Path | None,
     distinct: tuple[str, ...],
     strict: bool,
 ) -> None:
@@ -75,7 +77,7 @@ def convert_command(
             overrides=_overrides(inputs),
             folders=(Path(), path.parent),
             timezone=timezone,
-            default_timezone=_business_zone(),
+            default_timezone=load(config).rules.zone,
             distinct=distinct,
             notice=notices.append,
         )
@@ -90,11 +92,6 @@ def convert_command(
     _name_files(console, out, rejects, summary)
     if strict and summary.rejected:
         raise SystemExit(EXIT_REJECTS)
-
-
-def _business_zone() -> str:
-    settings = click.get_current_context().find_object(Settings) or load()
-    return settings.rules.zone
 
 
 def _overrides(inputs: Iterable[str]) -> dict[str, str]:

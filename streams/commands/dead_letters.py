@@ -57,10 +57,12 @@ def _filters(function: Function) -> Function:
         metavar="TIME|AGE",
         help="Set aside since then: 2h, 7d, 2026-01-31T08:00Z.",
     )(function)
-    function = click.option("--topic", "topics", multiple=True, help="Only from this source topic (repeatable).")(
-        function
-    )
-    return click.option("--reason", "reasons", multiple=True, help="Only for this reason (repeatable).")(function)
+    function = click.option(
+        "--topic", "topics", multiple=True, metavar="TOPIC", help="Only from this source topic (repeatable)."
+    )(function)
+    return click.option(
+        "--reason", "reasons", multiple=True, metavar="REASON", help="Only for this one, such as invalid (repeatable)."
+    )(function)
 
 
 def _selection(reasons: Sequence[str], topics: Sequence[str], since: int) -> Selection:
@@ -82,7 +84,7 @@ def _settings(config: Path | None, bootstrap: str | None) -> Settings:
 # --- list
 
 
-@dead_letters_command.command("list")
+@dead_letters_command.command("list", short_help="Count them, and list the newest.")
 @kafka_options
 @_filters
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -175,7 +177,7 @@ def _print_newest(letters: Letters, chosen: Sequence[Letter]) -> None:
 # --- show
 
 
-@dead_letters_command.command("show")
+@dead_letters_command.command("show", short_help="Show one in full.")
 @click.argument("which", metavar="NUMBER|TOPIC:PARTITION:OFFSET")
 @kafka_options
 @click.option("--full", is_flag=True, help=f"All of the value, not only {_SHOWN_CHARACTERS} characters.")
@@ -230,7 +232,7 @@ def _show(found: Full, state: str, *, full: bool) -> None:
 # --- redrive
 
 
-@dead_letters_command.command("redrive")
+@dead_letters_command.command("redrive", short_help="Send them back to their topics.")
 @kafka_options
 @_filters
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
@@ -284,7 +286,7 @@ def redrive_command(
 # --- close
 
 
-@dead_letters_command.command("close")
+@dead_letters_command.command("close", short_help="Give up what can never be processed.")
 @click.argument("which", metavar="[NUMBER|TOPIC:PARTITION:OFFSET]...", nargs=-1)
 @kafka_options
 @_filters

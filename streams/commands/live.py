@@ -23,9 +23,12 @@ _LEAVE_SECONDS = 3.0
 
 
 def web_options(function: Function) -> Function:
-    """``--host`` and ``--port``."""
-    function = click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on.")(function)
-    return click.option("--host", help="Address to listen on (default: this machine only).")(function)
+    """``--host`` and ``--port``, which stand above the settings."""
+    ports = "Port to listen on (default: 9108; of a worker 9109); 0 for any."
+    function = click.option("--port", type=click.IntRange(0, 65535), help=ports)(function)
+    return click.option("--host", metavar="ADDRESS", help="Address to listen on (default: this machine only).")(
+        function
+    )
 
 
 @click.command()

@@ -43,7 +43,7 @@ def _force(function: Function) -> Function:
 # --- run
 
 
-@rebuild_command.command("run")
+@rebuild_command.command("run", short_help="Compute the next version, and compare it.")
 @kafka_options
 @click.option("--switch", "switch_over", is_flag=True, help="Make it the active version once it has caught up.")
 @click.option(
@@ -166,7 +166,7 @@ class _Shown:
 # --- status, switch, drop
 
 
-@rebuild_command.command("status")
+@rebuild_command.command("status", short_help="List the versions.")
 @kafka_options
 @explained
 def status_command(config: Path | None, bootstrap: str | None) -> None:
@@ -184,7 +184,7 @@ def status_command(config: Path | None, bootstrap: str | None) -> None:
         out.print(table)
 
 
-@rebuild_command.command("switch")
+@rebuild_command.command("switch", short_help="Make a version the active one.")
 @_number
 @kafka_options
 @_force
@@ -199,7 +199,7 @@ def switch_command(version: int, config: Path | None, bootstrap: str | None, *, 
     err.print("restart the workers; keep `salesgauge rebuild run` until they have joined")
 
 
-@rebuild_command.command("drop")
+@rebuild_command.command("drop", short_help="Delete a version that is not active.")
 @_number
 @kafka_options
 @click.option("--yes", is_flag=True, help="Do not ask.")

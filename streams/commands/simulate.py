@@ -90,6 +90,7 @@ class Progress:
 @click.option("--out", default="-", metavar="FILE", help="JSON lines; .gz and .zst compress; '-' is stdout.")
 @click.option("--publish", is_flag=True, help="Send the events to the broker instead.")
 @click.option("--bootstrap", metavar="HOST:PORT", help="The broker for --publish, if not the one of the settings.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML) for --publish.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def simulate_command(
     *,
@@ -111,6 +112,7 @@ def simulate_command(
     out: str,
     publish: bool,
     bootstrap: str | None,
+    config: Path | None,
     quiet: bool,
 ) -> None:
     """Produce a realistic sales organisation's events.
@@ -124,7 +126,9 @@ def simulate_command(
     _check_combination(is_live=is_live, end=end, seconds=seconds, out=out, publish=publish, bootstrap=bootstrap)
     if is_live and (shuffle or duplicates):
         raise click.UsageError("--shuffle and --duplicates are for histories, not for --live")
-    kafka = _settings(bootstrap).kafka if publish else None
+    if config and not publish:
+        raise click.UsageError("--config is for --publish")
+    kafka = _settings(config, bootstrap).kafka if publish else None
     now = utc_now()
     with _parameters():
         organisation = Organisation(
@@ -267,8 +271,8 @@ def _publisher(kafka: Kafka) -> Iterator[Sink]:
         raise click.ClickException(str(error)) from error
 
 
-def _settings(bootstrap: str | None) -> Settings:
+def _settings(config: Path | None, bootstrap: str | None) -> Settings:
     try:
-        return load(None, {"kafka.bootstrap": bootstrap})
+        return load(config, {"kafka.bootstrap": bootstrap})
     except SettingsError as error:
         raise click.UsageError(str(error)) from error

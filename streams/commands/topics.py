@@ -15,7 +15,7 @@ def topics_command() -> None:
     """Create the topics, or check that they are right."""
 
 
-@topics_command.command("create")
+@topics_command.command("create", short_help="Create those that are missing.")
 @kafka_options
 @click.option("--partitions", type=click.IntRange(1), help="Partitions of each topic: the greatest number of workers.")
 @click.option("--replication", type=click.IntRange(1), help="Replicas of each topic.")
@@ -33,7 +33,7 @@ def create_command(config: Path | None, bootstrap: str | None, partitions: int |
     err.print(f"{len(created)} topics created, {len(known)} were there already")
 
 
-@topics_command.command("check")
+@topics_command.command("check", short_help="List what is not right; exit 1 if something is.")
 @kafka_options
 @explained
 def check_command(config: Path | None, bootstrap: str | None) -> None:

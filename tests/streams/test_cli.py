@@ -78,6 +78,7 @@ def test_each_command_has_help(path):
         assert code == 0
         assert "Usage:" in said
         assert len(said.splitlines()) > 3
+        assert "..." not in said.partition("Commands:")[2]  # of a sentence that was too long
 
 
 def test_the_list_of_commands_and_the_version():
@@ -187,6 +188,15 @@ def test_a_closed_pipe_ends_quietly():
         done = spawn("kpis", "--json", stdout=broken)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_the_settings_file_counts_for_all_commands(events, tmp_path):
+    path = tmp_path / "salesgauge.yaml"
+    path.write_text("kafka: {bootstrap: nowhere}")
+    for args in (["simulate", "--publish"], ["convert", "sales-pipeline", "--out", "-"], ["publish", str(events)]):
+        code, said = run(*args, "--config", str(path))
+        assert code == 2
+        assert "kafka.bootstrap: 'nowhere' is no host:port" in said
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
