@@ -49,7 +49,7 @@ _STAGE_RANKS = {
 _BANDS = ((5 * 60_000, "0-5m"), (15 * 60_000, "5-15m"), (60 * 60_000, "15-60m"))
 _LAST_BAND = "60m+"
 _COUNTED_ACTIVITIES = frozenset({"call", "email"})
-_TOUCH_KINDS = {"call": "call", "email": "email", "video": "video", "meeting": "video"}
+_TOUCH_KINDS = frozenset({"call", "email", "video"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -618,9 +618,8 @@ def _touches(
         outcome, rep = "won" if deal.won else "lost", _closer(deal, owners)
         out.add(m.DEALS_CLOSED, deal.closed_at, 1, outcome, rep)
         for activity in activities:
-            kind = _TOUCH_KINDS.get(activity.kind)
-            if kind and activity.human_touch and activity.at <= deal.closed_at:
-                out.add(m.TOUCHES, deal.closed_at, 1, outcome, kind, rep)
+            if activity.kind in _TOUCH_KINDS and activity.human_touch and activity.at <= deal.closed_at:
+                out.add(m.TOUCHES, deal.closed_at, 1, outcome, activity.kind, rep)
 
 
 def _conversion(out: Contributions, rules: Rules, purchase: int, created: Created | None, first_at: int) -> None:

@@ -439,8 +439,8 @@ EXAMPLES = (
     Example(  # two calls and a video meeting before the win; the call after it and the social one do not count
         "touches_per_deal",
         [touch("a", "06-02 10:00"), touch("a", "06-03 10:00"), touch("a", "06-04 10:00", "video"),
-         touch("a", "06-05 10:00", "social"), won("a", "06-06 10:00"), touch("a", "06-07 10:00"),
-         touch("b", "06-02 10:00", "email"), lost("b", "06-06 10:00")],
+         touch("a", "06-05 10:00", "social"), touch("a", "06-05 11:00", "meeting"), won("a", "06-06 10:00"),
+         touch("a", "06-07 10:00"), touch("b", "06-02 10:00", "email"), lost("b", "06-06 10:00")],
         3 / 1,
         labels={"outcome": "won"},
     ),

@@ -520,9 +520,9 @@ def _tables(settings: Settings) -> Iterator[str]:
         SELECT * EXCLUDE (kind), CASE event WHEN 'deal_won' THEN 'won' ELSE 'lost' END AS outcome FROM deals WHERE lead IS NOT NULL"""
     yield """
         CREATE OR REPLACE TABLE deal_touches AS
-        SELECT d.ts, d.outcome, d.rep, CASE a.kind WHEN 'meeting' THEN 'video' ELSE a.kind END AS kind
+        SELECT d.ts, d.outcome, d.rep, a.kind
         FROM closed_deals d JOIN touches a ON a.lead = d.lead AND a.ts <= d.ts
-        WHERE a.kind IN ('call', 'email', 'video', 'meeting')"""
+        WHERE a.kind IN ('call', 'email', 'video')"""
     yield "CREATE OR REPLACE TABLE cycles AS SELECT *, ts - created_at AS ms FROM won WHERE ts >= created_at"
     yield "CREATE OR REPLACE TABLE cycles_products AS SELECT *, unnest(products) AS product FROM cycles"
     yield """
