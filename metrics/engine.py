@@ -43,6 +43,9 @@ MAX_HOPS = 32
 _RECENT = 8192
 """Entities kept open: what was touched is often touched again soon."""
 
+_PAGES = f"{entities.EntityKind.PAGE.value}/"
+"""Most pages are touched once, and none tells much: they are not kept open."""
+
 _CURRENCY_FACTS = frozenset({Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota})
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -274,7 +277,7 @@ class Shard:
             at_end = entity.add(fresh, corrected=corrected)
             entities.write(address, entity.book, entity.ordered, None if corrected else fresh, at_end=at_end)
             self._keep(address, entity, outcome)
-        if address not in self._unbuilt:
+        if address not in self._unbuilt and not address.startswith(_PAGES):
             self._recent[address] = entity
             if len(self._recent) > _RECENT:
                 del self._recent[next(iter(self._recent))]
@@ -286,8 +289,7 @@ class Shard:
         """Unpack an entity; its book says what the panes hold of it (nothing while it is not built)."""
         entity = _Open(self.facts(address), self.rules)
         if entity.ordered and address not in self._unbuilt:
-            entities.write(address, entity.book, entity.ordered, None)
-            entity.book.take_changes()
+            entity.book.recall(lambda: entities.write(address, entity.book, entity.ordered, None))
         return entity
 
     def _unite(

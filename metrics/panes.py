@@ -111,7 +111,9 @@ class Panes:
                     for pane in panes:
                         _add(pane, cell, value * amount)
                         _add(pane, bucket, amount)
-        self._drop_empty(targets)
+        for at, panes in targets.items():
+            if not all(panes):
+                self._drop_empty((at,))
 
     def absorb(self, other: Held) -> None:
         """Add what other panes hold that were filled apart, with a clock that is not ahead of this one."""

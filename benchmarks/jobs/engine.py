@@ -80,7 +80,7 @@ def leads(number: int) -> dict[str, Any]:
         states = pool.submit(lead_states).result()
     seldom_look_for_cycles()
     before = _resident()
-    worker = Worker(load.settings_for("none", 1), lambda: _NOW)
+    worker = Worker(load.settings_for("none:9092", 1), lambda: _NOW)
     made, restored = histories(states, number), 0.0
     for first in range(0, number, 20_000):
         chunk = range(first, min(number, first + 20_000))

@@ -180,7 +180,7 @@ def _tell_deals_of_account(facts: Sequence[Fact], out: dict[str, list[Fact]]) ->
 def _deal_facts(facts: Sequence[Fact]) -> dict[str, list[DealFact]]:
     by_deal: dict[str, list[DealFact]] = {}
     for fact in facts:
-        if isinstance(fact, Opportunity | Won | Lost | Reopened):
+        if isinstance(fact, DealFact):
             by_deal.setdefault(fact.deal, []).append(fact)
     return by_deal
 

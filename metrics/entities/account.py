@@ -11,7 +11,7 @@ from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.distinct import Occasion, add_once
 from metrics.entities.period import add_period_measures, minor_lines, minor_total
-from metrics.facts import Activity, Churned, Created, Fact, Lost, Opportunity, Reopened, Subscription, Won
+from metrics.facts import Activity, Churned, Created, DealFact, Fact, Subscription, Won
 from metrics.measures import UNKNOWN
 from metrics.rules import Rules
 
@@ -236,7 +236,7 @@ def _activities(
 
 def _add_own_closes(facts: Sequence[Fact], rules: Rules, out: Contributions) -> None:
     """Count the closes that no lead counts: those of deals whose facts name no lead."""
-    led = {fact.deal for fact in facts if isinstance(fact, Opportunity | Won | Lost | Reopened) and fact.lead}
+    led = {fact.deal for fact in facts if isinstance(fact, DealFact) and fact.lead}
     for deal in fold_deals(facts):
         close = deal.won or deal.lost
         if close is None or deal.id in led:

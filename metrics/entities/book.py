@@ -25,7 +25,7 @@ class Book:
     ``view`` is the entity's own reading of its facts, kept while the book is open.
     """
 
-    __slots__ = ("_chapters", "_logs", "changes", "rules", "view")
+    __slots__ = ("_chapters", "_logs", "_recalling", "changes", "rules", "view")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -33,6 +33,14 @@ class Book:
         self.changes: list[Contributions] = []
         self._chapters: dict[object, tuple[tuple[Any, ...], Contributions]] = {}
         self._logs: dict[Chapter, tuple[Sequence[Any], int, tuple[Any, ...]]] = {}
+        self._recalling = False
+
+    def recall(self, write: Callable[[], None]) -> None:
+        """Have what ``write`` writes as what was added before: it is no change."""
+        self._recalling = True
+        write()
+        self._recalling = False
+        self.changes.clear()
 
     def take_changes(self) -> list[Contributions]:
         """What was added and taken back since the last call; the parts are to be added up."""
@@ -69,7 +77,7 @@ class Book:
         if known is None:
             if not items:
                 return
-            change = self._entries(write, items, header)
+            change = _NOTHING if self._recalling else self._entries(write, items, header)
         elif known[2] == header:
             change = self._turnover(write, known, items)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from metrics.facts import Fact, Lost, Opportunity, Reopened, Won
+from metrics.facts import DealFact, Fact, Lost, Opportunity, Reopened, Won
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ def fold_deals(facts: Iterable[Fact]) -> list[Deal]:
     """The deals of the facts, in order of their ids."""
     by_deal: dict[str, list[Fact]] = {}
     for fact in facts:
-        if isinstance(fact, Opportunity | Won | Lost | Reopened):
+        if isinstance(fact, DealFact):
             by_deal.setdefault(fact.deal, []).append(fact)
     return [_fold(deal, by_deal[deal]) for deal in sorted(by_deal)]
 

@@ -12,7 +12,7 @@ from metrics.contributions import Contributions
 from metrics.entities.book import Book
 from metrics.entities.deals import Deal, fold_deals
 from metrics.entities.period import minor_total
-from metrics.facts import Fact, Joined, Left, Lost, Opportunity, Quota, Reopened, Survey, Won
+from metrics.facts import DealFact, Fact, Joined, Left, Quota, Survey
 from metrics.measures import UNKNOWN
 from metrics.rules import CommissionTier, Rules
 
@@ -47,7 +47,7 @@ class Rep:
                 known = self.quotas.get((fact.start, fact.end))
                 if known is None or fact.version > known.version:
                     self.quotas[fact.start, fact.end] = fact
-            elif isinstance(fact, Opportunity | Won | Lost | Reopened):
+            elif isinstance(fact, DealFact):
                 self.facts_of.setdefault(fact.deal, []).append(fact)
                 touched[fact.deal] = None
         for deal in touched:

@@ -48,7 +48,7 @@ _POLL_SECONDS = 0.2
 _FETCH_WAIT_MS = 50
 """How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it. A new
 position counts from the next fetch on."""
-_PART_RECORDS = 2000
+_PART_RECORDS = 4000
 """Records of a topic in a chunk, at most."""
 _THREAD_SECONDS = 5.0
 _CONFIRMED = 0.9
