@@ -195,7 +195,7 @@ def test_measures_that_this_exporter_does_not_know_are_passed_over():
 
 
 def test_what_leaves_retention_moves_to_the_base_at_once():
-    rules = Rules(coarse_retention=timedelta(days=2), fine_retention=timedelta(hours=49))
+    rules = Rules().model_copy(update={"coarse_retention": timedelta(days=2)})  # shorter than settings may have it
     shard = Shard(rules, LeafIndex())
     shard.advance(ms(NOW))
     yesterday = (NOW - timedelta(days=1)).isoformat()
