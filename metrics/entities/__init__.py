@@ -17,7 +17,8 @@ from metrics.entities.book import Book, Draft
 from metrics.entities.deals import fold_deals
 from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
 from metrics.rules import DAY, Rules
-from schemas.wire import AnyEvent
+from schemas.events import EVENTS
+from schemas.wire import WIRE_EVENTS, AnyEvent
 
 _PAGE_SEPARATOR = "\x1f"
 """Between the key of an event and what tells its page from others of that key. No key can hold it."""
@@ -48,12 +49,19 @@ _KINDS = {
 }
 """Of the events that name no lead."""
 
+_NAMING_LEADS = frozenset(
+    {model for model in EVENTS.values() if "lead_id" in model.model_fields}
+    | {struct for struct in WIRE_EVENTS.values() if "lead_id" in struct.__struct_fields__}
+)
+"""The types of events that may name a lead: asking a model for what it lacks is slow."""
+
 
 def address_of(event: AnyEvent) -> str:
     """The address of the entity that an event is about."""
-    lead_id: str | None = getattr(event, "lead_id", None)
-    if lead_id:  # most events
-        return f"lead/{lead_id}"
+    if type(event) in _NAMING_LEADS:
+        lead_id: str | None = getattr(event, "lead_id", None)
+        if lead_id:
+            return f"lead/{lead_id}"
     name = event.name
     if name == "survey_answered" and getattr(event, "kind", "") == "enps":
         return address(EntityKind.REP, getattr(event, "rep_id", None) or event.key)
@@ -68,7 +76,7 @@ def _page_key(event: AnyEvent) -> str:
 
     A ticket has a page of its own, on which it counts once, whenever it is reported again.
     """
-    ticket_id: str | None = getattr(event, "ticket_id", None)
+    ticket_id: str | None = getattr(event, "ticket_id", None) if event.name == "support_ticket_opened" else None
     page = f"#{ticket_id}" if ticket_id else _EPOCH_DAY + millis(event.occurred_at) // DAY
     return f"{event.key}{_PAGE_SEPARATOR}{page}"
 
