@@ -42,6 +42,9 @@ MAX_HOPS = 32
 _RECENT = 8192
 """Entities kept open: what was touched is often touched again soon."""
 
+_STEP = 500
+"""Entities that are built before panes at rest are packed."""
+
 _PAGES = f"{entities.EntityKind.PAGE.value}/"
 """Most pages are touched once, and none tells much: they are not kept open."""
 
@@ -117,7 +120,8 @@ class _Open:
     def add(self, fresh: list[Fact], *, corrected: bool) -> bool:
         """Order the facts again, and the fresh ones; whether these could be put at the end."""
         self.kinds.update(map(type, fresh))
-        fresh.sort(key=_chronological)
+        if len(fresh) > 1:
+            fresh.sort(key=_chronological)
         if corrected or (self.ordered and _chronological(fresh[0]) < _chronological(self.ordered[-1])):
             self.ordered = sorted(self.facts.values(), key=_chronological)
             return False
@@ -141,6 +145,8 @@ class Shard:
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
         self._lent = 0
+        self._scattered = False
+        """Whether the entities that are being built are of all times."""
         self._recent: dict[str, _Open] = {}
 
     def __len__(self) -> int:
@@ -197,12 +203,30 @@ class Shard:
 
     def build(self, limit: int | None = None) -> bool:
         """Add up to ``limit`` restored entities to the panes; True when none is left."""
-        left = len(self._unbuilt) if limit is None else limit
-        while self._unbuilt and left > 0:
-            address, _ = self._unbuilt.popitem()
-            left -= 1
-            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
+        left = len(self._unbuilt) if limit is None else min(limit, len(self._unbuilt))
+        while left > 0:
+            some = min(left, _STEP)
+            self._build(some)
+            left -= some
         return self.built
+
+    def _build(self, number: int) -> None:
+        reopened = self.panes.coarse.reopened
+        for _ in range(number):
+            address, _ = self._unbuilt.popitem()
+            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
+        # A changelog is in order of time, more or less: only some panes are needed at a time. Where it is not, packing
+        # and opening all of them again and again would take most of the time.
+        self._scattered |= self.panes.coarse.reopened - reopened > 2 * number
+        if self.built:
+            self._rest()
+        elif not self._scattered:
+            self.panes.trim()
+
+    def _rest(self) -> None:
+        """Give up what building took."""
+        self._unbuilt, self._scattered = {}, False  # an emptied dictionary keeps its size
+        self.panes.trim(0)
 
     def lend(self, limit: int) -> list[tuple[str, bytes]]:
         """Up to ``limit`` restored entities, address and state, for somebody else to add up; see :class:`LentPanes`.
@@ -219,6 +243,8 @@ class Shard:
     def returned(self, number: int) -> None:
         """The panes have taken what so many entities that were lent add up to."""
         self._lent -= number
+        if self.built:
+            self._rest()
 
     @property
     def unbuilt(self) -> int:

@@ -171,18 +171,19 @@ class Panes:
             yield from (PaneKey(resolution, index) for index in store)
         yield from (PaneKey(Resolution.ROSTER, index) for index in self.roster)
 
+    def trim(self, keep: int | None = None) -> None:
+        """Pack panes that are at rest; all but ``keep`` of each size."""
+        self.fine.trim(keep)
+        self.coarse.trim(keep)
+
     @property
     def changed(self) -> bool:
         """Whether a pane has changed since the last :meth:`take_changed`."""
         return any(self._changed.values())
 
     def take_changed(self) -> list[PaneKey]:
-        """The panes changed since the last call; the base comes first, as it takes over what others lose.
-
-        Nobody is changing panes now: those at rest are packed.
-        """
-        self.fine.trim()
-        self.coarse.trim()
+        """The panes changed since the last call; the base comes first, as it takes over what others lose."""
+        self.trim()
         # "base" is also the first by name
         keys = sorted(PaneKey(resolution, index) for resolution, indices in self._changed.items() for index in indices)
         for indices in self._changed.values():

@@ -65,6 +65,7 @@ class Absorber:
         rosters = {index: self._each(roster) for index, roster in held.roster.items()}
         fine, coarse, ahead = map(self._each, (held.fine, held.coarse, held.ahead))
         self._panes.absorb(Held(fine, coarse, self._own(held.base), rosters, ahead))
+        self._panes.trim()
 
     def _each(self, store: dict[int, Cells]) -> dict[int, Cells]:
         return {index: self._own(cells) for index, cells in store.items()}

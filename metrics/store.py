@@ -23,11 +23,13 @@ _decode = msgspec.msgpack.Decoder(Cells).decode
 class PaneStore:
     """Panes of one size."""
 
-    __slots__ = ("_open", "_packed")
+    __slots__ = ("_open", "_packed", "reopened")
 
     def __init__(self) -> None:
         self._open: dict[int, Cells] = {}
         self._packed: dict[int, bytes] = {}
+        self.reopened = 0
+        """How many times a packed pane was opened to be changed."""
 
     def __len__(self) -> int:
         return len(self._open) + len(self._packed)
@@ -52,6 +54,7 @@ class PaneStore:
         cells = self._open.get(index)
         if cells is None:
             packed = self._packed.pop(index, None)
+            self.reopened += packed is not None
             cells = self._open[index] = {} if packed is None else _decode(packed)
         return cells
 
@@ -77,9 +80,10 @@ class PaneStore:
         for index, packed in self._packed.items():
             yield index, _decode(packed)
 
-    def trim(self) -> None:
-        """Pack panes beyond those that are held open; what :meth:`open` gave is not to be changed any more."""
-        if len(self._open) <= 2 * _OPEN:
+    def trim(self, keep: int | None = None) -> None:
+        """Pack panes, all but ``keep``, else if many are open; what :meth:`open` gave is not to be changed any more."""
+        most, left = (2 * _OPEN, _OPEN) if keep is None else (keep, keep)
+        if len(self._open) <= most:
             return
-        for index in list(self._open)[:-_OPEN]:
+        for index in list(self._open)[: len(self._open) - left]:
             self._packed[index] = _encode(self._open.pop(index))
