@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import heapq
-import io
-import os
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 import msgspec
-import zstandard
 
 from schemas.codec import encode
+from schemas.files import compressed, is_stream, whole_file
 from schemas.sources.convert import Rejected
 
 if TYPE_CHECKING:
@@ -140,38 +136,7 @@ def _micros(time: datetime) -> int:
 
 
 def _write_file(path: Path, lines: Iterable[bytes]) -> None:
-    if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
-        with path.open("wb") as raw, _compressed(raw, path.suffix) as file:
-            file.writelines(line + b"\n" for line in lines)
-        return
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as raw, _compressed(raw, path.suffix) as file:
-            file.writelines(line + b"\n" for line in lines)
-        temporary.chmod(_mode(path))
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def _mode(path: Path) -> int:
-    """The permissions a plainly opened file would have; a temporary file is its owner's alone."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _compressed(raw: IO[bytes], suffix: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    if suffix == ".gz":  # no name and no time inside: the same events give the same bytes
-        return cast("IO[bytes]", gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
-    if suffix == ".zst":
-        writer = zstandard.ZstdCompressor(level=6).stream_writer(raw, closefd=False)
-        return cast("IO[bytes]", io.BufferedWriter(cast("io.RawIOBase", writer)))
-    return contextlib.nullcontext(raw)
+    if not is_stream(path):
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as raw, compressed(raw, path.suffix) as file:
+        file.writelines(line + b"\n" for line in lines)

@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all: :mod:`schemas.files`, with errors that a replay can show."""
 
 from __future__ import annotations
 
-import os
+import io
 import shutil
 import signal
 import tempfile
@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from schemas import files
 from streams.replay.errors import ReplayError
 
 if TYPE_CHECKING:
@@ -26,11 +27,6 @@ def refuse_folder(path: Path) -> None:
         raise ReplayError(f"{path} is a folder; name a file")
 
 
-def is_stream(path: Path) -> bool:
-    """Whether the name is a pipe's or a device's, such as ``/dev/stdout``: it is written to, never replaced."""
-    return path.exists() and not path.is_file()
-
-
 @contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
     """A text file that takes its name when the block ends well; otherwise nothing of it remains.
@@ -41,19 +37,11 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         ReplayError: the file cannot be written.
     """
     refuse_folder(path)
-    stream = is_stream(path)
-    target = path if stream else path.resolve()
-    partial = path if stream else target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with files.whole_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
             yield file
-        if not stream:
-            partial.replace(target)
     except OSError as error:
         raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if not stream:
-            partial.unlink(missing_ok=True)
 
 
 def give_name(made: Path, path: Path) -> None:
@@ -63,7 +51,7 @@ def give_name(made: Path, path: Path) -> None:
         ReplayError: it cannot be written.
     """
     try:
-        if is_stream(path):
+        if files.is_stream(path):
             with made.open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         else:
@@ -105,7 +93,7 @@ def made(folder: Path) -> Iterator[None]:
 @contextmanager
 def scratch(beside: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the block; ``beside`` a file that will be renamed out of it."""
-    parent = beside.resolve().parent if beside and not is_stream(beside) else None
+    parent = beside.resolve().parent if beside and not files.is_stream(beside) else None
     try:
         folder = Path(tempfile.mkdtemp(prefix=".salesgauge-", dir=parent))
     except OSError as error:

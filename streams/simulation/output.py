@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
-
-import zstandard
+from typing import IO, TYPE_CHECKING, Protocol
 
 from schemas.codec import encode
+from schemas.files import compressed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +28,7 @@ class Sink(Protocol):
 class Lines:
     """Events as JSON lines in a binary stream."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def send(self, event: EventBase) -> None:
@@ -53,28 +50,5 @@ def file_sink(path: Path) -> Iterator[Sink]:
     Raises:
         OSError: The file cannot be written.
     """
-    if path.exists() and not path.is_file():
-        with path.open("wb") as raw, _compressed(raw, path.suffix) as stream:
-            yield Lines(stream)
-        return
-    path = path.resolve()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as raw, _compressed(raw, path.suffix) as stream:
-            yield Lines(stream)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _compressed(raw: BinaryIO, suffix: str) -> Iterator[BinaryIO]:
-    if suffix == ".gz":
-        # No name and no time in the header: the same events make the same file.
-        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw, mtime=0) as stream:
-            yield cast("BinaryIO", stream)
-    elif suffix == ".zst":
-        with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as stream:
-            yield cast("BinaryIO", stream)
-    else:
-        yield raw
+    with whole_file(path) as raw, compressed(raw, path.suffix, gzip_level=6, zstd_level=3) as stream:
+        yield Lines(stream)
