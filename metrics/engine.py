@@ -117,16 +117,15 @@ class _Open:
         self.kinds = set(map(type, facts))
         self.book = Book(rules)
 
-    def add(self, fresh: list[Fact], *, corrected: bool) -> bool:
-        """Order the facts again, and the fresh ones; whether these could be put at the end."""
+    def add(self, fresh: list[Fact], *, corrected: bool) -> None:
+        """Order the facts again, and the fresh ones."""
         self.kinds.update(map(type, fresh))
         if len(fresh) > 1:
             fresh.sort(key=_chronological)
         if corrected or (self.ordered and _chronological(fresh[0]) < _chronological(self.ordered[-1])):
             self.ordered = sorted(self.facts.values(), key=_chronological)
-            return False
-        self.ordered += fresh
-        return True
+        else:
+            self.ordered += fresh
 
 
 class Shard:
@@ -299,8 +298,8 @@ class Shard:
             entity = self._open(address)
         fresh, corrected = self._unite(entity, items, outcome)
         if fresh:
-            at_end = entity.add(fresh, corrected=corrected)
-            entities.write(address, entity.book, entity.ordered, None if corrected else fresh, at_end=at_end)
+            entity.add(fresh, corrected=corrected)
+            entities.write(address, entity.book, entity.ordered, None if corrected else fresh)
             self._keep(address, entity, outcome)
         if address not in self._unbuilt and not address.startswith(_PAGES):
             self._recent[address] = entity

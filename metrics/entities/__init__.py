@@ -14,8 +14,8 @@ from datetime import date
 from metrics.contributions import Contributions
 from metrics.entities import account, lead, ledger, rep
 from metrics.entities.book import Book, Draft
-from metrics.entities.deals import fold_deals
-from metrics.facts import Created, DealFact, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
+from metrics.entities.deals import deal_facts, fold_deal
+from metrics.facts import Created, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
 from metrics.rules import DAY, Rules
 from schemas.events import EVENTS
 from schemas.wire import WIRE_EVENTS, AnyEvent
@@ -100,24 +100,20 @@ def contributions(entity: str, facts: Sequence[Fact], rules: Rules) -> Contribut
     return out
 
 
-def write(
-    entity: str, book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, *, at_end: bool = False
-) -> None:
+def write(entity: str, book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None) -> None:
     """Bring the book of an entity up to date with its facts (sorted by time, then id).
 
-    ``fresh`` are those that the book does not know, sorted, and ``at_end`` says that they come after all that it knows;
-    None where it knows some that have been corrected.
+    ``fresh`` are those that the book does not know, sorted, wherever they stand among ``facts``; None where it is new,
+    or knows some that have been corrected.
     """
     kind, _, key = entity.partition("/")
-    if kind == EntityKind.REP:
-        rep.write(book, facts, fresh, key)
-    else:
-        _WRITERS[kind](book, facts, fresh if at_end else None, key)
+    _WRITERS[kind](book, facts, fresh, key)
 
 
 _WRITERS: dict[str, Callable[[Book, Sequence[Fact], Sequence[Fact] | None, str], None]] = {
     EntityKind.LEAD.value: lead.write,
     EntityKind.ACCOUNT.value: account.write,
+    EntityKind.REP.value: rep.write,
     EntityKind.PAGE.value: ledger.write,
 }
 
@@ -162,35 +158,23 @@ def _tell_deals_of_lead(facts: Sequence[Fact], touched: Sequence[Fact], out: dic
     """A lead's deals matter to their accounts and reps. What came from an account itself is not sent back to it."""
     created = [fact for fact in facts if isinstance(fact, Created)]
     tell_accounts = not all(_is_close_without_lead(fact) for fact in touched)
-    by_deal = _deal_facts(facts)
-    for deal in fold_deals(facts):
-        told = by_deal[deal.id]
+    for deal_id, told in deal_facts(facts).items():
         if tell_accounts:
             own = [fact for fact in told if not _is_close_without_lead(fact)]
-            for account_id in deal.accounts:
+            for account_id in fold_deal(deal_id, told).accounts:
                 _tell(out, address(EntityKind.ACCOUNT, account_id), [*created, *own])
         _tell_reps(told, out)
 
 
 def _tell_deals_of_account(facts: Sequence[Fact], out: dict[str, list[Fact]]) -> None:
     """A close that names its account alone belongs to the lead that has the deal, if one does."""
-    by_deal = _deal_facts(facts)
-    for deal in fold_deals(facts):
-        told = by_deal[deal.id]
+    for told in deal_facts(facts).values():
         own = [fact for fact in told if _is_close_without_lead(fact)]
         if len(own) == len(told):
             _tell_reps(told, out)
         elif own:
             for lead_id in {fact.lead for fact in told if fact.lead}:
                 _tell(out, address(EntityKind.LEAD, lead_id), own)
-
-
-def _deal_facts(facts: Sequence[Fact]) -> dict[str, list[DealFact]]:
-    by_deal: dict[str, list[DealFact]] = {}
-    for fact in facts:
-        if isinstance(fact, DealFact):
-            by_deal.setdefault(fact.deal, []).append(fact)
-    return by_deal
 
 
 def _is_close_without_lead(fact: Fact) -> bool:

@@ -51,9 +51,9 @@ def view(facts: Sequence[Fact], key: str) -> Account:
     return account
 
 
-def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: str) -> None:
     """Bring the book of the account ``key`` up to date; ``facts`` are sorted by time."""
-    del added
+    del fresh
     history = tuple(fact for fact in facts if not isinstance(fact, Activity))
     if book.view is None or book.view[0] != history:
         book.view = history, view(history, key)

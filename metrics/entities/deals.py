@@ -41,18 +41,23 @@ class Deal:
 
 def fold_deals(facts: Iterable[Fact]) -> list[Deal]:
     """The deals of the facts, in order of their ids."""
-    by_deal: dict[str, list[Fact]] = {}
+    return [fold_deal(deal, told) for deal, told in sorted(deal_facts(facts).items())]
+
+
+def deal_facts(facts: Iterable[Fact]) -> dict[str, list[DealFact]]:
+    """Deal id -> the facts about it, in their order."""
+    by_deal: dict[str, list[DealFact]] = {}
     for fact in facts:
         if isinstance(fact, DealFact):
             by_deal.setdefault(fact.deal, []).append(fact)
-    return [_fold(deal, by_deal[deal]) for deal in sorted(by_deal)]
+    return by_deal
 
 
-def _fold(deal_id: str, facts: list[Fact]) -> Deal:
+def fold_deal(deal_id: str, facts: Iterable[DealFact]) -> Deal:
+    """The deal that its facts, in any order, tell of."""
     deal = Deal(deal_id)
     # Exports often know only dates: at one instant a close comes before the re-opening of it.
-    facts.sort(key=lambda f: (f.at, f.rec or f.at, isinstance(f, Reopened), f.id))
-    for fact in facts:
+    for fact in sorted(facts, key=lambda f: (f.at, f.rec or f.at, isinstance(f, Reopened), f.id)):
         if isinstance(fact, Opportunity):
             _open(deal, fact)
         elif isinstance(fact, Won):

@@ -189,26 +189,35 @@ def merged_into(facts: Sequence[Fact], key: str) -> Merged | None:
 _SQL, _MQL = frozenset({"sql"}), frozenset({"mql"})
 
 
-def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: str) -> None:
     """Bring the book of the lead ``key`` up to date with ``facts``, sorted by time.
+
+    What comes after all that the book knows is folded into its view; else the view is made anew.
 
     Args:
         book: the book; empty at first.
         facts: all that is known.
-        added: the facts at the end of ``facts`` that the book does not know; None where they are not all at its end.
+        fresh: those that the book does not know, sorted, wherever they stand; None where some were corrected.
         key: the lead's id.
     """
-    lead, anew = book.view, False
-    if lead is None or added is None or any(isinstance(fact, Merged) for fact in added):
+    lead: Lead | None = book.view
+    anew = False
+    if lead is not None and fresh is not None and _goes_on(facts, fresh):
+        _fold(lead, fresh)
+    else:
         anew = lead is not None
-        lead, added = Lead(), facts
         if merged_into(facts, key) is not None:
             book.view = None
             book.strike()
             return
-    book.view = lead
-    _fold(lead, added)
+        book.view = lead = Lead()
+        _fold(lead, facts)
     _write_chapters(book, lead, anew=anew)
+
+
+def _goes_on(facts: Sequence[Fact], fresh: Sequence[Fact]) -> bool:
+    """Whether the fresh facts come after all others, and none of them is a merge, which moves the others."""
+    return facts[-len(fresh)] is fresh[0] and not any(isinstance(fact, Merged) for fact in fresh)
 
 
 def _fold(lead: Lead, facts: Sequence[Fact]) -> None:

@@ -19,11 +19,13 @@ _SATISFIED = 4
 """The least CSAT score of a satisfied customer."""
 
 
-def write(book: Book, facts: Sequence[Fact], added: Sequence[Fact] | None, key: str) -> None:
+def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: str) -> None:
     """Bring the book of a page up to date."""
-    del added, key
-    book.chapter(_ticket, next((fact.at for fact in facts if isinstance(fact, Ticket)), None))
-    book.log(_entries, facts)
+    del fresh, key
+    if isinstance(facts[0], Ticket):
+        book.chapter(_ticket, facts[0].at)
+    else:
+        book.log(_entries, facts)
 
 
 def _ticket(out: Contributions, rules: Rules, opened_at: int) -> None:

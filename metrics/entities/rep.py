@@ -10,7 +10,7 @@ from itertools import pairwise
 from metrics import measures as m
 from metrics.contributions import Contributions
 from metrics.entities.book import Book
-from metrics.entities.deals import Deal, fold_deals
+from metrics.entities.deals import Deal, deal_facts, fold_deal
 from metrics.entities.period import minor_total
 from metrics.facts import DealFact, Fact, Joined, Left, Quota, Survey
 from metrics.measures import UNKNOWN
@@ -31,13 +31,12 @@ class Rep:
     surveys: list[Survey] = field(default_factory=list)
     quotas: dict[tuple[int, int], Quota] = field(default_factory=dict)
     """Period -> quota: of several for the same period the one recorded last."""
-    facts_of: dict[str, list[Fact]] = field(default_factory=dict)
+    facts_of: dict[str, list[DealFact]] = field(default_factory=dict)
     """deal id -> its facts."""
     deals: dict[str, Deal] = field(default_factory=dict)
 
     def take(self, facts: Sequence[Fact]) -> None:
         """Add facts."""
-        touched: dict[str, None] = {}
         for fact in facts:
             if isinstance(fact, Joined | Left):
                 self.employment.append(fact)
@@ -47,11 +46,10 @@ class Rep:
                 known = self.quotas.get((fact.start, fact.end))
                 if known is None or fact.version > known.version:
                     self.quotas[fact.start, fact.end] = fact
-            elif isinstance(fact, DealFact):
-                self.facts_of.setdefault(fact.deal, []).append(fact)
-                touched[fact.deal] = None
-        for deal in touched:
-            [self.deals[deal]] = fold_deals(self.facts_of[deal])
+        for deal, told in deal_facts(facts).items():
+            known_of = self.facts_of.setdefault(deal, [])
+            known_of += told
+            self.deals[deal] = fold_deal(deal, known_of)
 
     def won(self, rep: str) -> list[Deal]:
         """The deals that the rep won, sorted."""
@@ -68,18 +66,19 @@ def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: 
         fresh: those that the book does not know, sorted, wherever they stand; None where some were corrected.
         key: the rep's id.
     """
-    rep, new, before = book.view, fresh, frozenset[tuple[int, int]]()
-    if rep is None or new is None:
-        before = before if rep is None else frozenset(rep.quotas)
-        rep, new = Rep(), facts
-    rep.take(new)
-    book.view = rep
+    known: Rep | None = book.view
+    if known is None or fresh is None:
+        book.view = rep = Rep()
+        rep.take(facts)
+    else:
+        rep = known
+        rep.take(fresh)
     employment = tuple(sorted(rep.employment, key=lambda fact: (fact.at, fact.id)))
     book.chapter(_employment, employment, key)
     book.chapter(_surveys, tuple(rep.surveys) or None, employment, key)
     won = rep.won(key)
     closed = [deal.closed_at for deal in won]
-    for period in before - rep.quotas.keys():
+    for period in known.quotas.keys() - rep.quotas.keys() if known else ():
         book.chapter(_quota, None, about=period)
     for period, quota in sorted(rep.quotas.items()):
         first, last = (bisect_left(closed, end) for end in period)
@@ -91,12 +90,6 @@ def _employment(out: Contributions, rules: Rules, employment: Sequence[Joined | 
         if isinstance(fact, Joined) and fact.team:
             out.add(m.REP_TEAM, fact.at, 1, key, fact.team)
     _add_headcount(employment, key, rules, out)
-
-
-def _quota(
-    out: Contributions, rules: Rules, quota: Quota, deals: Sequence[Deal], employment: Sequence[Joined | Left], key: str
-) -> None:
-    _add_quota(quota, deals, _team_at(employment, quota.start, key, rules), key, rules, out)
 
 
 def _team_at(employment: Sequence[Joined | Left], at: int, rep: str, rules: Rules) -> str:
@@ -129,10 +122,10 @@ def _surveys(
     out: Contributions, rules: Rules, surveys: Sequence[Survey], employment: Sequence[Joined | Left], rep: str
 ) -> None:
     for fact in surveys:
-        add_enps(fact, fact.team or _team_at(employment, fact.at, rep, rules), out)
+        _add_enps(fact, fact.team or _team_at(employment, fact.at, rep, rules), out)
 
 
-def add_enps(fact: Survey, team: str, out: Contributions) -> None:
+def _add_enps(fact: Survey, team: str, out: Contributions) -> None:
     """Add one employee's answer."""
     out.add(m.ENPS_ANSWERS, fact.at, 1, team)
     if fact.score >= PROMOTER:
@@ -141,11 +134,14 @@ def add_enps(fact: Survey, team: str, out: Contributions) -> None:
         out.add(m.ENPS_DETRACTORS, fact.at, 1, team)
 
 
-def _add_quota(quota: Quota, deals: Sequence[Deal], team: str, rep: str, rules: Rules, out: Contributions) -> None:
+def _quota(
+    out: Contributions, rules: Rules, quota: Quota, deals: Sequence[Deal], employment: Sequence[Joined | Left], rep: str
+) -> None:
     """Add a quota and the deals won in its period, sorted.
 
     All of it is added within the period and taken back at its end, so a stock shows the current period.
     """
+    team = _team_at(employment, quota.start, rep, rules)
     target = rules.minor(quota.amount, quota.currency, quota.start)
     _during(quota, m.QUOTA, quota.start, target, out, rep, team)
     _during(quota, m.QUOTA_REPS, quota.start, 1, out, rep, team)
