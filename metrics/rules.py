@@ -49,6 +49,14 @@ def _currency(value: str) -> str:
     return value.strip().upper()
 
 
+def _zone(value: str) -> str:
+    zone_of(value)
+    return value
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+"""The name of an IANA time zone."""
+
 Currency = Annotated[str, AfterValidator(_currency)]
 """An ISO 4217 code."""
 
@@ -77,18 +85,12 @@ class CalendarRule(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     opens: time = time(9)
     closes: time = time(17)
     weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(5))
     holidays: str = ""
     extra_holidays: frozenset[date] = frozenset()
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        zone_of(value)
-        return value
 
     @field_validator("holidays")
     @classmethod
@@ -138,7 +140,7 @@ class Rules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    zone: str = "UTC"
+    zone: Zone = "UTC"
     """Business time zone: calendar windows and dates without a zone follow it."""
     response_sla: Annotated[timedelta, Field(gt=timedelta(0)), _SECONDS] = timedelta(minutes=15)
     """A lead is to have its first human touch within this time after its creation."""
@@ -176,12 +178,6 @@ class Rules(BaseModel):
     shown as ``redacted``."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
     """Facts that one entity remembers; events beyond are refused as ``entity_full``."""
-
-    @field_validator("zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        zone_of(value)
-        return value
 
     @field_validator("unredacted")
     @classmethod
