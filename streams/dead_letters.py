@@ -94,6 +94,10 @@ class Letters:
         """Whether a letter is :data:`OPEN`, :data:`REDRIVEN` or :data:`CLOSED`."""
         return self.marks.get(letter.source, OPEN)
 
+    def is_open(self, letter: Letter) -> bool:
+        """Whether a letter was neither sent back nor given up."""
+        return self.state(letter) == OPEN
+
     def count(self, state: str) -> int:
         """How many letters are in a state."""
         return sum(self.state(letter) == state for letter in self.by_source.values())
@@ -103,7 +107,7 @@ class Letters:
         return [
             letter
             for letter in self.by_source.values()
-            if letter in selection and not (only_open and self.state(letter) != OPEN)
+            if letter in selection and (self.is_open(letter) or not only_open)
         ]
 
     def find(self, which: str) -> Letter | None:

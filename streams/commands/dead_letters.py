@@ -117,7 +117,7 @@ def list_command(
 
 def _counts(letters: Letters, chosen: Sequence[Letter]) -> list[dict[str, Any]]:
     totals = Counter((one.reason, one.source.topic) for one in chosen)
-    open_ = Counter((one.reason, one.source.topic) for one in chosen if letters.state(one) == "open")
+    open_ = Counter((one.reason, one.source.topic) for one in chosen if letters.is_open(one))
     newest = {(one.reason, one.source.topic): one.at for one in chosen}
     return [
         {
@@ -134,7 +134,7 @@ def _counts(letters: Letters, chosen: Sequence[Letter]) -> list[dict[str, Any]]:
 def _document(letters: Letters, chosen: Sequence[Letter], newest: int) -> dict[str, Any]:
     return {
         "count": len(chosen),
-        "open": sum(letters.state(one) == "open" for one in chosen),
+        "open": sum(map(letters.is_open, chosen)),
         "counts": _counts(letters, chosen),
         "newest": [_item(letters, one) for one in reversed(chosen[-newest:] if newest else [])],
     }
@@ -168,8 +168,7 @@ def _print_newest(letters: Letters, chosen: Sequence[Letter]) -> None:
         return
     table = Table("number", "source", "reason", "detail", "bytes", "state", title="newest first")
     for one in reversed(chosen):
-        state = letters.state(one)
-        state = "cut" if one.cut and state == "open" else state
+        state = "cut" if one.cut and letters.is_open(one) else letters.state(one)
         table.add_row(str(one.number), safe(str(one.source)), one.reason, safe(one.detail[:120]), str(one.size), state)
     out.print(table)
 
@@ -190,8 +189,8 @@ def show_command(which: str, config: Path | None, bootstrap: str | None, *, full
     letters = read(settings)
     letter = _found(letters, which)
     for found in fetch(settings, [letter]):
-        state = letters.state(letter)
-        _show(found, _prospect(settings, letter) if state == "open" else f"was {state}", full=full)
+        outlook = _prospect(settings, letter) if letters.is_open(letter) else f"was {letters.state(letter)}"
+        _show(found, outlook, full=full)
 
 
 def _prospect(settings: Settings, letter: Letter) -> str:
@@ -262,8 +261,7 @@ def redrive_command(
     if len(sendable) < len(chosen):
         err.print("`salesgauge dead-letters close` gives up what can never be processed")
     if dry_run:
-        for row in _counts(letters, sendable):
-            out.print(f"{row['count']:>7}  {row['reason']}  {safe(row['topic'])}")
+        _preview(letters, sendable)
         err.print(f"{len(sendable)} letters would be sent")
         return
     with Progress(
@@ -281,6 +279,11 @@ def redrive_command(
     if sent < len(sendable):
         err.print(f"{len(sendable) - sent} were no longer in the topic")
         raise SystemExit(FAILURE)
+
+
+def _preview(letters: Letters, chosen: Sequence[Letter]) -> None:
+    for row in _counts(letters, chosen):
+        out.print(f"{row['count']:>7}  {row['reason']}  {safe(row['topic'])}")
 
 
 # --- close
@@ -320,8 +323,7 @@ def close_command(
         named = {_found(letters, one).source for one in which}
         chosen = [letter for letter in chosen if letter.source in named]
     if dry_run:
-        for row in _counts(letters, chosen):
-            out.print(f"{row['count']:>7}  {row['reason']}  {safe(row['topic'])}")
+        _preview(letters, chosen)
         err.print(f"{len(chosen)} letters would be closed")
         return
     err.print(f"{close(settings, chosen)} letters closed")
