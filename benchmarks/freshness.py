@@ -47,9 +47,9 @@ def freshness(bootstrap: str, days: int, events: int, per_second: float) -> Fres
         assert sender.stdin is not None
         sender.stdin.write("go\n")
         sender.stdin.flush()
-        busy, passed = _processor_time()
+        before = _processor_time()
         shown = _watch(exporter.board, events)
-        busy, passed = (after - before for before, after in zip((busy, passed), _processor_time(), strict=True))
+        after = _processor_time()
         said, _ = sender.communicate(timeout=60)
     finally:
         for process in (worker, sender):
@@ -57,7 +57,7 @@ def freshness(bootstrap: str, days: int, events: int, per_second: float) -> Fres
             process.wait()
         exporter.stop()
     ages = _ages(json.loads(said), shown)
-    return Freshness(ages[len(ages) // 2], ages[len(ages) * 99 // 100], busy / passed)
+    return Freshness(ages[len(ages) // 2], ages[len(ages) * 99 // 100], (after[0] - before[0]) / (after[1] - before[1]))
 
 
 def _start(job: str, *arguments: object) -> subprocess.Popen[str]:

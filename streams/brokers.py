@@ -43,6 +43,8 @@ class _FileToken(AbstractTokenProvider):
 @lru_cache(maxsize=50_000)  # murmur2 is computed in Python
 def partition_of(key: str | bytes, partitions: int) -> int:
     """The partition of a key by Kafka's default partitioner (murmur2)."""
+    if partitions == 1:
+        return 0
     return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions
 
 

@@ -239,8 +239,6 @@ class Worker:
 
     def _home(self, partition: int) -> Callable[[str], bool]:
         partitions = self._settings.kafka.partitions
-        if partitions == 1:
-            return lambda _: True
         return lambda key: partition_of(key, partitions) == partition
 
     def _read(
