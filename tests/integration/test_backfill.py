@@ -6,7 +6,6 @@ import http.server
 import json
 import math
 import threading
-import time
 import urllib.parse
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -35,6 +34,7 @@ from streams.simulate import Organisation, history
 from tests.grafana.names import ROOT
 from tests.support.process import Process, free_port
 from tests.support.programs import Prometheus, _until_ready, get_json, promtool, require
+from tests.support.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -335,7 +335,7 @@ def published(broker: Any, past: list[EventBase]) -> Kafka:
     present = set(admin.list_topics()) & set(TOPICS)
     if present:
         admin.delete_topics(sorted(present))
-        time.sleep(1)
+        until(lambda: not set(admin.list_topics()) & set(TOPICS), 20, "the deletion of the topics")
     admin.create_topics([NewTopic(topic, 3, 1) for topic in TOPICS])
     admin.close()
     producer = KafkaProducer(bootstrap_servers=broker.bootstrap, linger_ms=20)

@@ -286,10 +286,9 @@ def shown(env: dict[str, str], folder: Path, events: list[dict[str, object]]) ->
         url = f"http://127.0.0.1:{port}"
 
         def done() -> bool:
-            metrics = get(f"{url}/metrics")[1]
-            taken = re.findall(r"^salesgauge_(?:events|rejected)_total\{.*\} (\S+)$", metrics, re.MULTILINE)
-            return sum(map(float, taken)) >= len(events) and get(f"{url}/readyz")[0] == 200
+            status, answer = get(f"{url}/api/kpis")
+            counts = json.loads(answer) if status == 200 else {"events": 0, "rejected": 0}
+            return counts["events"] + counts["rejected"] >= len(events) and get(f"{url}/readyz")[0] == 200
 
-        until(done, 60, "all events are taken")
-        time.sleep(1)
+        until(done, 60, "all events are shown")
         return get(f"{url}/metrics")[1], get(f"{url}/api/kpis")[1]
