@@ -23,6 +23,7 @@ COPY requirements.lock ./
 RUN pip install --require-hashes --no-deps --prefer-binary -r requirements.lock
 
 COPY pyproject.toml README.md ./
+COPY salesgauge ./salesgauge
 COPY schemas ./schemas
 COPY metrics ./metrics
 COPY streams ./streams

@@ -17,7 +17,7 @@ PYTHON      ?=
 # Tests of one file stay together: they share brokers and programs. PYTEST_ARGS='-n 0 ...' runs all in one process.
 IN_PARALLEL = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-CODE = $(wildcard schemas metrics streams grafana tests tools benchmarks)
+CODE = $(wildcard salesgauge schemas metrics streams grafana tests tools benchmarks)
 
 ##@ Use
 .PHONY: demo

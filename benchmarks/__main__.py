@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from benchmarks import brokers, load, peers, report, runs
 from benchmarks.freshness import freshness
 from benchmarks.report import Section
-from streams.topics import create
+from salesgauge.streams.kafka.topics import create
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 PAGE = runs.ROOT / "docs" / "benchmarks.md"
 NOTES = runs.ROOT / "benchmarks" / "notes.md"

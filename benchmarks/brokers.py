@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from benchmarks.load import PEER_TOPIC
-from streams.embedded import EmbeddedBroker
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
 from tests.support.kafka import ApacheKafka, why_not
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import load
 from benchmarks.runs import ROOT
-from streams.exporter import Board, Exporter
-from streams.topics import create
+from salesgauge.streams.kafka.topics import create
+from salesgauge.streams.serve.exporter import Board, Exporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

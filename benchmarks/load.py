@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from schemas.codec import encode
-from streams.publish import Publisher
-from streams.settings import Kafka, Settings
-from streams.simulate import Organisation, history
-from streams.topics import create
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.kafka.topics import create
+from salesgauge.streams.settings.model import Kafka, Settings
+from salesgauge.streams.simulation.history import Organisation, history
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 PEER_TOPIC = "bench.events"
 APP = "bench"

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from metrics.rules import Rules
-from schemas.codec import decode_batch, encode
-from streams.memory import seldom_look_for_cycles
-from streams.replay.files import Files
-from streams.replay.instants import aligned
-from streams.replay.machine import BATCH, Replay
-from streams.replay.openmetrics import OpenMetrics
-from streams.replay.parallel import Parallel, Task, exchange_folder
-from streams.replay.selection import select
-from streams.simulate import Organisation, history
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.codec import decode_batch, encode
+from salesgauge.streams.io.event_files import Files
+from salesgauge.streams.io.instants import aligned
+from salesgauge.streams.io.memory import seldom_look_for_cycles
+from salesgauge.streams.replay.machine import BATCH, Replay
+from salesgauge.streams.replay.openmetrics import OpenMetrics
+from salesgauge.streams.replay.parallel import Parallel, Task, exchange_folder
+from salesgauge.streams.replay.selection import select
+from salesgauge.streams.simulation.history import Organisation, history
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,11 +167,11 @@ def step(path: Path, name: str, size: int, *, few: bool, folder: Path) -> None:
 
 
 def topics(path: Path, count: int) -> None:
-    from streams.embedded import EmbeddedBroker  # noqa: PLC0415
-    from streams.publish import Publisher  # noqa: PLC0415
-    from streams.replay.topics import Topics  # noqa: PLC0415
-    from streams.settings import Kafka, Settings  # noqa: PLC0415
-    from streams.topics import create  # noqa: PLC0415
+    from salesgauge.streams.kafka.embedded import EmbeddedBroker  # noqa: PLC0415
+    from salesgauge.streams.kafka.publisher import Publisher  # noqa: PLC0415
+    from salesgauge.streams.kafka.topics import create  # noqa: PLC0415
+    from salesgauge.streams.replay.topics import Topics  # noqa: PLC0415
+    from salesgauge.streams.settings.model import Kafka, Settings  # noqa: PLC0415
 
     with EmbeddedBroker() as broker:
         kafka = Kafka(bootstrap=broker.bootstrap)

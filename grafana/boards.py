@@ -9,19 +9,19 @@ from grafana_foundation_sdk.builders.dashboard import FieldColor
 from grafana_foundation_sdk.models.common import BigValueColorMode
 from grafana_foundation_sdk.models.dashboard import FieldColorModeId
 
-from grafana import engine
-from grafana.board import Board, Panel, Section
-from grafana.panels import DATASOURCE, Numbers, big, instant, lines, ranged, stacked
-from grafana.promql import gauge
-from grafana.rules import BUDGET_LEFT, BURN
-from grafana.thresholds import Target, Thresholds
-from grafana.units import colours
-from metrics.kpi import NOW, Catalogue, Kpi, Role
+from salesgauge.grafana import engine
+from salesgauge.grafana.board import Board, Panel, Section
+from salesgauge.grafana.panels import DATASOURCE, Numbers, big, instant, lines, ranged, stacked
+from salesgauge.grafana.promql import gauge
+from salesgauge.grafana.rules import BUDGET_LEFT, BURN
+from salesgauge.grafana.thresholds import Target, Thresholds
+from salesgauge.grafana.units import colours
+from salesgauge.metrics.kpis.kpi import NOW, Catalogue, Kpi, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from metrics.series import Breakdown
+    from salesgauge.metrics.windows.series import Breakdown
 
 ROLES = {
     "salesgauge-sales-manager": (Role.SALES_MANAGER,),

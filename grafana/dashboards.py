@@ -25,17 +25,17 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from grafana.board import Board
-from grafana.boards import boards
-from grafana.panels import DATASOURCE
-from metrics.families import family_name
-from metrics.windows import WINDOWS
+from salesgauge.grafana.board import Board
+from salesgauge.grafana.boards import boards
+from salesgauge.grafana.panels import DATASOURCE
+from salesgauge.metrics.kpis.families import family_name
+from salesgauge.metrics.windows.sums import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from grafana.thresholds import Thresholds
-    from metrics.kpi import Catalogue
+    from salesgauge.grafana.thresholds import Thresholds
+    from salesgauge.metrics.kpis.kpi import Catalogue
 
 LONG_WINDOWS = ("7d", "30d", "90d", "365d")
 SOURCES = {"rep": "activities", "team": "activities", "source": "new_leads"}

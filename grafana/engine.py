@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.models.common import BigValueColorMode
 
-from grafana.board import Board, Section
-from grafana.panels import big, instant, lines, ranged
-from grafana.rules import DEAD, EVENTS
-from grafana.thresholds import Target
-from grafana.units import colours
+from salesgauge.grafana.board import Board, Section
+from salesgauge.grafana.panels import big, instant, lines, ranged
+from salesgauge.grafana.rules import DEAD, EVENTS
+from salesgauge.grafana.thresholds import Target
+from salesgauge.grafana.units import colours
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, timeseries

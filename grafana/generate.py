@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from grafana import dashboards, routes, rules, runbooks
-from grafana.thresholds import PATH, Target, Thresholds, load
-from metrics.catalogue import CATALOGUE
+from salesgauge.grafana import dashboards, routes, rules, runbooks
+from salesgauge.grafana.thresholds import PATH, Target, Thresholds, load
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from metrics.kpi import Catalogue
+    from salesgauge.metrics.kpis.kpi import Catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +30,7 @@ def files(root: Path = ROOT, catalogue: Catalogue = CATALOGUE) -> dict[str, str]
         "prometheus/rules/recording.yml": _rules(rules.recording_groups(thresholds, catalogue), thresholds),
         "prometheus/rules/alerts.yml": _rules(rules.alert_groups(thresholds, catalogue), thresholds),
         "prometheus/alertmanager.yml": _yaml(routes.alertmanager(thresholds)),
-        "streams/board/targets.json": _targets(thresholds),
+        "streams/serve/board/targets.json": _targets(thresholds),
         "docs/alerts.md": runbooks.document(thresholds, catalogue),
     }
 

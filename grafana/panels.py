@@ -36,15 +36,15 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from grafana.promql import count_behind, gauge
-from grafana.units import colours, decimals, unit, why_empty
-from metrics.kpi import NOW, Kpi
+from salesgauge.grafana.promql import count_behind, gauge
+from salesgauge.grafana.units import colours, decimals, unit, why_empty
+from salesgauge.metrics.kpis.kpi import NOW, Kpi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from grafana.thresholds import Thresholds
-    from metrics.series import Breakdown
+    from salesgauge.grafana.thresholds import Thresholds
+    from salesgauge.metrics.windows.series import Breakdown
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 SCORECARD = "salesgauge-rep-scorecard"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metrics.families import family_name
+from salesgauge.metrics.kpis.families import family_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from metrics.kpi import Kpi
-    from metrics.series import Breakdown
+    from salesgauge.metrics.kpis.kpi import Kpi
+    from salesgauge.metrics.windows.series import Breakdown
 
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
 

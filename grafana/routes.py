@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from grafana.rules import BUSINESS, ENGINE
+from salesgauge.grafana.rules import BUSINESS, ENGINE
 
 if TYPE_CHECKING:
-    from grafana.thresholds import Thresholds
+    from salesgauge.grafana.thresholds import Thresholds
 
 _URGENT = {"group_wait": "10s", "group_interval": "1m", "repeat_interval": "1h"}
 _DIGEST = {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "24h"}

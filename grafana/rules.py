@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from grafana.promql import count_behind, gauge, wilson
-from grafana.thresholds import Burn, Severity, Target, Thresholds, is_share, seconds
-from metrics.kpi import Catalogue, Kpi, Unit
+from salesgauge.grafana.promql import count_behind, gauge, wilson
+from salesgauge.grafana.thresholds import Burn, Severity, Target, Thresholds, is_share, seconds
+from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from metrics.kpi import Catalogue, Kpi, Unit
-from metrics.rules import zone_of
-from metrics.series import Breakdown
+from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Unit
+from salesgauge.metrics.rules.model import zone_of
+from salesgauge.metrics.windows.series import Breakdown
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import Threshold, ThresholdsMode
 
-from grafana.thresholds import Target, is_share
-from metrics.kpi import Form, Kpi, Unit
+from salesgauge.grafana.thresholds import Target, is_share
+from salesgauge.metrics.kpis.kpi import Form, Kpi, Unit
 
 _FEW_POINTS = frozenset({"csat_score"})
 """Scores of a scale so short that their second digit counts."""

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from schemas.events import MAX_EVENT_BYTES, Event, EventBase
-from schemas.wire import AnyEvent, read_plain
+from salesgauge.schemas.events import MAX_EVENT_BYTES, Event, EventBase
+from salesgauge.schemas.wire import AnyEvent, read_plain
 
 _ONE: TypeAdapter[EventBase] = TypeAdapter(Event)
 _MANY: TypeAdapter[list[Any]] = TypeAdapter(list[Event])

@@ -1,8 +1,9 @@
 """Events as plain structs: a second, faster reader for what most payloads are.
 
-The pydantic models of :mod:`schemas.events` say what an event is. Of the kinds whose fields are texts, times, choices,
-flags and whole numbers there is a struct here, derived from the model, with the same attributes. A payload is read into
-it only if that is sure to give what the model would give: no field unknown, nothing to convert, nothing to strip.
+The pydantic models of :mod:`salesgauge.schemas.events` say what an event is. Of the kinds whose fields are texts,
+times, choices, flags and whole numbers there is a struct here, derived from the model, with the same attributes. A
+payload is read into it only if that is sure to give what the model would give: no field unknown, nothing to convert,
+nothing to strip.
 Anything else is None, and the models decide.
 """
 
@@ -15,11 +16,11 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 import msgspec
 
-from schemas.events import EVENTS, MAX_EVENT_BYTES, MAX_ID_LENGTH, EventBase
+from salesgauge.schemas.events import EVENTS, MAX_EVENT_BYTES, MAX_ID_LENGTH, EventBase
 
 
 class WireEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
-    """The envelope; see :class:`schemas.events.EventBase`."""
+    """The envelope; see :class:`salesgauge.schemas.events.EventBase`."""
 
     name: ClassVar[str] = ""
     KEY_FIELDS: ClassVar[tuple[str, ...]] = ()

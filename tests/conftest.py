@@ -56,7 +56,7 @@ class Broker:
 def embedded_kafka() -> Iterator[HasBootstrap]:
     """The broker in this process's care that `salesgauge demo` uses."""
     try:
-        from streams.embedded import EmbeddedBroker
+        from salesgauge.streams.kafka.embedded import EmbeddedBroker
     except ImportError as absent:
         missing(f"the embedded broker: {absent}", "make setup")
     with EmbeddedBroker() as running:
@@ -102,7 +102,7 @@ def broker(request: pytest.FixtureRequest) -> Broker:
 def fresh_embedded(embedded_kafka: HasBootstrap) -> Iterator[HasBootstrap]:
     """An embedded broker for one module, without the events of other tests."""
     del embedded_kafka  # skips where it is absent
-    from streams.embedded import EmbeddedBroker
+    from salesgauge.streams.kafka.embedded import EmbeddedBroker
 
     with EmbeddedBroker() as running:
         yield running

@@ -9,7 +9,7 @@ from kafka import KafkaProducer
 
 from benchmarks import load
 from benchmarks.jobs.engine import OWNER, histories, lead_states
-from streams.topics import changelog_topic
+from salesgauge.streams.kafka.topics import changelog_topic
 
 
 def main(bootstrap: str, leads: int) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from benchmarks import load
-from metrics.exposition import encode as exposition
-from metrics.families import families
-from metrics.machine import Machine
-from schemas.codec import decode_batch, encode
-from schemas.events import EventBase
-from streams.memory import seldom_look_for_cycles
-from streams.worker import Worker
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.families import families
+from salesgauge.schemas.codec import decode_batch, encode
+from salesgauge.schemas.events import EventBase
+from salesgauge.streams.io.memory import seldom_look_for_cycles
+from salesgauge.streams.serve.exposition import encode as exposition
+from salesgauge.streams.worker.shards import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ import time
 from typing import Any
 
 from benchmarks import load
-from streams.memory import seldom_look_for_cycles
-from streams.pipeline.changelog import read_changelog
-from streams.topics import changelog_topic
-from streams.worker import Worker
+from salesgauge.streams.io.memory import seldom_look_for_cycles
+from salesgauge.streams.kafka.topics import changelog_topic
+from salesgauge.streams.worker.changelog import read_changelog
+from salesgauge.streams.worker.shards import Worker
 
 
 class _Forgetful:

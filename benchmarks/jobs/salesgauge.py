@@ -8,8 +8,8 @@ import sys
 import time
 
 from benchmarks.load import settings_for
-from streams.compose import process
-from streams.worker import Worker
+from salesgauge.streams.composition import process
+from salesgauge.streams.worker.shards import Worker
 
 _POLL = 0.01
 _PATIENCE = 300.0

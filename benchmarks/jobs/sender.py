@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from confluent_kafka import Producer
 
 from benchmarks import load
-from schemas.codec import encode
+from salesgauge.schemas.codec import encode
 
 _TICK = 0.02
 _SOME_TIME = datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC)

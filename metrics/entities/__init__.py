@@ -11,14 +11,14 @@ import enum
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
-from metrics.contributions import Contributions
-from metrics.entities import account, lead, ledger, rep
-from metrics.entities.book import Book, Draft
-from metrics.entities.deals import deal_facts, fold_deal
-from metrics.facts import Created, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
-from metrics.rules import DAY, Rules
-from schemas.events import EVENTS
-from schemas.wire import WIRE_EVENTS, AnyEvent
+from salesgauge.metrics.entities import account, lead, ledger, rep
+from salesgauge.metrics.entities.book import Book, Draft
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.deals import deal_facts, fold_deal
+from salesgauge.metrics.entities.facts import Created, Fact, Lost, Merged, Opportunity, Reopened, Won, millis
+from salesgauge.metrics.rules.model import DAY, Rules
+from salesgauge.schemas.events import EVENTS
+from salesgauge.schemas.wire import WIRE_EVENTS, AnyEvent
 
 _PAGE_SEPARATOR = "\x1f"
 """Between the key of an event and what tells its page from others of that key. No key can hold it."""

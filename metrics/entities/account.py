@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from metrics import measures as m
-from metrics.contributions import Contributions
-from metrics.entities.book import Book
-from metrics.entities.deals import Deal, fold_deals
-from metrics.entities.distinct import Occasion, add_once
-from metrics.entities.period import add_period_measures, minor_lines, minor_total
-from metrics.facts import Activity, Churned, Created, DealFact, Fact, Subscription, Won
-from metrics.measures import UNKNOWN
-from metrics.rules import Rules
+from salesgauge.metrics.entities.book import Book
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.deals import Deal, fold_deals
+from salesgauge.metrics.entities.distinct import Occasion, add_once
+from salesgauge.metrics.entities.facts import Activity, Churned, Created, DealFact, Fact, Subscription, Won
+from salesgauge.metrics.entities.period import add_period_measures, minor_lines, minor_total
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.rules.model import Rules
 
 _BEGINNING = 0
 """The instant of what was so before the first event: it belongs to the opening balance, not to a period."""

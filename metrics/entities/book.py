@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from metrics.contributions import Contributions, difference
-from metrics.rules import Rules
+from salesgauge.metrics.entities.contributions import Contributions, difference
+from salesgauge.metrics.rules.model import Rules
 
 Chapter = Callable[..., None]
 """``chapter(out, rules, *subject)`` adds to ``out`` what the subject adds to the measures."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from metrics.facts import DealFact, Fact, Lost, Opportunity, Reopened, Won
+from salesgauge.metrics.entities.facts import DealFact, Fact, Lost, Opportunity, Reopened, Won
 
 
 @dataclass(slots=True)

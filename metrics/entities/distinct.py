@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from metrics.contributions import Contributions, Labels
-from metrics.measures import Measure
+from salesgauge.metrics.entities.contributions import Contributions, Labels
+from salesgauge.metrics.measures.registry import Measure
 
 Occasion = tuple[int, Labels]
 """An instant in ms at which the thing is in a window, and the labels that it has there."""

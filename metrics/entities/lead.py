@@ -11,13 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metrics import measures as m
-from metrics.contributions import Contributions
-from metrics.entities.book import Book
-from metrics.entities.deals import Deal, fold_deals
-from metrics.entities.distinct import add_once
-from metrics.entities.period import add_period_measures
-from metrics.facts import (
+from salesgauge.metrics.entities.book import Book
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.deals import Deal, fold_deals
+from salesgauge.metrics.entities.distinct import add_once
+from salesgauge.metrics.entities.facts import (
     Activity,
     Assigned,
     Booked,
@@ -33,8 +31,10 @@ from metrics.facts import (
     Staged,
     Won,
 )
-from metrics.measures import UNKNOWN
-from metrics.rules import Rules
+from salesgauge.metrics.entities.period import add_period_measures
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.rules.model import Rules
 
 _SECOND = 1000
 _CLOSED_STAGES = frozenset({"customer", "evangelist", "disqualified"})

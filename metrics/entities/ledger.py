@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metrics import measures as m
-from metrics.contributions import Contributions
-from metrics.entities.book import Book
-from metrics.entities.rep import DETRACTOR, PROMOTER
-from metrics.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
-from metrics.measures import UNKNOWN
-from metrics.rules import Rules
+from salesgauge.metrics.entities.book import Book
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.facts import Fact, Feedback, Price, Spend, Survey, Ticket, Usage
+from salesgauge.metrics.entities.rep import DETRACTOR, PROMOTER
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.rules.model import Rules
 
 _SATISFIED = 4
 """The least CSAT score of a satisfied customer."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from metrics import measures as m
-from metrics.contributions import Contributions
-from metrics.entities.deals import Deal
-from metrics.measures import UNKNOWN
-from metrics.rules import Rules
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.deals import Deal
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.rules.model import Rules
 
 
 def add_period_measures(deal: Deal, labels: tuple[str, str, str, str], rules: Rules, out: Contributions) -> None:

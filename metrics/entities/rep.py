@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from metrics import measures as m
-from metrics.contributions import Contributions
-from metrics.entities.book import Book
-from metrics.entities.deals import Deal, deal_facts, fold_deal
-from metrics.entities.period import minor_total
-from metrics.facts import DealFact, Fact, Joined, Left, Quota, Survey
-from metrics.measures import UNKNOWN
-from metrics.rules import CommissionTier, Rules
+from salesgauge.metrics.entities.book import Book
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.deals import Deal, deal_facts, fold_deal
+from salesgauge.metrics.entities.facts import DealFact, Fact, Joined, Left, Quota, Survey
+from salesgauge.metrics.entities.period import minor_total
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.rules.model import CommissionTier, Rules
 
 _BEGINNING = 0
 PROMOTER = 9

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from schemas.sources.mapping import ConvertError, Mapping
-from schemas.sources.reading import Unreadable, explained, literal, quoted, read_input
+from salesgauge.schemas.sources.mapping import ConvertError, Mapping
+from salesgauge.schemas.sources.reading import Unreadable, explained, literal, quoted, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

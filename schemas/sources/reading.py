@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import duckdb
 import zstandard
 
-from schemas.sources.mapping import ConvertError, InputSpec
+from salesgauge.schemas.sources.mapping import ConvertError, InputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

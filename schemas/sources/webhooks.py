@@ -2,7 +2,7 @@
 
 What a payload does not say cannot be known here: HubSpot's deal notifications name no contact and no amount,
 so such a deal stands for its own lead and has no lines. What has no canonical event comes back as a
-:class:`~schemas.codec.Rejection` that says so. The same delivery twice gives the same event ids. To check
+:class:`~salesgauge.schemas.codec.Rejection` that says so. The same delivery twice gives the same event ids. To check
 signatures, before, is up to the receiver.
 """
 
@@ -12,12 +12,12 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from schemas.codec import Reason, Rejection, validate
+from salesgauge.schemas.codec import Reason, Rejection, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
     Results = list[EventBase | Rejection]
     Payload = dict[str, Any]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from streams.replay.errors import ReplayError
-from streams.replay.instants import iso
+from salesgauge.streams.io.errors import ReplayError
+from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

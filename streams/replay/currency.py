@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from metrics.rules import Rules
+from salesgauge.metrics.rules.model import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.replay.records import Record
+    from salesgauge.streams.io.records import Record
 
 _CURRENCY = re.compile(rb'"currency"\s*:\s*"([A-Za-z]{3})"')
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from streams.replay.instants import iso
+from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from metrics.readings import Reading
+    from salesgauge.metrics.kpis.readings import Reading
 
 
 def document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:

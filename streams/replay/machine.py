@@ -6,21 +6,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from metrics.facts import millis
-from metrics.families import Family, Type, families
-from metrics.machine import Machine
-from schemas.codec import Rejection, read_batch
-from streams.replay.records import Known, Record, Tally, event_known_at
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.entities.facts import millis
+from salesgauge.metrics.kpis.families import Family, Type, families
+from salesgauge.schemas.codec import Rejection, read_batch
+from salesgauge.streams.io.records import BATCH, Known, Record, Tally, event_known_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from metrics.kpi import Catalogue
-    from metrics.readings import Reading, View
-    from metrics.rules import Rules
-    from schemas.wire import AnyEvent
-
-BATCH = 5_000
+    from salesgauge.metrics.kpis.kpi import Catalogue
+    from salesgauge.metrics.kpis.readings import Reading, View
+    from salesgauge.metrics.rules.model import Rules
+    from salesgauge.schemas.wire import AnyEvent
 
 
 @dataclass(slots=True)

@@ -14,13 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from streams.replay.spool import LIMIT, Spool
+from salesgauge.streams.replay.spool import LIMIT, Spool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from metrics.families import Family, Sample
+    from salesgauge.metrics.kpis.families import Family, Sample
 
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 

@@ -23,27 +23,27 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from metrics.bulk import BulkLoad
-from metrics.engine import MAX_HOPS, Addressed, Outcome, admit
-from metrics.entities import home_key
-from metrics.facts import AnyFact
-from metrics.partials import absorb, export
-from schemas.codec import Reason, Rejection
-from streams.memory import seldom_look_for_cycles
-from streams.replay.errors import ReplayError
-from streams.replay.machine import BATCH, Replay
-from streams.replay.outputs import uninterrupted
-from streams.replay.records import Record, Tally
-from streams.replay.selection import select
+from salesgauge.metrics.entities import home_key
+from salesgauge.metrics.entities.facts import AnyFact
+from salesgauge.metrics.shard.bulk import BulkLoad
+from salesgauge.metrics.shard.partials import absorb, export
+from salesgauge.metrics.shard.shard import MAX_HOPS, Addressed, Outcome, admit
+from salesgauge.schemas.codec import Reason, Rejection
+from salesgauge.streams.io.errors import ReplayError
+from salesgauge.streams.io.memory import seldom_look_for_cycles
+from salesgauge.streams.io.outputs import uninterrupted
+from salesgauge.streams.io.records import BATCH, Record, Tally
+from salesgauge.streams.replay.machine import Replay
+from salesgauge.streams.replay.selection import select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from multiprocessing.process import BaseProcess
 
-    from metrics.bulk import Told
-    from metrics.rules import Rules
-    from schemas.wire import AnyEvent
-    from streams.replay.records import Share
+    from salesgauge.metrics.rules.model import Rules
+    from salesgauge.metrics.shard.bulk import Told
+    from salesgauge.schemas.wire import AnyEvent
+    from salesgauge.streams.io.records import Share
 
 _LENGTH_BYTES = 4
 

@@ -28,13 +28,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import cramjam
 
-from streams.replay.errors import ReplayError
+from salesgauge.streams.io.errors import ReplayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from metrics.families import Family, Sample
+    from salesgauge.metrics.kpis.families import Family, Sample
 
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500

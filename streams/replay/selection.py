@@ -6,15 +6,15 @@ import dataclasses
 import difflib
 from typing import TYPE_CHECKING
 
-from metrics.catalogue import CATALOGUE
-from metrics.kpi import Catalogue, Kpi
-from metrics.windows import WINDOWS
-from streams.replay.errors import ReplayError
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.kpi import Catalogue, Kpi
+from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.streams.io.errors import ReplayError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from metrics.series import Breakdown
+    from salesgauge.metrics.windows.series import Breakdown
 
 NONE = "none"
 """How the whole, without a breakdown, is asked for."""

@@ -15,13 +15,13 @@ from typing import IO, TYPE_CHECKING
 import duckdb
 import msgspec
 
-from metrics.families import Family, Sample, Type
-from streams.replay.documents import document, encode, item
-from streams.replay.errors import ReplayError
-from streams.replay.machine import Snapshot
-from streams.replay.openmetrics import OpenMetrics
-from streams.replay.outputs import give_name, made, refuse_folder, scratch, uninterrupted, whole_file
-from streams.replay.remote_write import Endpoint, RemoteWrite
+from salesgauge.metrics.kpis.families import Family, Sample, Type
+from salesgauge.streams.io.errors import ReplayError
+from salesgauge.streams.io.outputs import give_name, made, refuse_folder, scratch, uninterrupted, whole_file
+from salesgauge.streams.replay.documents import document, encode, item
+from salesgauge.streams.replay.machine import Snapshot
+from salesgauge.streams.replay.openmetrics import OpenMetrics
+from salesgauge.streams.replay.remote_write import Endpoint, RemoteWrite
 
 if TYPE_CHECKING:
     from pathlib import Path

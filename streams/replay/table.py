@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from rich.table import Column, Table
 from rich.text import Text
 
-from metrics.windows import WINDOWS
-from streams.replay.instants import iso
+from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
-    from streams.replay.machine import Snapshot
+    from salesgauge.streams.replay.machine import Snapshot
 
 _DAY = 86_400
 _HOUR = 3_600

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from schemas.events import TOPICS
-from schemas.sources.output import SortedLines
-from streams.brokers import BrokerError, consumer
-from streams.replay.errors import ReplayError, TruncatedError
-from streams.replay.fetcher import fetcher
-from streams.replay.records import Known, Record, known_at
+from salesgauge.schemas.events import TOPICS
+from salesgauge.streams.io.errors import ReplayError, TruncatedError
+from salesgauge.streams.io.event_output import SortedLines
+from salesgauge.streams.io.records import Known, Record, known_at
+from salesgauge.streams.kafka.connection import BrokerError, consumer
+from salesgauge.streams.kafka.fetcher import fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from streams.replay.fetcher import Fetcher
-    from streams.replay.records import Reading, Share
-    from streams.settings import Kafka
+    from salesgauge.streams.io.records import Reading, Share
+    from salesgauge.streams.kafka.fetcher import Fetcher
+    from salesgauge.streams.settings.model import Kafka
 
 _POLL_MS = 500
 _PATIENCE = 60.0  # s without a single record

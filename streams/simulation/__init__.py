@@ -1,1 +1,1 @@
-"""A simulated sales organisation; `streams.simulate` is its entrance."""
+"""A simulated sales organisation; `salesgauge.streams.simulation.history` is its entrance."""

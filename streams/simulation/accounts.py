@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from schemas.events import (
+from salesgauge.schemas.events import (
     ActivityLogged,
     CustomerChurned,
     DealLost,
@@ -17,15 +17,15 @@ from schemas.events import (
     SurveyAnswered,
     UsageRecorded,
 )
-from streams.simulation.desk import Desk, Weighted, money
+from salesgauge.streams.simulation.desk import Desk, Weighted, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from streams.simulation.deals import Offer, PriceList
-    from streams.simulation.people import Rep, Roster
-    from streams.simulation.pipeline import Deal
-    from streams.simulation.records import Lead, Records
+    from salesgauge.streams.simulation.deals import Offer, PriceList
+    from salesgauge.streams.simulation.people import Rep, Roster
+    from salesgauge.streams.simulation.pipeline import Deal
+    from salesgauge.streams.simulation.records import Lead, Records
 
 _MONTH = 30  # days of the contract's month
 SETTLED = 5  # days after which a customer may buy more or leave

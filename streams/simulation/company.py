@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from schemas.events import CompetitorPriceObserved, SpendRecorded
-from streams.simulation.accounts import Accounts
-from streams.simulation.deals import PriceList
-from streams.simulation.desk import MINUTE, SECOND, Desk, Weighted, money, rounded
-from streams.simulation.hours import HOUR
-from streams.simulation.leads import Leads
-from streams.simulation.people import Roster
-from streams.simulation.pipeline import Pipeline
-from streams.simulation.records import Records
+from salesgauge.schemas.events import CompetitorPriceObserved, SpendRecorded
+from salesgauge.streams.simulation.accounts import Accounts
+from salesgauge.streams.simulation.deals import PriceList
+from salesgauge.streams.simulation.desk import MINUTE, SECOND, Desk, Weighted, money, rounded
+from salesgauge.streams.simulation.hours import HOUR
+from salesgauge.streams.simulation.leads import Leads
+from salesgauge.streams.simulation.people import Roster
+from salesgauge.streams.simulation.pipeline import Pipeline
+from salesgauge.streams.simulation.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
-    from streams.simulation.organisation import Rush, Source
+    from salesgauge.streams.simulation.organisation import Rush, Source
 
 PROFILE = (
     0.3, 0.2, 0.1, 0.1, 0.2, 0.5, 1.5, 4.0, 9.0, 11.5, 11.0, 8.5,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.events import DealLine
-from streams.simulation.desk import Desk, Weighted, money
+from salesgauge.schemas.events import DealLine
+from salesgauge.streams.simulation.desk import Desk, Weighted, money
 
 if TYPE_CHECKING:
-    from streams.simulation.organisation import Organisation, Product
+    from salesgauge.streams.simulation.organisation import Organisation, Product
 
 TERMS = ((1, 0.25), (3, 0.25), (12, 0.50))  # months, weight
 _DISCOUNTS = ((0, 0.5), (5, 0.15), (10, 0.2), (20, 0.15))  # per cent

@@ -13,11 +13,11 @@ from itertools import accumulate
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from streams.simulation.hours import HOUR, BusinessClock
+from salesgauge.streams.simulation.hours import HOUR, BusinessClock
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
-    from streams.simulation.organisation import Organisation, Rush
+    from salesgauge.schemas.events import EventBase
+    from salesgauge.streams.simulation.organisation import Organisation, Rush
 
 T = TypeVar("T")
 Action = Callable[..., None]

@@ -12,7 +12,7 @@ import holidays
 if TYPE_CHECKING:
     from datetime import time
 
-    from streams.simulation.organisation import Organisation
+    from salesgauge.streams.simulation.organisation import Organisation
 
 HOUR = 3_600_000
 _SATURDAY = 5

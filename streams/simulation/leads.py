@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from schemas.events import LeadCreated, LeadMerged, MeetingBooked, MeetingCompleted, ReplyReceived
-from streams.simulation.desk import MINUTE, SECOND, Desk, Weighted, moment
-from streams.simulation.records import CONTACTS, WORKING_DAY, Lead, Records
+from salesgauge.schemas.events import LeadCreated, LeadMerged, MeetingBooked, MeetingCompleted, ReplyReceived
+from salesgauge.streams.simulation.desk import MINUTE, SECOND, Desk, Weighted, moment
+from salesgauge.streams.simulation.records import CONTACTS, WORKING_DAY, Lead, Records
 
 if TYPE_CHECKING:
-    from streams.simulation.organisation import Source
-    from streams.simulation.people import Rep, Roster
-    from streams.simulation.pipeline import Pipeline
+    from salesgauge.streams.simulation.organisation import Source
+    from salesgauge.streams.simulation.people import Rep, Roster
+    from salesgauge.streams.simulation.pipeline import Pipeline
 
 _QUICK_ANSWER = 30 * MINUTE
 _REPLY_CHANCE = {"call": 0.33, "email": 0.24, "social": 0.16, "video": 0.45}

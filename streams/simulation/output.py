@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Protocol
 
-from schemas.codec import encode
-from schemas.files import compressed, whole_file
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.io.whole_files import compressed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 BATCH = 1_000
 """Most events at once: producing so many takes about 10 ms."""

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.events import LeadAssigned, QuotaSet, RepJoined, RepLeft, SurveyAnswered
-from streams.simulation.desk import Desk, Weighted, moment, money, rounded
+from salesgauge.schemas.events import LeadAssigned, QuotaSet, RepJoined, RepLeft, SurveyAnswered
+from salesgauge.streams.simulation.desk import Desk, Weighted, moment, money, rounded
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from streams.simulation.records import Lead
+    from salesgauge.streams.simulation.records import Lead
 
 _PACES = (5.0, 14.0, 28.0, 9.0, 40.0, 20.0, 75.0, 12.0)  # medians of the response time, minutes
 _OVERLOADED_PACE = 150.0

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from schemas.events import DealLost, DealReopened, DealWon, OpportunityCreated, ProposalSent
-from streams.simulation.accounts import SETTLED, Account, Accounts
-from streams.simulation.desk import Desk, money, rounded
-from streams.simulation.records import CONTACTS, WORKING_DAY, Lead, Records
+from salesgauge.schemas.events import DealLost, DealReopened, DealWon, OpportunityCreated, ProposalSent
+from salesgauge.streams.simulation.accounts import SETTLED, Account, Accounts
+from salesgauge.streams.simulation.desk import Desk, money, rounded
+from salesgauge.streams.simulation.records import CONTACTS, WORKING_DAY, Lead, Records
 
 if TYPE_CHECKING:
-    from streams.simulation.deals import Offer, PriceList
-    from streams.simulation.people import Rep
+    from salesgauge.streams.simulation.deals import Offer, PriceList
+    from salesgauge.streams.simulation.people import Rep
 
 
 @dataclass(slots=True, eq=False)

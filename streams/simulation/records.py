@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from schemas.events import ActivityLogged, LifecycleStageChanged
-from streams.simulation.desk import Desk, Weighted
+from salesgauge.schemas.events import ActivityLogged, LifecycleStageChanged
+from salesgauge.streams.simulation.desk import Desk, Weighted
 
 if TYPE_CHECKING:
-    from streams.simulation.organisation import Source
-    from streams.simulation.people import Rep, Roster
+    from salesgauge.streams.simulation.organisation import Source
+    from salesgauge.streams.simulation.people import Rep, Roster
 
 WORKING_DAY = 9.5  # working hours, the unit in which sales people promise
 CONTACTS = Weighted((("call", 0.46), ("email", 0.40), ("social", 0.08), ("video", 0.06)))

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
-from grafana.thresholds import seconds
-from metrics.rules import Rules
+from salesgauge.grafana.thresholds import seconds
+from salesgauge.metrics.rules.model import Rules
 from tests.grafana.names import ROOT
 from tests.prometheus.stack import FASTER, exposition, inbox, watching
 from tests.support.process import Process, free_port
@@ -98,7 +98,7 @@ def test_a_failing_exporter_is_told_and_does_not_look_like_an_answer(tmp_path):
 
 def salesgauge(*args: str, **kwargs):
     return subprocess.run(
-        [sys.executable, "-m", "streams.cli", *args], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT,
+        [sys.executable, "-m", "salesgauge", *args], check=True, capture_output=True, text=True, timeout=60, cwd=ROOT,
         **kwargs,
     )  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_a_lead_that_nobody_answers_in_the_real_pipeline(fresh_embedded, tmp_pat
             patched.setenv(name, value)
         salesgauge("topics", "create")
         with Process(
-            [sys.executable, "-m", "streams.cli", "run", "--port", str(port)], log=tmp_path / "run.log", cwd=ROOT
+            [sys.executable, "-m", "salesgauge", "run", "--port", str(port)], log=tmp_path / "run.log", cwd=ROOT
         ) as run:
             run.until_listening(port, 60)
             lead = {"lead_id": "lead-1", "rep_id": "ada", "team": "north"}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from metrics.machine import Machine
-from metrics.rules import Rules
-from schemas.events import ActivityLogged, LeadCreated, SurveyAnswered
-from streams import board
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.events import ActivityLogged, LeadCreated, SurveyAnswered
+from salesgauge.streams.serve import board
 from tests.support import programs
 from tests.support.board_server import NOON, BoardServer, filled_machine, milliseconds, serving
 from tests.support.wait import until

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("embedded_kafka")]
 @pytest.fixture
 def demo(tmp_path):
     log = (tmp_path / "demo.log").open("w+")
-    command = [sys.executable, "-m", "streams.cli", "demo", "--port", "0", "--days", "12"]
+    command = [sys.executable, "-m", "salesgauge", "demo", "--port", "0", "--days", "12"]
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
 
     def said():

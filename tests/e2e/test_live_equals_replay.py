@@ -26,12 +26,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from metrics.catalogue import CATALOGUE
-from streams.exporter import milliseconds
-from streams.replay.machine import Replay
-from streams.replay.topics import Topics
-from streams.simulate import Organisation, live
-from streams.simulation.pacing import Due, utc_now
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.streams.replay.machine import Replay
+from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.serve.exporter import milliseconds
+from salesgauge.streams.simulation.history import Organisation, live
+from salesgauge.streams.simulation.pacing import Due, utc_now
 from tests.support.live import ROOT, Live, messages
 from tests.support.process import Process, free_port
 from tests.support.programs import Prometheus, get_json, prometheus
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -132,7 +132,7 @@ def installation(fresh_broker: Any, tmp_path: Path) -> Iterator[Installation]:
     with contextlib.ExitStack() as stack:
         system = stack.enter_context(Live(fresh_broker.bootstrap, tmp_path / "live"))
         system.scale(2)
-        argv = [sys.executable, "-m", "streams.cli", "exporter", "--port", str(port)]
+        argv = [sys.executable, "-m", "salesgauge", "exporter", "--port", str(port)]
         exporter = stack.enter_context(Process(argv, log=tmp_path / "exporter.log", env=system.env, cwd=ROOT))
         exporter.until_listening(port)
         until(lambda: all(worker.url for worker in system.workers), 30, "the workers' addresses")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from grafana.engine import METRICS
+from salesgauge.grafana.engine import METRICS
 from tests.grafana.names import ROOT, kpi_metrics
 from tests.prometheus.stack import write_prometheus
 from tests.support.process import Process, free_ports
@@ -47,7 +47,7 @@ def demo(fresh_embedded, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(name, value)
-        command = [sys.executable, "-m", "streams.cli"]
+        command = [sys.executable, "-m", "salesgauge"]
         subprocess.run([*command, "topics", "create"], check=True, cwd=ROOT, timeout=60, capture_output=True)
         simulate = [*command, "simulate", "--publish", "--live", "--days", DAYS, "--seed", "1", "--quiet"]
         run = [*command, "run", "--port", str(port)]

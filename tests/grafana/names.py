@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grafana.engine import METRICS, SCRAPED
-from grafana.thresholds import PATH, Thresholds, load
-from metrics.catalogue import CATALOGUE
-from metrics.families import family_name, label_names, stat_names
+from salesgauge.grafana.engine import METRICS, SCRAPED
+from salesgauge.grafana.thresholds import PATH, Thresholds, load
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.families import family_name, label_names, stat_names
 
 ROOT = Path(__file__).resolve().parents[2]
 

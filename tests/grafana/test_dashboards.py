@@ -10,12 +10,12 @@ import pytest
 import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from grafana.boards import home_of
-from grafana.dashboards import LONG_WINDOWS
-from grafana.generate import files
-from metrics.catalogue import CATALOGUE
-from metrics.families import family_name, stat_names
-from metrics.windows import WINDOWS
+from salesgauge.grafana.boards import home_of
+from salesgauge.grafana.dashboards import LONG_WINDOWS
+from salesgauge.grafana.generate import files
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.families import family_name, stat_names
+from salesgauge.metrics.windows.sums import WINDOWS
 from tests.grafana.linter import EXCEPTIONS, RULES, lint
 from tests.grafana.names import ROOT, known, named, plain, thresholds, unknown
 from tests.support.programs import promtool

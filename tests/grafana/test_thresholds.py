@@ -8,12 +8,12 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from grafana.generate import files
-from grafana.rules import readable
-from grafana.thresholds import PATH, BusinessHours, Slo, ThresholdsError, load, seconds
-from metrics.catalogue import CATALOGUE
-from metrics.rules import Rules
-from streams.board import thresholds as page
+from salesgauge.grafana.generate import files
+from salesgauge.grafana.rules import readable
+from salesgauge.grafana.thresholds import PATH, BusinessHours, Slo, ThresholdsError, load, seconds
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.streams.serve.board import thresholds as page
 from tests.grafana.names import ROOT, thresholds
 
 DOCUMENT = yaml.safe_load((ROOT / PATH).read_text())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +24,7 @@ def events() -> list[EventBase]:
 @pytest.fixture
 def own_embedded(embedded_kafka: object) -> Iterator[str]:
     """The address of a fresh embedded broker."""
-    from streams.embedded import EmbeddedBroker
+    from salesgauge.streams.kafka.embedded import EmbeddedBroker
 
     with EmbeddedBroker() as broker:
         yield broker.bootstrap

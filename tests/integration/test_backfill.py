@@ -17,20 +17,20 @@ import yaml
 from click.testing import CliRunner, Result
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from metrics.facts import millis
-from metrics.families import family_name
-from metrics.rules import Rules
-from schemas.codec import encode
-from streams.commands.diff import diff_command
-from streams.commands.replay import replay_command
-from streams.replay.errors import ReplayError, TruncatedError
-from streams.replay.instants import iso, moment
-from streams.replay.machine import Replay
-from streams.replay.remote_write import Endpoint, RefusedError, _varint
-from streams.replay.selection import select
-from streams.replay.topics import Topics
-from streams.settings import Kafka
-from streams.simulate import Organisation, history
+from salesgauge.metrics.entities.facts import millis
+from salesgauge.metrics.kpis.families import family_name
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.cli.diff import diff_command
+from salesgauge.streams.cli.replay import replay_command
+from salesgauge.streams.io.errors import ReplayError, TruncatedError
+from salesgauge.streams.io.instants import iso, moment
+from salesgauge.streams.replay.machine import Replay
+from salesgauge.streams.replay.remote_write import Endpoint, RefusedError, _varint
+from salesgauge.streams.replay.selection import select
+from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.settings.model import Kafka
+from salesgauge.streams.simulation.history import Organisation, history
 from tests.grafana.names import ROOT
 from tests.support.process import Process, free_port
 from tests.support.programs import Prometheus, _until_ready, get_json, promtool, require
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from metrics.kpi import Kpi
-    from schemas.events import EventBase
+    from salesgauge.metrics.kpis.kpi import Kpi
+    from salesgauge.schemas.events import EventBase
 
 pytestmark = pytest.mark.integration
 
@@ -102,7 +102,7 @@ def receiver(folder: Path) -> Iterator[Prometheus]:
 
 
 def expected(documents: list[dict[str, Any]]) -> dict[tuple[str, frozenset[tuple[str, str]], int], float]:
-    """(name, labels, ms) -> value, by the naming of `metrics.families`, of readings as JSON."""
+    """(name, labels, ms) -> value, by the naming of `salesgauge.metrics.kpis.families`, of readings as JSON."""
     catalogue = select(KPIS)
     quantiles = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
     found = {}
@@ -327,8 +327,8 @@ def published(broker: Any, past: list[EventBase]) -> Kafka:
     from kafka import KafkaProducer
     from kafka.admin import KafkaAdminClient, NewTopic
 
-    from schemas.events import TOPICS
-    from streams.brokers import partition_of
+    from salesgauge.schemas.events import TOPICS
+    from salesgauge.streams.kafka.connection import partition_of
 
     kafka = Kafka(bootstrap=broker.bootstrap)
     admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kafka.admin import NewPartitions
 
-from schemas.events import ActivityLogged, LeadCreated, topic_of
-from streams import topics
+from salesgauge.schemas.events import ActivityLogged, LeadCreated, topic_of
+from salesgauge.streams.kafka import topics
 from tests.support.live import Flow, Live, disturbed, messages, slices, some_events, watched
 from tests.support.wait import until
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 
@@ -61,7 +61,7 @@ def test_leaders_change(own_kafka: Callable[..., Any], events: list[EventBase], 
 
 def test_writes_that_are_not_acknowledged_end_the_worker(tmp_path: Path, events: list[EventBase]) -> None:
     """The broker hangs: the worker says what is the matter, commits nothing and ends; the next one goes on."""
-    from streams.embedded import EmbeddedBroker
+    from salesgauge.streams.kafka.embedded import EmbeddedBroker
 
     with EmbeddedBroker() as broker:
         live = Live(broker.bootstrap, tmp_path, extra={"SALESGAUGE_KAFKA__PRODUCE_SECONDS": "2"})

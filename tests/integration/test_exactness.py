@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from schemas.codec import encode
-from schemas.events import MAX_EVENT_BYTES, LeadCreated
-from streams.simulate import disturb
+from salesgauge.schemas.codec import encode
+from salesgauge.schemas.events import MAX_EVENT_BYTES, LeadCreated
+from salesgauge.streams.simulation.history import disturb
 from tests.support.live import Live, Message, Oracle, check, messages, slices, some_events
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 

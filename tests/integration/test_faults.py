@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streams.publication import OWNER
-from streams.worker import Worker as Engine
+from salesgauge.streams.worker.publication import OWNER
+from salesgauge.streams.worker.shards import Worker as Engine
 from tests.support.live import Flow, Live, Oracle, assert_same_states, disturbed, until_exact, watched
 from tests.support.wait import until
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 

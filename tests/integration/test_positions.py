@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streams import topics
-from streams.compose import process
-from streams.pipeline import app as pipeline
-from streams.pipeline.changelog import ProduceError
-from streams.settings import Kafka, Settings, Web, WorkerWeb
+from salesgauge.streams.composition import process
+from salesgauge.streams.kafka import topics
+from salesgauge.streams.settings.model import Kafka, Settings, Web, WorkerWeb
+from salesgauge.streams.worker import app as pipeline
+from salesgauge.streams.worker.changelog import ProduceError
 
 if TYPE_CHECKING:
-    from streams.compose import Process
+    from salesgauge.streams.composition import Process
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from streams import control, rebuild, topics
-from streams.brokers import admin
-from streams.cli import cli
-from streams.lag import Behind
-from streams.publish import Publisher
-from streams.rebuild import Progress
-from streams.settings import load
+from salesgauge.streams.cli.main import cli
+from salesgauge.streams.kafka import control, topics
+from salesgauge.streams.kafka.connection import admin
+from salesgauge.streams.kafka.lag import Behind
+from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.operate import rebuild
+from salesgauge.streams.operate.rebuild import Progress
+from salesgauge.streams.settings.model import load
 from tests.support.kafka import ROOT
 from tests.support.process import Process, free_port
 from tests.support.wait import until
@@ -87,7 +88,7 @@ def test_other_rules_reach_the_past_without_a_gap(own_kafka, tmp_path):
     port = free_port()
 
     def program(name: str, *args: str, given: dict[str, str] = env) -> Process:
-        argv = [sys.executable, "-m", "streams.cli", *args]
+        argv = [sys.executable, "-m", "salesgauge", *args]
         return Process(argv, log=tmp_path / f"{name}.log", name=name, env=given, cwd=ROOT)
 
     with (

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from streams.embedded import EmbeddedBroker
-from streams.settings import Web, load
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
+from salesgauge.streams.settings.model import Web, load
 from tests.support.kafka import ROOT, Security
 from tests.support.process import Process, free_port
 from tests.support.wait import until
@@ -84,7 +84,7 @@ def variables(kafka, folder: Path) -> dict[str, str]:
 def command(env: dict[str, str], *args: str, code: int = 0) -> str:
     """Run a command to its end; what it wrote."""
     done = subprocess.run(
-        [sys.executable, "-m", "streams.cli", *args],
+        [sys.executable, "-m", "salesgauge", *args],
         capture_output=True, text=True, timeout=90, cwd=ROOT, env={"PATH": "/usr/bin:/bin", **env}, check=False,
     )  # fmt: skip
     said = done.stdout + done.stderr
@@ -94,7 +94,7 @@ def command(env: dict[str, str], *args: str, code: int = 0) -> str:
 
 def program(name: str, folder: Path, env: dict[str, str], *args: str) -> Process:
     return Process(
-        [sys.executable, "-m", "streams.cli", *args], log=folder / f"{name}.log", name=name, env=env, cwd=ROOT
+        [sys.executable, "-m", "salesgauge", *args], log=folder / f"{name}.log", name=name, env=env, cwd=ROOT
     )
 
 
@@ -274,7 +274,7 @@ def test_label_values_cannot_break_the_exposition(broker_env, tmp_path):
 
 def shown(env: dict[str, str], folder: Path, events: list[dict[str, object]]) -> tuple[str, str]:
     """/metrics and /api/kpis once a worker has taken these events; what `publish` refuses is sent all the same."""
-    from streams.publish import Publisher
+    from salesgauge.streams.kafka.publisher import Publisher
 
     settings = load(None, {"kafka.bootstrap": env["SALESGAUGE_KAFKA__BOOTSTRAP"]})
     with Publisher(settings.kafka) as publisher:

@@ -11,8 +11,8 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from metrics.exposition import encode, to_metric
-from metrics.families import Family, Sample, Type
+from salesgauge.metrics.kpis.families import Family, Sample, Type
+from salesgauge.streams.serve.exposition import encode, to_metric
 
 ODD = 'a\\b "c"\nd é'
 VALUES = [0.0, -0.0, 1.0, 0.1, 999_999.5, 1e6, 1_234_567.25, 1e21, -2.5e7, 1e-9, math.inf, -math.inf, math.nan, 7]

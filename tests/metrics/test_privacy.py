@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from metrics.leaves import CODES, LeafIndex
-from metrics.measures import MEASURES
-from metrics.privacy import REDACTED, redacted
-from metrics.series import SeriesIndex
+from salesgauge.metrics.measures.registry import MEASURES
+from salesgauge.metrics.rules.privacy import REDACTED, redacted
+from salesgauge.metrics.shard.leaves import CODES, LeafIndex
+from salesgauge.metrics.windows.series import SeriesIndex
 
 SOURCES = {"leads_created": ((), ("source",), ("rep",), ("source", "rep"))}
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import store
-from metrics.store import PaneStore
+from salesgauge.metrics.shard import pane_store as store
+from salesgauge.metrics.shard.pane_store import PaneStore
 
 STEPS = st.tuples(st.sampled_from(["add", "put", "pop", "empty", "trim"]), st.integers(0, 12), st.integers(1, 2**70))
 

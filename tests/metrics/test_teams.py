@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metrics.rules import Rules
+from salesgauge.metrics.rules.model import Rules
 from tests.support.stories import NOW, assigned, created, event, machine, ms, read, won
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 DEALS = [won("a", "06-10 10:00", 100, rep_id="ana"), won("b", "06-11 10:00", 30, account_id="acme", rep_id="bo")]
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metrics.catalogue import CATALOGUE
-from metrics.distribution import RELATIVE_ERROR
-from metrics.engine import Addressed, Shard, admit
-from metrics.entities import home_key
-from metrics.families import families, stat_names
-from metrics.kpi import Form
-from metrics.leaves import LeafIndex
-from metrics.machine import Machine, copy_changes
-from metrics.readings import OTHER, View
-from metrics.rules import CalendarRule, CurrencyRate, Rules
-from metrics.series import SeriesIndex
-from metrics.windows import WindowSums
-from schemas.codec import Reason
+from salesgauge.metrics.engine import Machine, copy_changes
+from salesgauge.metrics.entities import home_key
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.families import families, stat_names
+from salesgauge.metrics.kpis.kpi import Form
+from salesgauge.metrics.kpis.readings import OTHER, View
+from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
+from salesgauge.metrics.rules.model import CalendarRule, CurrencyRate, Rules
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.metrics.windows.series import SeriesIndex
+from salesgauge.metrics.windows.sums import WindowSums
+from salesgauge.schemas.codec import Reason
 from tests.support.stories import (
     NOW,
     assigned,
@@ -43,7 +43,7 @@ from tests.support.stories import (
 )
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 
 def value(engine: Machine, kpi: str, window: str = "all", stat: str = "value", **labels: str) -> float | None:

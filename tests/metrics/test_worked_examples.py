@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metrics.catalogue import CATALOGUE
-from metrics.distribution import RELATIVE_ERROR
-from metrics.rules import Rules
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
+from salesgauge.metrics.rules.model import Rules
 from tests.support.stories import (
     NOW,
     answered,
@@ -37,7 +37,7 @@ from tests.support.stories import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from metrics.catalogue import CATALOGUE
-from metrics.distribution import RELATIVE_ERROR
-from metrics.kpi import Unit
-from metrics.machine import Machine
-from metrics.rules import CalendarRule, Rules
-from schemas.codec import encode
-from streams.simulate import Organisation, disturb, history
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.kpi import Unit
+from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
+from salesgauge.metrics.rules.model import CalendarRule, Rules
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.simulation.history import Organisation, disturb, history
 from tests.support import hostile
 from tests.support.hostile import Hostile
 from tests.support.oracle import FORMULAS, QUANTILES, SAMPLES, Oracle, Settings
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
     from tests.support.oracle import Key
 
 HOUR = 3_600_000

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from grafana.thresholds import seconds
+from salesgauge.grafana.thresholds import seconds
 from tests.grafana.names import ROOT
 from tests.support.process import free_ports
 from tests.support.programs import Alertmanager, Prometheus, alertmanager, prometheus

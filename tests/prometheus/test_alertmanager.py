@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from grafana.routes import alertmanager
+from salesgauge.grafana.routes import alertmanager
 from tests.grafana.names import ROOT, thresholds
 from tests.support.programs import amtool, promtool
 

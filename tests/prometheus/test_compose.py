@@ -215,7 +215,7 @@ def test_ports_are_open_to_this_machine_only_and_unique():
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_our_commands_exist(name):
-    from streams.cli import cli
+    from salesgauge.streams.cli.main import cli
 
     command = SERVICES[name]["command"]
     words = [word for word in command if not word.startswith("-")][:2]
@@ -227,7 +227,7 @@ def test_our_commands_exist(name):
 
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_our_variables_are_settings(name, monkeypatch):
-    from streams.settings import load
+    from salesgauge.streams.settings.model import load
 
     for variable, value in SERVICES[name]["environment"].items():
         monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value))
@@ -264,7 +264,7 @@ def test_the_image_is_the_one_of_the_dockerfile():
 def test_prometheus_keeps_what_alerts_look_back_at():
     (option,) = [o for o in SERVICES["prometheus"]["command"] if o.startswith("--storage.tsdb.retention.time=")]
     days = int(option.split("=")[1].removesuffix("d"))
-    from grafana.thresholds import seconds
+    from salesgauge.grafana.thresholds import seconds
     from tests.grafana.names import thresholds
 
     reply = thresholds().positive_reply

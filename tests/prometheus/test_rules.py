@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from grafana.rules import alerts
-from metrics.catalogue import CATALOGUE
+from salesgauge.grafana.rules import alerts
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from tests.grafana.names import ROOT, known, thresholds, unknown
 from tests.prometheus.cases import ALWAYS, CASES, START, Case
 from tests.support.programs import promtool

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import entities
-from metrics.bulk import BulkLoad
-from metrics.machine import Machine
-from metrics.partials import absorb, export
+from salesgauge.metrics import entities
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.shard.bulk import BulkLoad
+from salesgauge.metrics.shard.partials import absorb, export
 from tests.properties.test_engine import BRIEF, RULES, admit_one, contents, disturbed, machine, numbers, total
 from tests.support.stories import created
 from tests.support.worlds import NOW, worlds
@@ -23,9 +23,9 @@ from tests.support.worlds import NOW, worlds
 if TYPE_CHECKING:
     import random
 
-    from metrics.bulk import Told
-    from metrics.rules import Rules
-    from schemas.events import EventBase
+    from salesgauge.metrics.rules.model import Rules
+    from salesgauge.metrics.shard.bulk import Told
+    from salesgauge.schemas.events import EventBase
 
 
 @given(

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.catalogue import CATALOGUE
-from metrics.contributions import Key, totals
-from metrics.engine import Addressed, LentPanes, Shard, admit, pack_addressed, unpack_addressed
-from metrics.entities import home_key
-from metrics.leaves import CODES, LeafIndex
-from metrics.machine import Machine, copy_changes
-from metrics.panes import Panes, Resolution
-from metrics.partials import absorb, export
-from metrics.readings import View
-from metrics.rules import Rules
-from metrics.series import SeriesIndex
-from metrics.windows import WindowSums
+from salesgauge.metrics.engine import Machine, copy_changes
+from salesgauge.metrics.entities import home_key
+from salesgauge.metrics.entities.contributions import Key, totals
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.readings import View
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.shard.leaves import CODES, LeafIndex
+from salesgauge.metrics.shard.panes import Panes, Resolution
+from salesgauge.metrics.shard.partials import absorb, export
+from salesgauge.metrics.shard.shard import Addressed, LentPanes, Shard, admit, pack_addressed, unpack_addressed
+from salesgauge.metrics.windows.series import SeriesIndex
+from salesgauge.metrics.windows.sums import WindowSums
 from tests.support.stories import event, won
 from tests.support.worlds import BEGIN, DAY, HOUR, NOW, worlds
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=3)
 BRIEF = RULES.model_copy(update={"fine_retention": timedelta(hours=2), "coarse_retention": timedelta(days=3)})

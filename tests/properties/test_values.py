@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from metrics import distribution
-from metrics.calendars import BusinessCalendar, Hours
-from metrics.rules import CurrencyRate, Rules, UnknownCurrencyError
-from metrics.windows import WINDOWS
+from salesgauge.metrics.measures import buckets as distribution
+from salesgauge.metrics.rules.calendars import BusinessCalendar, Hours
+from salesgauge.metrics.rules.model import CurrencyRate, Rules, UnknownCurrencyError
+from salesgauge.metrics.windows.sums import WINDOWS
 from tests.support.oracle import kaplan_meier, quantile
 
 ERROR = distribution.RELATIVE_ERROR * (1 + 1e-6)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import Reason, Rejection, decode, decode_batch, encode, validate
-from schemas.events import MAX_EVENT_BYTES, EventBase
+from salesgauge.schemas.codec import Reason, Rejection, decode, decode_batch, encode, validate
+from salesgauge.schemas.events import MAX_EVENT_BYTES, EventBase
 from tests.support.worlds import worlds
 
 LEAD: dict[str, Any] = {

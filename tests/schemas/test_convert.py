@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import decode
-from schemas.events import EVENTS, DealWon, EventBase, LeadCreated, OpportunityCreated
-from schemas.sources.convert import Rejected, convert
-from schemas.sources.mapping import ConvertError, find_mapping, load_mapping, parse_mapping, shipped_mappings
-from schemas.sources.output import SortedLines, write_events
-from streams.commands.convert import convert_command
+from salesgauge.schemas.codec import decode
+from salesgauge.schemas.events import EVENTS, DealWon, EventBase, LeadCreated, OpportunityCreated
+from salesgauge.schemas.sources.conversion import Rejected, convert
+from salesgauge.schemas.sources.mapping import ConvertError, find_mapping, load_mapping, parse_mapping, shipped_mappings
+from salesgauge.streams.cli.convert import convert_command
+from salesgauge.streams.io.event_output import SortedLines, write_events
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "convert.md"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from metrics.engine import Addressed, Shard, admit
-from metrics.leaves import LeafIndex
-from metrics.rules import Rules
-from schemas.codec import Rejection, validate
-from schemas.events import EVENT_TYPES, EVENTS, STAGES, TOPICS, EventBase, topic_of
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.schemas.codec import Rejection, validate
+from salesgauge.schemas.events import EVENT_TYPES, EVENTS, STAGES, TOPICS, EventBase, topic_of
 
 AT = "2025-06-02T09:00:00Z"
 MINIMAL: dict[str, dict[str, Any]] = {

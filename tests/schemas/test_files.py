@@ -8,7 +8,7 @@ import time
 import pytest
 import zstandard
 
-from schemas.files import compressed, whole_file
+from salesgauge.streams.io.whole_files import compressed, whole_file
 
 
 def test_a_file_takes_its_name_at_the_end_and_keeps_its_permissions(tmp_path):

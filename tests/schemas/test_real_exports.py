@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from schemas.events import (
+from salesgauge.schemas.events import (
     ActivityLogged,
     DealLost,
     DealWon,
@@ -22,8 +22,8 @@ from schemas.events import (
     OpportunityCreated,
     SpendRecorded,
 )
-from schemas.sources.convert import Rejected, convert
-from schemas.sources.mapping import find_mapping, load_mapping
+from salesgauge.schemas.sources.conversion import Rejected, convert
+from salesgauge.schemas.sources.mapping import find_mapping, load_mapping
 from tests.support.shared import require_shared
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.codec import Reason, Rejection
-from schemas.events import EventBase
-from schemas.sources.webhooks import SOURCES, to_events
+from salesgauge.schemas.codec import Reason, Rejection
+from salesgauge.schemas.events import EventBase
+from salesgauge.schemas.sources.webhooks import SOURCES, to_events
 from tests.support.shared import require_shared
 
 

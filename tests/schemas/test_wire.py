@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from metrics.entities import address_of
-from metrics.facts import to_fact
-from schemas.codec import Rejection, decode, encode, read_batch
-from schemas.events import EVENTS, MAX_EVENT_BYTES, EventBase
-from schemas.wire import WIRE_EVENTS, WireEvent
+from salesgauge.metrics.entities import address_of
+from salesgauge.metrics.entities.facts import to_fact
+from salesgauge.schemas.codec import Rejection, decode, encode, read_batch
+from salesgauge.schemas.events import EVENTS, MAX_EVENT_BYTES, EventBase
+from salesgauge.schemas.wire import WIRE_EVENTS, WireEvent
 from tests.support.worlds import worlds
 
 CALL: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams import brokers
+from salesgauge.streams.kafka import connection as brokers
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.pipeline.assignor import ShardAssignor, share
+from salesgauge.streams.worker.assignor import ShardAssignor, share
 
 SHARDS = range(8)
 

@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.catalogue import CATALOGUE
-from metrics.machine import Machine
-from metrics.rules import HOUR, MINUTE, Rules
-from metrics.windows import WINDOWS
-from schemas.events import ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
-from streams import board
-from streams.board import api
-from streams.board.history import STOCKS, History, Ring
-from streams.board.lens import lenses, roles
-from streams.board.thresholds import Threshold, ThresholdError, check, load
-from streams.simulate import Organisation, history
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
+from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.schemas.events import ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
+from salesgauge.streams.serve import board
+from salesgauge.streams.serve.board import api
+from salesgauge.streams.serve.board.history import STOCKS, History, Ring
+from salesgauge.streams.serve.board.lens import lenses, roles
+from salesgauge.streams.serve.board.thresholds import Threshold, ThresholdError, check, load
+from salesgauge.streams.simulation.history import Organisation, history
 
 NOW = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
 SCRIPT = "<img src=x onerror=alert(1)>"

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metrics.engine import Addressed, Shard, admit
-from metrics.leaves import CODES, LeafIndex
-from metrics.rules import Rules
-from streams import building
-from streams.building import BuildError, Builders
-from streams.simulate import Organisation, history
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.shard.leaves import CODES, LeafIndex
+from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.streams.simulation.history import Organisation, history
+from salesgauge.streams.worker import building
+from salesgauge.streams.worker.building import BuildError, Builders
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 END = START + timedelta(days=6)

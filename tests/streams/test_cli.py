@@ -16,9 +16,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import _COMMANDS, cli
-from streams.embedded import EmbeddedBroker
-from streams.version import VERSION
+from salesgauge.streams.cli.main import _COMMANDS, cli
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
+from salesgauge.streams.version import VERSION
 from tests.support.kafka import ROOT
 from tests.support.process import free_port
 
@@ -52,7 +52,7 @@ def spawn(
     *args: str, env: dict[str, str] | None = None, timeout: float = 60, **streams
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "streams.cli", *args],
+        [sys.executable, "-m", "salesgauge", *args],
         stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **(env or {})}, timeout=timeout, check=False,
         **{"stdout": subprocess.PIPE, **streams},
     )  # fmt: skip
@@ -89,7 +89,7 @@ def test_the_list_of_commands_and_the_version():
 
 
 def test_help_loads_neither_faust_nor_kafka():
-    code = "import sys; from streams.cli import cli; cli.main(['--help'], standalone_mode=False); "
+    code = "import sys; from salesgauge.streams.cli.main import cli; cli.main(['--help'], standalone_mode=False); "
     code += "print([m for m in ('faust', 'kafka', 'aiokafka', 'duckdb') if m in sys.modules])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert said.stdout.splitlines()[-1] == "[]"
@@ -202,7 +202,7 @@ def test_the_settings_file_counts_for_all_commands(events, tmp_path):
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 @pytest.mark.parametrize("args", [["kpis"], ["simulate", "--days", "1"], ["replay", "--json", "EVENTS"]], ids=" ".join)
 def test_standard_streams_may_be_closed(args, closed, events):
-    command = [sys.executable, "-m", "streams", *(str(events) if arg == "EVENTS" else arg for arg in args)]
+    command = [sys.executable, "-m", "salesgauge", *(str(events) if arg == "EVENTS" else arg for arg in args)]
     done = subprocess.run(
         ["bash", "-c", f'"$@" {closed}', "bash", *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -281,7 +281,7 @@ def test_ctrl_c_while_modules_are_loaded_ends_quietly(module, tmp_path):
     """Of the command line itself and of a command; some places turn Ctrl-C into other errors."""
     (tmp_path / f"{module}.py").write_text(SLOW)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, "-m", "streams", "doctor", "--bootstrap", NOBODY]
+    command = [sys.executable, "-m", "salesgauge", "doctor", "--bootstrap", NOBODY]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

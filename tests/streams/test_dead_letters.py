@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from metrics.engine import Addressed, pack_addressed, unpack_addressed
-from streams import dead_letters, doctor, topics
-from streams.brokers import partition_of
-from streams.cli import cli
-from streams.commands.dead_letters import readable, safe
-from streams.control import read as read_active
-from streams.dead_letters import Selection, Source
-from streams.doctor import Check, Report
-from streams.embedded import EmbeddedBroker
-from streams.publish import Publisher
-from streams.reading import read_topic
-from streams.settings import load
-from streams.worker import CARRIED_BYTES
+from salesgauge.metrics.shard.shard import Addressed, pack_addressed, unpack_addressed
+from salesgauge.streams.cli.dead_letters import readable, safe
+from salesgauge.streams.cli.main import cli
+from salesgauge.streams.kafka import topics
+from salesgauge.streams.kafka.connection import partition_of
+from salesgauge.streams.kafka.control import read as read_active
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
+from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.kafka.whole_topic import read_topic
+from salesgauge.streams.operate import dead_letters, doctor
+from salesgauge.streams.operate.dead_letters import Selection, Source
+from salesgauge.streams.operate.doctor import Check, Report
+from salesgauge.streams.settings.model import load
+from salesgauge.streams.worker.shards import CARRIED_BYTES
 from tests.support.kafka import ROOT
 from tests.support.process import Process, free_port
 from tests.support.wait import until
@@ -33,7 +34,7 @@ from tests.support.wait import until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from streams.settings import Settings
+    from salesgauge.streams.settings.model import Settings
 
 pytestmark = pytest.mark.integration
 
@@ -306,7 +307,7 @@ def test_what_is_redriven_counts_once(tmp_path):
 
 
 def program(folder: Path, env: dict[str, str], port: int = 0) -> Process:
-    argv = [sys.executable, "-m", "streams.cli", "run", "--port", str(port)]
+    argv = [sys.executable, "-m", "salesgauge", "run", "--port", str(port)]
     return Process(argv, log=folder / "run.log", env=env, cwd=ROOT)
 
 

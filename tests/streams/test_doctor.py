@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Self
 import pytest
 from click.testing import CliRunner
 
-from streams import control, doctor, topics
-from streams.cli import cli
-from streams.doctor import Check, Report, address, examine
-from streams.embedded import EmbeddedBroker
-from streams.lag import Behind, by_partition
-from streams.publish import Publisher
-from streams.settings import Settings, Tls, Web, load
+from salesgauge.streams.cli.main import cli
+from salesgauge.streams.kafka import control, topics
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
+from salesgauge.streams.kafka.lag import Behind, by_partition
+from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.operate import doctor
+from salesgauge.streams.operate.doctor import Check, Report, address, examine
+from salesgauge.streams.settings.model import Settings, Tls, Web, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 from pydantic import BaseModel
 
-from schemas.codec import Reason
-from streams.settings import Settings, load, origins
+from salesgauge.schemas.codec import Reason
+from salesgauge.streams.settings.model import Settings, load, origins
 from tests.support.kafka import ROOT
 
 if TYPE_CHECKING:

@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from metrics.catalogue import CATALOGUE
-from metrics.contributions import Contributions
-from metrics.engine import Addressed, Shard, admit
-from metrics.leaves import LeafIndex
-from metrics.measures import Measure
-from metrics.readings import View
-from metrics.rules import Rules
-from metrics.series import SeriesIndex
-from metrics.windows import WindowSums
-from schemas.codec import validate
-from schemas.events import EventBase
-from streams.publication import Status, Subscriber, claim, publication
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.readings import View
+from salesgauge.metrics.measures.registry import Measure
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.metrics.windows.series import SeriesIndex
+from salesgauge.metrics.windows.sums import WindowSums
+from salesgauge.schemas.codec import validate
+from salesgauge.schemas.events import EventBase
+from salesgauge.streams.worker.publication import Status, Subscriber, claim, publication
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules()

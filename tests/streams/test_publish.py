@@ -11,15 +11,15 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
-from schemas.codec import Reason, Rejection, decode
-from schemas.events import MAX_EVENT_BYTES, MAX_ID_LENGTH
-from streams import topics
-from streams.brokers import BrokerError, partition_of
-from streams.cli import cli
-from streams.embedded import EmbeddedBroker
-from streams.publish import Publisher
-from streams.reading import read_topic
-from streams.settings import Settings, load
+from salesgauge.schemas.codec import Reason, Rejection, decode
+from salesgauge.schemas.events import MAX_EVENT_BYTES, MAX_ID_LENGTH
+from salesgauge.streams.cli.main import cli
+from salesgauge.streams.kafka import topics
+from salesgauge.streams.kafka.connection import BrokerError, partition_of
+from salesgauge.streams.kafka.embedded import EmbeddedBroker
+from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.kafka.whole_topic import read_topic
+from salesgauge.streams.settings.model import Settings, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def test_a_truncated_file_is_told(settings, tmp_path, suffix):
 
 
 def test_a_dying_broker_is_told(monkeypatch):
-    monkeypatch.setattr("streams.publish._TIMEOUT", 3)
+    monkeypatch.setattr("salesgauge.streams.kafka.publisher._TIMEOUT", 3)
     with EmbeddedBroker() as broker:
         made = load(None, {"kafka.bootstrap": broker.bootstrap, "kafka.partitions": 1})
         topics.create(made)

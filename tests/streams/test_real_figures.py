@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from metrics.distribution import RELATIVE_ERROR
-from streams.commands.convert import convert_command
-from streams.commands.replay import replay_command
+from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
+from salesgauge.streams.cli.convert import convert_command
+from salesgauge.streams.cli.replay import replay_command
 from tests.support.shared import require_shared
 
 if TYPE_CHECKING:

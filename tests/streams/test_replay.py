@@ -22,17 +22,17 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.codec import encode
-from streams.commands.diff import diff_command
-from streams.commands.replay import replay_command
-from streams.replay.compare import Readings, Tolerance, differences
-from streams.replay.errors import ReplayError
-from streams.replay.files import Files
-from streams.replay.instants import aligned, iso, moment, parse_instant, parse_span
-from streams.replay.records import known_at
-from streams.replay.selection import select
-from streams.replay.spool import Spool
-from streams.simulate import Organisation, history
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.cli.diff import diff_command
+from salesgauge.streams.cli.replay import replay_command
+from salesgauge.streams.io.errors import ReplayError
+from salesgauge.streams.io.event_files import Files
+from salesgauge.streams.io.instants import aligned, iso, moment, parse_instant, parse_span
+from salesgauge.streams.io.records import known_at
+from salesgauge.streams.replay.compare import Readings, Tolerance, differences
+from salesgauge.streams.replay.selection import select
+from salesgauge.streams.replay.spool import Spool
+from salesgauge.streams.simulation.history import Organisation, history
 
 DAY = 86_400_000
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
@@ -193,7 +193,8 @@ def test_nothing_usable_missing_files_and_wrong_options(tmp_path, events):
 
 def test_a_full_disk_is_told_even_where_output_is_not_buffered(events):
     code = (
-        "import resource, signal, sys; from streams.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "import resource, signal, sys; from salesgauge.streams.cli.main import main; "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192)); main(sys.argv[1:])"
     )
     with tempfile.TemporaryFile() as file:
@@ -205,7 +206,7 @@ def test_a_full_disk_is_told_even_where_output_is_not_buffered(events):
 
 
 def test_a_quiet_replay_writes_nothing_but_its_document(events):
-    command = [sys.executable, "-m", "streams", "replay", "--events", str(events), "--json", "--quiet"]
+    command = [sys.executable, "-m", "salesgauge", "replay", "--events", str(events), "--json", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stderr == ""
     assert json.loads(done.stdout)["readings"]
@@ -399,7 +400,7 @@ def test_steps_lie_on_multiples_unless_a_start_is_given(events, lines):
 def test_an_interruption_leaves_nothing_that_looks_whole(tmp_path, events, how):
     out = tmp_path / "out"
     out.mkdir()
-    code = "import sys; from streams.commands.replay import replay_command as c; c(sys.argv[1:])"
+    code = "import sys; from salesgauge.streams.cli.replay import replay_command as c; c(sys.argv[1:])"
     command = [
         sys.executable, "-c", code, "--events", str(events), "--step", "10s",
         "--openmetrics", str(out / "x.om"), "--parquet", str(out / "x.parquet"),

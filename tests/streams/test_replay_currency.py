@@ -7,7 +7,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from streams.cli import cli
+from salesgauge.streams.cli.main import cli
 
 
 def won(number, price, currency=None):

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from schemas.codec import encode
-from streams.commands.replay import replay_command
-from streams.replay import parallel
-from streams.replay.machine import BATCH
-from streams.simulate import Organisation, history
+from salesgauge.schemas.codec import encode
+from salesgauge.streams.cli.replay import replay_command
+from salesgauge.streams.io.records import BATCH
+from salesgauge.streams.replay import parallel
+from salesgauge.streams.simulation.history import Organisation, history
 
 if TYPE_CHECKING:
     from pathlib import Path

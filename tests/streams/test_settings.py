@@ -14,9 +14,9 @@ import trustme
 import yaml
 from click.testing import CliRunner
 
-from streams.cli import cli
-from streams.settings import Sasl, Tls, load, origins, unknown_variables
-from streams.settings_file import SettingsError
+from salesgauge.streams.cli.main import cli
+from salesgauge.streams.settings.file import SettingsError
+from salesgauge.streams.settings.model import Sasl, Tls, load, origins, unknown_variables
 
 SECRET = "hunter2-geheim"
 

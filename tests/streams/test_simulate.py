@@ -24,10 +24,11 @@ import pytest
 import zstandard
 from click.testing import CliRunner
 
-from schemas.codec import decode, encode
-from schemas.events import EVENTS, DealWon, EventBase, LeadCreated
-from streams.commands.simulate import parse_time, simulate_command
-from streams.simulate import (
+from salesgauge.schemas.codec import decode, encode
+from salesgauge.schemas.events import EVENTS, DealWon, EventBase, LeadCreated
+from salesgauge.streams.cli.simulate import parse_time, simulate_command
+from salesgauge.streams.simulation.company import PROFILE, QUIET
+from salesgauge.streams.simulation.history import (
     Organisation,
     Rush,
     SimulationError,
@@ -38,15 +39,14 @@ from streams.simulate import (
     history,
     live,
 )
-from streams.simulation.company import PROFILE, QUIET
-from streams.simulation.hours import HOUR, BusinessClock
-from streams.simulation.output import Sink, file_sink
-from streams.simulation.pacing import Due, in_real_time, in_real_time_async, throttled
+from salesgauge.streams.simulation.hours import HOUR, BusinessClock
+from salesgauge.streams.simulation.output import Sink, file_sink
+from salesgauge.streams.simulation.pacing import Due, in_real_time, in_real_time_async, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from streams.settings import Kafka
+    from salesgauge.streams.settings.model import Kafka
 
 BERLIN = ZoneInfo("Europe/Berlin")
 START = datetime(2026, 3, 1, tzinfo=BERLIN)  # the clocks go forward on the 29th
@@ -660,7 +660,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
 
 def start_command(*arguments: str, cwd: Path) -> subprocess.Popen[bytes]:
     root = Path(__file__).parents[2]
-    code = "from streams.commands.simulate import simulate_command as c; c()"
+    code = "from salesgauge.streams.cli.simulate import simulate_command as c; c()"
     environment = {**os.environ, "PYTHONPATH": str(root)}
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -720,10 +720,10 @@ class FakePublisher:
 @pytest.fixture
 def publisher(monkeypatch: pytest.MonkeyPatch) -> type[FakePublisher]:
     for name, content in (
-        ("publish", {"Publisher": FakePublisher}),
-        ("brokers", {"BrokerError": UnreachableError}),
+        ("publisher", {"Publisher": FakePublisher}),
+        ("connection", {"BrokerError": UnreachableError}),
     ):
-        module = ModuleType(f"streams.{name}")
+        module = ModuleType(f"salesgauge.streams.kafka.{name}")
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return FakePublisher

@@ -24,9 +24,9 @@ from faust.types import TP
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.pipeline import transport
-from streams.pipeline.app import Delivery, DeliveryApp, UntestedFaustError
-from streams.pipeline.transport import ChunkConsumer, ConsumerThread, Producer
+from salesgauge.streams.worker import transport
+from salesgauge.streams.worker.app import Delivery, DeliveryApp, UntestedFaustError
+from salesgauge.streams.worker.transport import ChunkConsumer, ConsumerThread, Producer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from streams.pipeline import Record
-from streams.settings import Kafka, Settings
-from streams.worker import Worker
+from salesgauge.streams.settings.model import Kafka, Settings
+from salesgauge.streams.worker import Record
+from salesgauge.streams.worker.shards import Worker
 
 NOW = round(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp() * 1000)
 SETTINGS = Settings(kafka=Kafka(partitions=1))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from metrics.machine import Machine
-from metrics.rules import Rules
-from streams import board
-from streams.simulate import Organisation, history
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.streams.serve import board
+from salesgauge.streams.simulation.history import Organisation, history
 from tests.support.process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 NOON = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
 """A Thursday afternoon, when a sales team is at work."""

@@ -12,12 +12,12 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from schemas.codec import Rejection, validate
+from salesgauge.schemas.codec import Rejection, validate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 DAYS = 60

@@ -24,16 +24,17 @@ from uuid import uuid4
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from metrics.engine import Shard
-from metrics.leaves import LeafIndex
-from metrics.machine import Machine
-from schemas.codec import encode
-from schemas.events import TOPICS
-from streams import brokers, topics
-from streams.brokers import partition_of
-from streams.exporter import Board, Exporter, milliseconds
-from streams.settings import Kafka, Settings
-from streams.simulate import Organisation, disturb, history
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.shard import Shard
+from salesgauge.schemas.codec import encode
+from salesgauge.schemas.events import TOPICS
+from salesgauge.streams.kafka import connection as brokers
+from salesgauge.streams.kafka import topics
+from salesgauge.streams.kafka.connection import partition_of
+from salesgauge.streams.serve.exporter import Board, Exporter, milliseconds
+from salesgauge.streams.settings.model import Kafka, Settings
+from salesgauge.streams.simulation.history import Organisation, disturb, history
 from tests.support.process import Process
 from tests.support.wait import NeverTrueError, until
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
-    from metrics.readings import Reading
-    from schemas.events import EventBase
+    from salesgauge.metrics.kpis.readings import Reading
+    from salesgauge.schemas.events import EventBase
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-12
@@ -196,7 +197,11 @@ class Live:
     # --- workers
 
     def worker(
-        self, *, module: str = "streams.cli", env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        *,
+        module: str = "salesgauge",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> Worker:
         """Start one more worker."""
         worker = Worker(self, next(self._numbers), module=module, env=env or {}, cwd=cwd)
@@ -517,7 +522,7 @@ SHRINKING = frozenset({"lead_merged", "deal_reopened"})
 
 def totals(*kpis: str) -> Callable[[Any], dict[str, float]]:
     """A look at the totals of some KPIs."""
-    from metrics.catalogue import CATALOGUE
+    from salesgauge.metrics.kpis.catalogue import CATALOGUE
 
     wanted = [CATALOGUE.by_id[kpi] for kpi in kpis or GROWING]
     everything = frozenset({"all"})

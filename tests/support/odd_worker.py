@@ -13,10 +13,10 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from streams import compose
-from streams.cli import main
-from streams.exporter import milliseconds
-from streams.pipeline.changelog import MARK, Writer
+from salesgauge.streams import composition as compose
+from salesgauge.streams.cli.main import main
+from salesgauge.streams.serve.exporter import milliseconds
+from salesgauge.streams.worker.changelog import MARK, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,15 +6,15 @@ import itertools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from metrics.machine import Machine
-from metrics.rules import Rules
-from schemas.codec import Rejection, validate
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.codec import Rejection, validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from metrics.readings import Reading
-    from schemas.events import EventBase
+    from salesgauge.metrics.kpis.readings import Reading
+    from salesgauge.schemas.events import EventBase
 
 NOW = "07-01 00:00"
 _numbers = itertools.count(1)

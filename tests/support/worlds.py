@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from schemas.codec import Rejection, validate
+from salesgauge.schemas.codec import Rejection, validate
 
 if TYPE_CHECKING:
-    from schemas.events import EventBase
+    from salesgauge.schemas.events import EventBase
 
 BEGIN = 1_746_057_600_000
 """1 May 2025, midnight in UTC."""

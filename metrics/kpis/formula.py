@@ -1,0 +1,355 @@
+"""Formulas: expressions over measures, evaluated for one window and one combination of labels.
+
+An expression knows the measures it needs, prints itself for people, and evaluates to a number in base units (seconds,
+major units of the currency) or to None, where a denominator is empty. None is contagious: nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sortedcontainers import SortedList
+
+from salesgauge.metrics.measures import buckets as distribution
+from salesgauge.metrics.measures.registry import Measure
+from salesgauge.metrics.rules.model import DAY, Rules
+
+MONTH = 30 * DAY
+YEAR = 365 * DAY
+"""Windows in ms as people count them: 30 days are a month, 90 days three, 365 days twelve."""
+
+
+class Reader(Protocol):
+    """What an expression can ask of the windows, for the labels at hand."""
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of the business."""
+
+    @property
+    def now(self) -> int:
+        """The end of the window, ms."""
+
+    @property
+    def length(self) -> int:
+        """The length of the window, ms."""
+
+    @property
+    def start(self) -> int:
+        """The start of the window, ms."""
+
+    def total(self, measure: Measure) -> float:
+        """The sum in the window, in base units (as all sums here)."""
+
+    def total_before(self, measure: Measure) -> float:
+        """The sum in the window before."""
+
+    def total_ever(self, measure: Measure) -> float:
+        """The sum since the beginning: a stock at the end of the window."""
+
+    def counts(self, measure: Measure) -> Mapping[int, int]:
+        """Bucket code -> count in the window."""
+
+    def instants(self, measure: Measure) -> SortedList[int]:
+        """The instants of a roster."""
+
+    def across(self, label: str) -> Reader:
+        """The same over all values of a label."""
+
+
+class Expr:
+    """A formula or a part of one."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        """The value in base units; None where there is none."""
+        raise NotImplementedError
+
+    def measures(self) -> Iterator[Measure]:
+        """The measures whose breakdown the formula follows."""
+        yield from ()
+
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        """The measures that it needs over all values of a label, and that label."""
+        yield from ()
+
+    def needs_before(self) -> bool:
+        """Whether the window before is needed."""
+        return False
+
+    def __truediv__(self, other: Expr | float) -> Expr:
+        return Ratio(self, _expr(other))
+
+    def __mul__(self, other: Expr | float) -> Expr:
+        return Product(self, _expr(other))
+
+    def __add__(self, other: Expr | float) -> Expr:
+        return Sum(self, _expr(other), 1)
+
+    def __sub__(self, other: Expr | float) -> Expr:
+        return Sum(self, _expr(other), -1)
+
+
+def _expr(value: Expr | float) -> Expr:
+    return value if isinstance(value, Expr) else Number(value)
+
+
+@dataclass(frozen=True)
+class Number(Expr):
+    """A constant."""
+
+    value: float
+
+    def evaluate(self, at: Reader) -> float | None:
+        del at
+        return self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:g}"
+
+
+@dataclass(frozen=True)
+class Parameter(Expr):
+    """A number among the rules, by the name of its field."""
+
+    name: str
+
+    def evaluate(self, at: Reader) -> float | None:
+        return float(getattr(at.rules, self.name))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Now(Expr):
+    """The end of the window, seconds since the epoch."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.now / 1000
+
+    def __str__(self) -> str:
+        return "t"
+
+
+@dataclass(frozen=True)
+class Months(Expr):
+    """The length of the window in months: 30 days are one, a year is twelve."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.length / YEAR * 12 if at.length >= YEAR else at.length / MONTH
+
+    def __str__(self) -> str:
+        return "months(W)"
+
+
+@dataclass(frozen=True)
+class _Term(Expr):
+    measure: Measure
+
+    def measures(self) -> Iterator[Measure]:
+        yield self.measure
+
+
+class In(_Term):
+    """The sum in the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.total(self.measure)
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(W)"
+
+
+class Before(_Term):
+    """The sum in the window before, of the same length."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.total_before(self.measure)
+
+    def needs_before(self) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(W before)"
+
+
+class Stock(_Term):
+    """What there is at the end of the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.total_ever(self.measure)
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(t)"
+
+
+class Opening(_Term):
+    """What there was at the start of the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.total_ever(self.measure) - at.total(self.measure)
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(start of W)"
+
+
+class Count(_Term):
+    """The number of samples of a distribution in the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return sum(at.counts(self.measure).values())
+
+    def __str__(self) -> str:
+        return f"count({self.measure.name}(W))"
+
+
+class Mean(_Term):
+    """The exact mean of a distribution in the window, seconds."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        count = sum(at.counts(self.measure).values())
+        return at.total(self.measure) / count if count else None
+
+    def __str__(self) -> str:
+        return f"mean({self.measure.name}(W))"
+
+
+@dataclass(frozen=True)
+class Quantile(_Term):
+    """A quantile of a distribution in the window, seconds, within the error of the buckets."""
+
+    q: float
+
+    def evaluate(self, at: Reader) -> float | None:
+        return _seconds(distribution.quantile(at.counts(self.measure), self.q))
+
+    def __str__(self) -> str:
+        return f"quantile({self.q:g}, {self.measure.name}(W))"
+
+
+@dataclass(frozen=True)
+class SurvivalMedian(_Term):
+    """Kaplan-Meier median, seconds.
+
+    ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` those who still wait.
+    """
+
+    left: Measure
+    roster: Measure
+
+    def evaluate(self, at: Reader) -> float | None:
+        instants = at.instants(self.roster)
+        since = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
+        waits = [at.now - instant for instant in since]
+        return _seconds(distribution.kaplan_meier_median(at.counts(self.measure), at.counts(self.left), waits))
+
+    def measures(self) -> Iterator[Measure]:
+        yield self.measure
+        yield self.left
+        yield self.roster
+
+    def __str__(self) -> str:
+        return f"kaplan_meier_median({self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W))"
+
+
+class OldestWait(_Term):
+    """How long the first of a roster has waited at the end of the window, seconds; None where nobody waits."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        instants = at.instants(self.measure)
+        return max(0, at.now - instants[0]) / 1000 if instants else None
+
+    def __str__(self) -> str:
+        return f"t - min({self.measure.name}(t))"
+
+
+@dataclass(frozen=True)
+class Across(Expr):
+    """The expression over all values of one label of the breakdown: the denominator of a share."""
+
+    inner: Expr
+    label: str
+
+    def evaluate(self, at: Reader) -> float | None:
+        return self.inner.evaluate(at.across(self.label))
+
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        for measure in self.inner.measures():
+            yield measure, self.label
+
+    def needs_before(self) -> bool:
+        return self.inner.needs_before()
+
+    def __str__(self) -> str:
+        return f"{self.inner} across {self.label}s"
+
+
+@dataclass(frozen=True)
+class _Binary(Expr):
+    left: Expr
+    right: Expr
+
+    def measures(self) -> Iterator[Measure]:
+        yield from self.left.measures()
+        yield from self.right.measures()
+
+    def measures_across(self) -> Iterator[tuple[Measure, str]]:
+        yield from self.left.measures_across()
+        yield from self.right.measures_across()
+
+    def needs_before(self) -> bool:
+        return self.left.needs_before() or self.right.needs_before()
+
+
+class Ratio(_Binary):
+    """A quotient; None where the denominator is not above zero."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        parts = self.parts(at)
+        return None if parts is None else parts[0] / parts[1]
+
+    def parts(self, at: Reader) -> tuple[float, float] | None:
+        """Numerator and denominator; None where there is no value."""
+        denominator = self.right.evaluate(at)
+        if denominator is None or denominator <= 0:
+            return None
+        numerator = self.left.evaluate(at)
+        return None if numerator is None else (numerator, denominator)
+
+    def __str__(self) -> str:
+        return f"{_grouped(self.left)} / {_grouped(self.right)}"
+
+
+class Product(_Binary):
+    """A product."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        left, right = self.left.evaluate(at), self.right.evaluate(at)
+        return None if left is None or right is None else left * right
+
+    def __str__(self) -> str:
+        return f"{_grouped(self.left)} * {_grouped(self.right)}"
+
+
+@dataclass(frozen=True)
+class Sum(_Binary):
+    """A sum, or a difference where ``sign`` is -1."""
+
+    sign: int
+
+    def evaluate(self, at: Reader) -> float | None:
+        left, right = self.left.evaluate(at), self.right.evaluate(at)
+        return None if left is None or right is None else left + self.sign * right
+
+    def __str__(self) -> str:
+        return f"{self.left} {'+' if self.sign > 0 else '-'} {_grouped(self.right)}"
+
+
+def _seconds(ms: float | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+def _grouped(expr: Expr) -> str:
+    return f"({expr})" if isinstance(expr, _Binary) else str(expr)

@@ -1,0 +1,1 @@
+"""Windows: running sums over the panes of all partitions, by series."""

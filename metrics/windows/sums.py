@@ -1,0 +1,382 @@
+"""Windows: which panes they hold at an instant, and their running sums.
+
+A window ends now, ``t``, and begins at ``start(t)``, inclusive; rolling windows begin on a pane boundary at or after
+``t - span``. Sums are kept running: a pane is added when it comes in and subtracted when it falls out, so reading
+costs the number of series, not of panes.
+"""
+
+from __future__ import annotations
+
+import bisect
+import enum
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from sortedcontainers import SortedList
+
+from salesgauge.metrics.measures.registry import REP_TEAM
+from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE, Rules
+from salesgauge.metrics.rules.privacy import REDACTED
+from salesgauge.metrics.shard.leaves import CODES
+from salesgauge.metrics.shard.pane_store import Cells, PaneStore
+from salesgauge.metrics.shard.panes import BASE, PaneKey, Resolution, Roster
+from salesgauge.metrics.windows.series import SeriesIndex
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MS = timedelta(milliseconds=1)
+_MONTHS_PER_QUARTER = 3
+
+
+class Calendar(enum.StrEnum):
+    """Where a calendar window begins, in the business time zone."""
+
+    DAY = "day"
+    MONTH = "month"
+    QUARTER = "quarter"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window by name: a ``span`` in ms, a ``calendar`` period to date, or neither for all time."""
+
+    name: str
+    span: int = 0
+    calendar: Calendar | None = None
+
+    @property
+    def resolution(self) -> Resolution:
+        """Which panes serve it."""
+        short = 0 < self.span <= DAY or self.calendar is Calendar.DAY
+        return Resolution.FINE if short else Resolution.COARSE
+
+    def start(self, now: int, zone: tzinfo) -> int | None:
+        """The first instant of the window that ends at ``now`` (ms); None for all time."""
+        if self.span:
+            return now - self.span
+        if self.calendar is None:
+            return None
+        local = (_EPOCH + now * _MS).astimezone(zone)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+        if self.calendar is Calendar.MONTH:
+            midnight = midnight.replace(day=1)
+        elif self.calendar is Calendar.QUARTER:
+            month = (midnight.month - 1) // _MONTHS_PER_QUARTER * _MONTHS_PER_QUARTER + 1
+            midnight = midnight.replace(month=month, day=1)
+        return (midnight - _EPOCH) // _MS
+
+    def length(self, now: int, zone: tzinfo, first: int) -> int:
+        """How long the window is at ``now``, in ms; all time is counted from ``first``."""
+        start = self.start(now, zone)
+        return max(0, now - (first if start is None else start))
+
+
+WINDOWS: dict[str, Window] = {
+    w.name: w
+    for w in (
+        Window("1h", HOUR),
+        Window("24h", DAY),
+        Window("today", calendar=Calendar.DAY),
+        Window("7d", 7 * DAY),
+        Window("30d", 30 * DAY),
+        Window("mtd", calendar=Calendar.MONTH),
+        Window("90d", 90 * DAY),
+        Window("qtd", calendar=Calendar.QUARTER),
+        Window("365d", 365 * DAY),
+        Window("all"),
+    )
+}
+
+
+@dataclass(slots=True)
+class _Running:
+    """Running sums, by series, over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before.
+
+    ``counted`` remembers the bucket counts of distributions that were asked for and have not changed since.
+    """
+
+    window: Window
+    shift: int = 0
+    low: int = 0
+    high: int = 0
+    sums: Cells = field(default_factory=dict)
+    counted: dict[int, dict[int, int]] = field(default_factory=dict)
+
+    def add(self, cells: Mapping[int, int], sign: int) -> None:
+        """Add or subtract cells of series."""
+        sums, counted = self.sums, self.counted
+        for cell, amount in cells.items():
+            value = sums.get(cell, 0) + sign * amount
+            if value:
+                sums[cell] = value
+            else:
+                sums.pop(cell, None)
+            if counted and cell % CODES:
+                counted.pop(cell // CODES, None)
+
+    def clear(self) -> None:
+        """Hold no panes."""
+        self.low = self.high = 0
+        self.sums.clear()
+        self.counted.clear()
+
+    def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
+        size = MINUTE if self.window.resolution is Resolution.FINE else rules.coarse_ms
+        end = now // size + 1
+        if self.shift:
+            start = _ceiling(now - self.window.span, size)
+            return _ceiling(now - 2 * self.window.span, size), start
+        first = self.window.start(now, rules.tz)
+        return (0 if first is None else _ceiling(first, size)), end
+
+
+def _ceiling(instant: int, size: int) -> int:
+    return -(-instant // size)
+
+
+@dataclass(slots=True)
+class _Partition:
+    """The panes published for one source partition; their cells are of leaves."""
+
+    fine: PaneStore = field(default_factory=PaneStore)
+    coarse: PaneStore = field(default_factory=PaneStore)
+    base: Cells = field(default_factory=dict)
+    horizon: int = 0
+    roster: dict[int, Roster] = field(default_factory=dict)
+
+    def store(self, resolution: Resolution) -> PaneStore:
+        return self.fine if resolution is Resolution.FINE else self.coarse
+
+
+class WindowSums:
+    """Merges the panes of all partitions and keeps the sums of all windows up to date.
+
+    ``before`` names the windows whose preceding window is wanted too.
+    """
+
+    def __init__(self, index: SeriesIndex, rules: Rules, before: Iterable[str] = ()) -> None:
+        self.index = index
+        self.rules = rules
+        self.now = 0
+        self._partitions: dict[int, _Partition] = {}
+        self._running = {(name, 0): _Running(window) for name, window in WINDOWS.items()}
+        self._running |= {(name, 1): _Running(WINDOWS[name], shift=1) for name in before}
+        self._codes: dict[int, set[int]] = {}
+        self._joined: dict[str, Counter[tuple[int, str]]] = {}
+        """Per rep: when which team was joined."""
+        self._teams_changed = False
+        self._rosters: dict[int, SortedList[int]] = {}
+
+    def replace(self, partition: int, key: PaneKey, cells: Mapping[int, int]) -> None:
+        """Set a fine or coarse pane of a partition to absolute values; an empty one is removed."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        if key.resolution is Resolution.COARSE and key.index < panes.horizon:
+            return
+        store = panes.store(key.resolution)
+        changes = _changes(cells, store.read(key.index))
+        if cells:
+            store.put(key.index, dict(cells))
+        else:
+            store.pop(key.index)
+        holding = [
+            running
+            for running in self._running.values()
+            if running.window.resolution is key.resolution and running.low <= key.index < running.high
+        ]
+        if holding and changes:
+            expanded = self._expand(changes)
+            for running in holding:
+                running.add(expanded, 1)
+
+    def replace_base(self, partition: int, horizon: int, cells: Mapping[int, int]) -> None:
+        """Set the base of a partition, which holds all coarse panes before ``horizon``."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        for index in [index for index in panes.coarse if index < horizon]:
+            self.replace(partition, PaneKey(Resolution.COARSE, index), {})
+        panes.horizon = horizon
+        changes = _changes(cells, panes.base)
+        panes.base = dict(cells)
+        self._running["all", 0].add(self._expand(changes), 1)
+
+    def replace_roster(self, partition: int, hour: int, roster: Roster) -> None:
+        """Set an hour of the roster of a partition."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        old = panes.roster.get(hour, {})
+        for at in old.keys() | roster.keys():
+            self._move_rosters(at, _changes(roster.get(at, {}), old.get(at, {})))
+        if roster:
+            panes.roster[hour] = roster
+        else:
+            panes.roster.pop(hour, None)
+
+    def keys(self, partition: int) -> list[PaneKey]:
+        """All panes held of a partition."""
+        panes = self._partitions.get(partition, _Partition())
+        found = [BASE] if panes.base else []
+        for resolution in (Resolution.FINE, Resolution.COARSE):
+            found += [PaneKey(resolution, index) for index in panes.store(resolution)]
+        return found + [PaneKey(Resolution.ROSTER, hour) for hour in panes.roster]
+
+    def drop(self, partition: int, key: PaneKey) -> None:
+        """Remove one pane of any resolution."""
+        if key.resolution is Resolution.BASE:
+            self.replace_base(partition, self._partitions[partition].horizon, {})
+        elif key.resolution is Resolution.ROSTER:
+            self.replace_roster(partition, key.index, {})
+        else:
+            self.replace(partition, key, {})
+
+    def advance(self, now: int) -> None:
+        """Move all windows to end at ``now`` (ms), which may also lie before the present end."""
+        self.now = now
+        if self._teams_changed:
+            self._assign_teams()
+        fresh = []
+        for running in self._running.values():
+            low, high = running.bounds(now, self.rules)
+            if running.low == running.high:
+                fresh.append(running)
+            else:
+                for left in _outside(running.low, running.high, low, high):
+                    self._shift(running, left, -1)
+                for entered in _outside(low, high, running.low, running.high):
+                    self._shift(running, entered, 1)
+            running.low, running.high = low, high
+        for resolution in (Resolution.FINE, Resolution.COARSE):
+            self._fill(resolution, [running for running in fresh if running.window.resolution is resolution])
+        self._drop_fine(now)
+        for panes in self._partitions.values():
+            panes.fine.trim()
+            panes.coarse.trim()
+
+    def sums(self, window: str, *, before: bool = False) -> Mapping[int, int]:
+        """Running sums of a window, by cell."""
+        return self._running[window, int(before)].sums
+
+    def total(self, window: str, number: int) -> int:
+        """The sum of one series in a window, in the measure's own unit."""
+        return self._running[window, 0].sums.get(number * CODES, 0)
+
+    def counts(self, window: str, number: int) -> Mapping[int, int]:
+        """Bucket code -> count of a distribution's series in a window."""
+        running = self._running[window, 0]
+        known = running.counted.get(number)
+        if known is None:
+            sums, first = running.sums, number * CODES
+            known = {code: n for code in self._codes.get(number, ()) if (n := sums.get(first + code, 0))}
+            running.counted[number] = known
+        return known
+
+    def roster(self, number: int) -> SortedList[int]:
+        """The instants of a roster's series, sorted."""
+        return self._rosters.get(number) or SortedList()
+
+    def first_instant(self) -> int:
+        """The start of the earliest pane that holds something, in ms; now where there is none."""
+        starts = [min(p.coarse) for p in self._partitions.values() if p.coarse]
+        return min(starts) * self.rules.coarse_ms if starts else self.now
+
+    def _fill(self, resolution: Resolution, fresh: Sequence[_Running]) -> None:
+        """Add panes to windows that held none: each pane once, to its stretch between two ends of windows."""
+        ends = sorted({end for running in fresh for end in (running.low, running.high)})
+        stretches: list[Cells] = [{} for _ in ends[1:]]
+        for panes in self._partitions.values():
+            for index, cells in panes.store(resolution).items():
+                number = bisect.bisect_right(ends, index) - 1
+                if 0 <= number < len(stretches):
+                    _add(stretches[number], cells)
+        for first, stretch in zip(ends, stretches, strict=False):
+            if stretch:
+                expanded = self._expand(stretch)
+                for running in fresh:
+                    if running.low <= first < running.high:
+                        running.add(expanded, 1)
+
+    def _shift(self, running: _Running, indices: range, sign: int) -> None:
+        """Add or subtract the panes of a range: all of them by leaf first, and then the sum by series."""
+        moved: Cells = {}
+        for panes in self._partitions.values():
+            store = panes.store(running.window.resolution)
+            for index in _present(store, indices):
+                _add(moved, store.read(index))
+        if moved:
+            running.add(self._expand(moved), sign)
+
+    def _expand(self, cells: Mapping[int, int]) -> Cells:
+        """Cells of leaves as cells of series; notes which buckets of distributions there are."""
+        expanded = self.index.expand(cells)
+        for cell in expanded:
+            if code := cell % CODES:
+                self._codes.setdefault(cell // CODES, set()).add(code)
+        return expanded
+
+    def _assign_teams(self) -> None:
+        """Let reps be of the team that they joined last; where that changes, form the sums by series anew."""
+        self._teams_changed = False
+        joined = {rep: +when for rep, when in self._joined.items() if rep != REDACTED}
+        if not self.index.assign({rep: max(when)[1] for rep, when in joined.items() if when}):
+            return
+        for running in self._running.values():
+            running.clear()
+        self._rosters.clear()
+        for panes in self._partitions.values():
+            self._running["all", 0].add(self._expand(panes.base), 1)
+            for roster in panes.roster.values():
+                for at, cells in roster.items():
+                    self._move_in_series(at, cells)
+
+    def _move_rosters(self, at: int, changes: Cells) -> None:
+        self._move_in_series(at, changes)
+        for cell, amount in changes.items():
+            measure, labels = self.index.leaves.leaves[cell // CODES]
+            if measure is REP_TEAM:
+                rep, team = map(str, labels)
+                self._joined.setdefault(rep, Counter())[at, team] += amount
+                self._teams_changed = True
+
+    def _move_in_series(self, at: int, changes: Cells) -> None:
+        for cell, amount in changes.items():
+            for number in self.index.of_leaf(cell // CODES):
+                self._move_roster(number, at, amount)
+
+    def _move_roster(self, number: int, at: int, amount: int) -> None:
+        instants = self._rosters.setdefault(number, SortedList())
+        for _ in range(abs(amount)):
+            if amount > 0:
+                instants.add(at)
+            else:
+                instants.discard(at)
+
+    def _drop_fine(self, now: int) -> None:
+        first = (now - int(self.rules.fine_retention.total_seconds() * 1000)) // MINUTE
+        for panes in self._partitions.values():
+            for index in [index for index in panes.fine if index < first]:
+                panes.fine.pop(index)
+
+
+def _outside(low: int, high: int, other_low: int, other_high: int) -> Iterator[range]:
+    """The parts of ``[low, high)`` that are not in ``[other_low, other_high)``."""
+    if other_high <= low or high <= other_low:
+        parts = [range(low, high)]
+    else:
+        parts = [range(low, min(high, other_low)), range(max(low, other_high), high)]
+    yield from (part for part in parts if part)
+
+
+def _present(store: PaneStore, indices: range) -> list[int]:
+    if len(indices) <= len(store):
+        return [index for index in indices if index in store]
+    return [index for index in store if index in indices]
+
+
+def _add(sums: Cells, cells: Mapping[int, int]) -> None:
+    get = sums.get
+    for cell, amount in cells.items():
+        sums[cell] = get(cell, 0) + amount
+
+
+def _changes(new: Mapping[int, int], old: Mapping[int, int]) -> Cells:
+    changes = {cell: value - old.get(cell, 0) for cell, value in new.items() if value != old.get(cell, 0)}
+    changes.update({cell: -value for cell, value in old.items() if cell not in new})
+    return changes

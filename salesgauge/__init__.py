@@ -1,0 +1,1 @@
+"""CRM events in Kafka become live sales KPIs in Prometheus and Grafana."""

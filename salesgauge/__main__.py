@@ -1,0 +1,5 @@
+"""``python -m salesgauge``: the command line."""
+
+from salesgauge.streams.cli.start import main
+
+main()

@@ -1,0 +1,156 @@
+"""``salesgauge convert``: a CRM's export to events, through a mapping."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from salesgauge.schemas.events import EVENTS
+from salesgauge.schemas.sources.conversion import convert
+from salesgauge.schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
+from salesgauge.streams.io.event_output import Summary, write_events
+from salesgauge.streams.settings.file import SettingsError
+from salesgauge.streams.settings.model import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from salesgauge.schemas.events import EventBase
+    from salesgauge.schemas.sources.conversion import Rejected
+
+STDOUT = "-"
+EXIT_REJECTS = 1
+EXIT_USAGE = 2
+_REASONS_SHOWN = 20
+
+
+@click.command(
+    "convert",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Shipped mappings: {', '.join(shipped_mappings())}.",
+)
+@click.argument("mapping", metavar="MAPPING")
+@click.option("--input", "inputs", multiple=True, metavar="NAME=PATH", help="Path or glob of an input.")
+@click.option("--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
+@click.option("--rejects", type=click.Path(path_type=Path), help="Rejected rows; <out>.rejects.jsonl if open.")
+@click.option("--timezone", metavar="ZONE", help="Zone of times without one, instead of the mapping's.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML): rules.zone.")
+@click.option("--drop-duplicates", "distinct", multiple=True, metavar="NAME", help="Read an input's equal rows once.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected.")
+def convert_command(
+    *,
+    mapping: str,
+    inputs: tuple[str, ...],
+    out: str,
+    rejects: Path | None,
+    timezone: str | None,
+    config: Path | None,
+    distinct: tuple[str, ...],
+    strict: bool,
+) -> None:
+    """Convert a CRM's export to events.
+
+    MAPPING is a YAML file, or the name of a shipped mapping: its inputs name the files, and one SQL query per
+    kind of event selects the events' columns from them. Rows that are no valid event are counted and written
+    to the rejects file with the reason; the others are written sorted by time. Nothing is written if the
+    mapping is wrong.
+
+    Exit codes: 0 done, 1 rows were rejected (--strict), 2 the mapping, an input or an option is wrong.
+    """
+    console = Console(stderr=True)
+    if rejects is None and out != STDOUT:
+        rejects = Path(f"{out}.rejects.jsonl")
+    started = time.perf_counter()
+    notices: list[str] = []
+    try:
+        path = find_mapping(mapping)
+        loaded = load_mapping(path)
+        results = convert(
+            loaded,
+            overrides=_overrides(inputs),
+            folders=(Path(), path.parent),
+            timezone=timezone,
+            default_timezone=load(config).rules.zone,
+            distinct=distinct,
+            notice=notices.append,
+        )
+        summary = _write(console, results, out, rejects)
+    except (ConvertError, SettingsError) as error:
+        _fail(console, str(error))
+    except OSError as error:
+        _fail(console, f"cannot write: {error}")
+    _report(console, loaded, summary, seconds=time.perf_counter() - started)
+    for notice in notices:
+        console.print(f"note: {notice}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    _name_files(console, out, rejects, summary)
+    if strict and summary.rejected:
+        raise SystemExit(EXIT_REJECTS)
+
+
+def _overrides(inputs: Iterable[str]) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    for pair in inputs:
+        name, separator, path = pair.partition("=")
+        if not separator or not name or not path:
+            raise ConvertError(f"--input {pair}: write it as NAME=PATH")
+        if name in overrides:
+            raise ConvertError(f"--input {name}=… is given twice; several files of one input are a glob")
+        overrides[name] = path
+    return overrides
+
+
+def _write(console: Console, results: Iterable[EventBase | Rejected], out: str, rejects: Path | None) -> Summary:
+    target = sys.stdout.buffer if out == STDOUT else Path(out)
+    with console.status("reading") as status:
+        return write_events(
+            results,
+            target,
+            rejects,
+            progress=lambda so_far: status.update(f"{so_far.events.total():,} events"),
+        )
+
+
+def _fail(console: Console, message: str) -> NoReturn:
+    console.print(f"convert: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise SystemExit(EXIT_USAGE)
+
+
+def _report(console: Console, mapping: Mapping, summary: Summary, *, seconds: float) -> None:
+    events = Table("event", Column("events", justify="right"), Column("rejected", justify="right"))
+    inputs = (event for event, _, _ in summary.rejected if event not in EVENTS)
+    for name in dict.fromkeys([*(spec.event for spec in mapping.events), *inputs]):
+        lost = sum(count for (event, _, _), count in summary.rejected.items() if event == name)
+        events.add_row(name, f"{summary.events[name]:,}", f"{lost:,}")
+    console.print(events)
+    if summary.rejected:
+        console.print(_reasons(summary))
+    total = summary.events.total()
+    rate = total / max(seconds, 1e-9)
+    console.print(f"{total:,} events in {seconds:.1f} s ({rate:,.0f} events/s)", highlight=False)
+
+
+def _reasons(summary: Summary) -> Table:
+    reasons = Table("event", "rejected because", Column("rows", justify="right"))
+    shown = summary.rejected.most_common(_REASONS_SHOWN)
+    for (event, reason, detail), count in shown:
+        reasons.add_row(event, Text(f"{reason}: {detail}" if detail else reason), f"{count:,}")
+    rest = summary.rejected.total() - sum(count for _, count in shown)
+    if rest:
+        reasons.add_row("", f"{len(summary.rejected) - len(shown)} other reasons", f"{rest:,}")
+    return reasons
+
+
+def _name_files(console: Console, out: str, rejects: Path | None, summary: Summary) -> None:
+    if out != STDOUT:
+        console.print(f"events: {out}", markup=False, highlight=False, soft_wrap=True)
+    if rejects is not None:
+        console.print(f"rejected rows: {rejects}", markup=False, highlight=False, soft_wrap=True)
+    elif summary.rejected:
+        console.print("rejected rows were not kept; --rejects FILE keeps them", highlight=False)

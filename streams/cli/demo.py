@@ -1,0 +1,208 @@
+"""`salesgauge demo`: everything on this machine, with nothing prepared."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from salesgauge.streams.cli.common import Failed, err, explained, out
+from salesgauge.streams.cli.live import run_loop, until_stopped
+
+if TYPE_CHECKING:
+    from salesgauge.metrics.kpis.readings import Reading
+    from salesgauge.streams.composition import Process
+
+_PARTITIONS = 4
+_ZONE = "Europe/Berlin"
+_REFRESH_SECONDS = 0.5
+_PLAIN_SECONDS = 5.0
+
+_ROWS = (
+    ("Leads waiting for an answer", "leads_waiting", "value", ("all",)),
+    ("  of these past the SLA", "leads_waiting", "late", ("all",)),
+    ("  the oldest waits for", "lead_oldest_wait_seconds", "value", ("all",)),
+    ("New leads", "new_leads", "value", ("1h", "24h", "30d")),
+    ("Lead response, median", "lead_response_seconds", "p50", ("1h", "24h", "30d")),
+    ("Answered within the SLA", "lead_response_sla_ratio", "value", ("1h", "24h", "30d")),
+    ("Positive replies", "positive_reply_ratio", "value", ("1h", "24h", "30d")),
+    ("Product demos", "product_demos", "value", ("1h", "24h", "30d")),
+    ("Deals won", "deals_won", "value", ("1h", "24h", "30d")),
+    ("Revenue", "sales_revenue", "value", ("1h", "24h", "30d")),
+    ("Win rate", "win_ratio", "value", ("1h", "24h", "30d")),
+    ("Customer churn", "customer_churn_ratio", "value", ("30d",)),
+)
+_COLUMNS = ("1h", "24h", "30d")
+
+
+@click.command()
+@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End after this time.")
+@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Of board and /metrics.")
+@click.option("--days", type=click.FloatRange(min=1), default=60, show_default=True, help="Simulated past.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated organisation.")
+@explained
+def demo_command(seconds: float | None, port: int, days: float, seed: int) -> None:
+    """Embedded broker, simulated CRM, worker, exporter and board, in one command.
+
+    A simulated sales organisation's past is published to an embedded Kafka-protocol broker and goes on live; Faust
+    agents turn the events into KPIs, shown here, on the board and on /metrics. Nothing is kept.
+    """
+    from salesgauge.streams.composition import process, quiet_logs
+    from salesgauge.streams.kafka import topics
+    from salesgauge.streams.kafka.embedded import EmbeddedBroker
+    from salesgauge.streams.settings.model import load
+
+    quiet_logs()
+    with EmbeddedBroker() as broker:
+        settings = load(
+            None,
+            {
+                "kafka.bootstrap": broker.bootstrap,
+                "kafka.partitions": _PARTITIONS,
+                "kafka.replication": 1,
+                "web.port": _available(port),
+                "rules.zone": _ZONE,
+            },
+        )
+        topics.create(settings)
+        err.print(f"embedded broker at {broker.bootstrap}; {days:g} days of a simulated organisation are coming in")
+        simulator = _simulate(broker.bootstrap, days, seed)
+        try:
+            run_loop(_show(lambda: process(settings, worker=True, exporter=True), simulator, seconds))
+        finally:
+            simulator.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                simulator.wait(timeout=5)
+
+
+def _available(port: int) -> int:
+    """The port, or any free one if somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            err.print(f"port {port} is taken; another one is used")
+            return 0
+    return port
+
+
+def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "salesgauge", "simulate", "--publish", "--bootstrap", bootstrap]
+    options = ["--live", "--quiet", "--days", str(days), "--seed", str(seed), "--zone", _ZONE]
+    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)  # noqa: S603 - this very program
+
+
+async def _show(build: object, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
+    built: Process = build()  # type: ignore[operator]
+    running = asyncio.ensure_future(built.run())
+    watching = asyncio.ensure_future(_watch(built, simulator, seconds))
+    try:
+        await until_stopped(asyncio.ensure_future(_first(running, watching)))
+    finally:
+        for task in (running, watching):
+            task.cancel()
+        await asyncio.gather(running, watching, return_exceptions=True)
+    _raise_failure(running, watching)
+
+
+async def _first(*tasks: asyncio.Future[None]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _raise_failure(*tasks: asyncio.Future[None]) -> None:
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _watch(built: Process, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
+    began = time.monotonic()
+    first: float | None = None
+    plain = not out.is_terminal
+    printed = 0.0
+    with nullcontext() if plain else Live(console=out, refresh_per_second=4) as live:
+        while seconds is None or time.monotonic() - began < seconds:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            if simulator.poll() is not None:
+                raise Failed(f"the simulator ended with exit code {simulator.returncode}")
+            readings = await asyncio.to_thread(_readings, built)
+            if readings and first is None:
+                first = time.monotonic() - began
+            picture = _picture(built, readings, time.monotonic() - began)
+            if isinstance(live, Live):
+                live.update(picture)
+            elif time.monotonic() - printed >= _PLAIN_SECONDS:
+                printed = time.monotonic()
+                out.print(picture)
+    if first is None:
+        raise Failed("no reading appeared; give it longer with --for, or look at the messages above")
+    err.print(f"first readings after {first:.1f} s")
+
+
+def _readings(built: Process) -> dict[tuple[str, str, str], Reading]:
+    """Whole readings of the rows shown, by KPI, stat and window; none before the first publication."""
+    exporter = built.exporter
+    assert exporter is not None
+    board = exporter.board
+    if not board.subscriber.statuses:
+        return {}
+    kpis = board.catalogue.select(dict.fromkeys(row[1] for row in _ROWS))
+    with board.now() as view:
+        windows = frozenset({*_COLUMNS, "all"})
+        return {(r.kpi, r.stat, r.window): r for r in view.readings(kpis, windows) if not r.labels}
+
+
+def _picture(built: Process, readings: Mapping[tuple[str, str, str], Reading], elapsed: float) -> Group:
+    exporter, server = built.exporter, built.server
+    assert exporter is not None
+    assert server is not None
+    totals = exporter.board.totals()
+    table = Table("KPI", *(f"last {c}" for c in _COLUMNS), title="salesgauge", min_width=70)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for title, kpi, stat, windows in _ROWS:
+        unit = exporter.board.catalogue.by_id[kpi].unit.value
+        cells = {w: _format(unit, stat, readings.get((kpi, stat, w))) for w in windows}
+        if windows == ("all",):
+            table.add_row(title, "", "", f"[bold]{cells['all']}[/] now")
+        else:
+            table.add_row(title, *(cells.get(column, "") for column in _COLUMNS))
+    line = f"{totals.events:,} events, {totals.entities:,} entities, {elapsed:.0f} s; Ctrl-C ends"
+    return Group(table, Text(f"board   {server.url}/\nmetrics {server.url}/metrics\n{line}"))
+
+
+def _format(unit: str, stat: str, reading: Reading | None) -> str:
+    if reading is None:
+        return "-"
+    value = reading.value
+    if unit == "seconds":
+        return _duration(value)
+    if unit == "ratio" and stat == "value":
+        return f"{value:.1%}"
+    if unit == "money":
+        return f"{value:,.0f} EUR"
+    return f"{value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    span = timedelta(seconds=seconds)
+    if span < timedelta(minutes=1):
+        return f"{seconds:.0f} s"
+    if span < timedelta(hours=1):
+        return f"{span / timedelta(minutes=1):.0f} min"
+    if span < timedelta(days=1):
+        return f"{span / timedelta(hours=1):.1f} h"
+    return f"{span.days} days"

@@ -1,0 +1,158 @@
+"""`salesgauge diff`: two sets of readings side by side."""
+
+from __future__ import annotations
+
+import math
+import sys
+from itertools import islice
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.streams.io.errors import ReplayError
+from salesgauge.streams.replay.compare import Difference, Readings, Tolerance, differences, read
+from salesgauge.streams.replay.remote_write import read_token
+from salesgauge.streams.replay.selection import check_known
+
+EXIT_DIFFERENT = 1
+EXIT_USAGE = 2
+_PLAIN_WIDTH = 160  # characters, where stdout is no terminal
+
+
+@click.command("diff", context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
+@click.argument("left", metavar="A")
+@click.argument("right", metavar="B")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")
+@click.option("--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative.")
+@click.option(
+    "--tolerance-of", "own", multiple=True, metavar="KPI[.STAT]=T", help="Relative, of this KPI or stat of a KPI."
+)
+@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Compare these KPIs alone.")
+@click.option("--window", "windows", multiple=True, metavar="W", help="Compare these windows alone.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="Differences shown.")
+@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Bearer token for exporters.")
+def diff_command(
+    *,
+    left: str,
+    right: str,
+    tolerance: float,
+    quantile_tolerance: float,
+    own: tuple[str, ...],
+    kpis: tuple[str, ...],
+    windows: tuple[str, ...],
+    limit: int,
+    token_file: Path | None,
+) -> None:
+    """Show where two sets of readings differ.
+
+    A and B are files that `replay --json` or `--parquet` wrote, - for stdin, or addresses of exporters.
+
+    \b
+      salesgauge diff http://127.0.0.1:9108 replayed.json
+      salesgauge diff before.json after.json --tolerance-of sales_revenue=0.01
+
+    Exit codes: 0 equal, 1 different, 2 something cannot be read.
+    """  # noqa: D301 - \b keeps click from joining the examples' lines
+    console = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+    try:
+        tolerance_for = Tolerance(tolerance, quantile_tolerance, _tolerances(own))
+        token = read_token(token_file) if token_file else None
+        one, other = _sides((left, right), token, kpis, windows)
+    except ReplayError as error:
+        click.echo(f"diff: {error}", err=True)
+        raise SystemExit(EXIT_USAGE) from error
+    _warn(one, other)
+    found = list(differences(one, other, tolerance_for))
+    if found:
+        console.print(differences_table(found, one, other, limit))
+    total = len(one.values.keys() | other.values.keys())
+    click.echo(f"{len(found):,} of {total:,} readings differ" if found else f"{total:,} readings are equal")
+    if found:
+        raise SystemExit(EXIT_DIFFERENT)
+
+
+def _tolerances(pairs: tuple[str, ...]) -> dict[str, float]:
+    """Tolerances by KPI, or by KPI and stat."""
+    found = {}
+    for pair in pairs:
+        name, _, text = pair.partition("=")
+        check_known("KPI", [name.partition(".")[0]], CATALOGUE.by_id)
+        try:
+            found[name] = float(text)
+        except ValueError:
+            found[name] = -1.0
+        if not 0 <= found[name] < math.inf:
+            raise ReplayError(f"--tolerance-of {pair}: write it as KPI=0.01 or KPI.STAT=0.01")
+    return found
+
+
+def _sides(
+    names: tuple[str, str], token: str | None, kpis: tuple[str, ...], windows: tuple[str, ...]
+) -> list[Readings]:
+    if names == ("-", "-"):
+        raise ReplayError("standard input can be one side alone")
+    sides = [_narrowed(read(name, token), kpis, windows) for name in names]
+    if not any(side.values for side in sides):
+        raise ReplayError(f"there is nothing to compare: neither side has {_wanted(kpis, windows)}")
+    return sides
+
+
+def _wanted(kpis: tuple[str, ...], windows: tuple[str, ...]) -> str:
+    return " ".join(["any readings", *(f"of {kpi}" for kpi in kpis), *(f"in {window}" for window in windows)])
+
+
+def _narrowed(readings: Readings, kpis: tuple[str, ...], windows: tuple[str, ...]) -> Readings:
+    values = {
+        key: value
+        for key, value in readings.values.items()
+        if (not kpis or key[1] in kpis) and (not windows or key[3] in windows)
+    }
+    return Readings(readings.name, values, readings.instants, readings.events)
+
+
+def _warn(one: Readings, other: Readings) -> None:
+    if one.instants != other.instants and len(one.instants) == len(other.instants) == 1:
+        click.echo(f"note: A is of {one.instants[0]}, B of {other.instants[0]}", err=True)
+    if one.events != other.events and None not in (one.events, other.events):
+        click.echo(f"note: A has seen {one.events:,} events, B {other.events:,}", err=True)
+
+
+def differences_table(found: list[Difference], one: Readings, other: Readings, limit: int) -> Table:
+    """What differs, as a table of at most ``limit`` rows."""
+    several = any(difference.key[0] for difference in found)
+    columns = [Column("at")] if several else []
+    table = Table(
+        *columns, "kpi", "stat", "window", "labels",
+        Column(f"A: {Path(one.name).name}", justify="right"),
+        Column(f"B: {Path(other.name).name}", justify="right"),
+        Column("B - A", justify="right"),
+        caption=f"the first {limit:,} of {len(found):,}" if len(found) > limit else None,
+    )  # fmt: skip
+    for difference in islice(found, limit):
+        at, kpi, stat, window, labels = difference.key
+        shown = ", ".join(f"{name}={value}" for name, value in labels)
+        cells = [
+            kpi,
+            stat,
+            window,
+            shown,
+            _number(difference.left),
+            _number(difference.right),
+            _change(difference),
+        ]
+        table.add_row(*(Text(cell) for cell in ([at, *cells] if several else cells)))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "missing" if value is None else f"{value:,.10g}"
+
+
+def _change(difference: Difference) -> str:
+    if difference.left is None or difference.right is None:
+        return ""
+    return f"{difference.right - difference.left:+,.6g}"

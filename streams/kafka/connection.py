@@ -1,0 +1,157 @@
+"""Connections to Kafka with kafka-python, for everything but the hot path, and the errors that people see."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
+from kafka.net.sasl.oauth import AbstractTokenProvider
+from kafka.partitioner import murmur2
+
+from salesgauge.streams.settings.model import Kafka, Sasl
+
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_TIMEOUT_MS = 5_000
+
+
+class BrokerError(Exception):
+    """Kafka cannot be reached or refused; the message says what to do."""
+
+
+class _FileToken(AbstractTokenProvider):
+    """Reads the token anew whenever a connection is made, so that it can be rotated."""
+
+    def __init__(self, sasl: Sasl) -> None:
+        self._sasl = sasl
+
+    def token(self) -> str:
+        assert self._sasl.token_file is not None
+        return self._sasl.token_file.read_text().strip()
+
+
+@lru_cache(maxsize=50_000)  # murmur2 is computed in Python
+def partition_of(key: str | bytes, partitions: int) -> int:
+    """The partition of a key by Kafka's default partitioner (murmur2)."""
+    if partitions == 1:
+        return 0
+    return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions
+
+
+def connection(kafka: Kafka) -> dict[str, Any]:
+    """Arguments of every kafka-python client."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap.split(","),
+        "client_id": "salesgauge",
+        "security_protocol": _protocol(kafka),
+    }
+    if kafka.tls is not None:
+        arguments["ssl_context"] = kafka.tls.client_context()
+    if kafka.sasl is not None:
+        arguments |= _sasl_arguments(kafka.sasl)
+    return arguments
+
+
+def _protocol(kafka: Kafka) -> str:
+    return ("SASL_" if kafka.sasl else "") + ("SSL" if kafka.tls else "PLAINTEXT")
+
+
+def _sasl_arguments(sasl: Sasl) -> dict[str, Any]:
+    if sasl.mechanism == "OAUTHBEARER":
+        return {"sasl_mechanism": sasl.mechanism, "sasl_oauth_token_provider": _FileToken(sasl)}
+    assert sasl.password is not None
+    return {
+        "sasl_mechanism": sasl.mechanism,
+        "sasl_plain_username": sasl.username,
+        "sasl_plain_password": sasl.password.get_secret_value(),
+    }
+
+
+@contextmanager
+def explained(kafka: Kafka) -> Iterator[None]:
+    """Turn the client's errors into a :class:`BrokerError` that says what to do."""
+    try:
+        yield
+    except SaslAuthenticationFailedError as error:
+        raise BrokerError(f"Kafka at {kafka.bootstrap} refused the login: {error}; check kafka.sasl") from error
+    except AuthorizationError as error:
+        raise BrokerError(
+            f"Kafka at {kafka.bootstrap} denies access: {error}; grant the ACLs of docs/operations.md"
+        ) from error
+    except (KafkaTimeoutError, KafkaConnectionError) as error:
+        raise BrokerError(_unreachable(kafka)) from error
+    except KafkaError as error:
+        raise BrokerError(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+
+
+def _unreachable(kafka: Kafka) -> str:
+    """What to tell where no handshake came about. Brokers hang up on a wrong login or protocol without a word."""
+    where = kafka.bootstrap
+    if any(map(_listens, where.split(","))):
+        if kafka.sasl:
+            return f"Kafka at {where} refused the login, or speaks another protocol; check kafka.sasl and kafka.tls"
+        return f"what listens at {where} is no Kafka in {_protocol(kafka)}; check kafka.tls and kafka.sasl"
+    return (
+        f"no Kafka broker answers at {kafka.bootstrap}; start one, or name it with --bootstrap or "
+        "SALESGAUGE_KAFKA__BOOTSTRAP"
+    )
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
+            return True
+    except (OSError, ValueError, OverflowError):
+        return False
+
+
+@contextmanager
+def admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
+    """An administration client, closed at the end.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with explained(kafka):
+        client = KafkaAdminClient(**connection(kafka), bootstrap_timeout_ms=_TIMEOUT_MS)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def consumer(kafka: Kafka, **arguments: Any) -> Iterator[KafkaConsumer]:
+    """A consumer without a group unless one is named, closed at the end."""
+    with explained(kafka):
+        defaults = {"enable_auto_commit": False, "group_id": None, "bootstrap_timeout_ms": _TIMEOUT_MS}
+        client = KafkaConsumer(**connection(kafka), **{**defaults, **arguments})
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+def producer(kafka: Kafka, **arguments: Any) -> KafkaProducer:
+    """A producer that waits for all replicas.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with explained(kafka):
+        return KafkaProducer(
+            **connection(kafka),
+            bootstrap_timeout_ms=_TIMEOUT_MS,
+            **{"acks": "all", "linger_ms": 5, "max_request_size": MAX_MESSAGE_BYTES, **arguments},
+        )

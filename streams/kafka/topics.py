@@ -1,0 +1,183 @@
+"""The topics: which there are, how they must be configured, and whether they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
+
+from salesgauge.schemas.events import TOPICS
+from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError, admin, explained
+from salesgauge.streams.settings.model import Settings
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it has to be."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a topic that is not as it has to be, and what to do."""
+
+    topic: str
+    problem: str
+    remedy: str
+    fatal: bool = True
+
+
+def changelog_topic(settings: Settings) -> str:
+    """The changelog of the entity table, as Faust names it."""
+    return f"{settings.application}-entities-changelog"
+
+
+def wanted(settings: Settings) -> list[Topic]:
+    """All topics that the settings call for."""
+    kafka = settings.kafka
+    retention = {"retention.ms": str(kafka.retention_days * _DAY_MS if kafka.retention_days >= 0 else -1)}
+    # Only closed segments are compacted: short ones keep a restart from reading hours of superseded values.
+    compacted = {
+        "cleanup.policy": "compact",
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "segment.ms": str(10 * 60_000),
+        "min.cleanable.dirty.ratio": "0.2",
+        "delete.retention.ms": str(60 * 60_000),
+    }
+    forever = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    return [
+        *(Topic(name, kafka.partitions, retention) for name in TOPICS),
+        Topic(settings.rekey_topic, kafka.partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES), **retention}),
+        Topic(changelog_topic(settings), kafka.partitions, compacted),
+        Topic(settings.windows_topic, kafka.partitions, compacted),
+        Topic(settings.dead_letter_topic, 1, forever),
+        Topic(settings.control_topic, 1, compacted),
+    ]
+
+
+def create(settings: Settings) -> tuple[list[str], list[str]]:
+    """Create the topics that are missing; (created, already there).
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+        topics = wanted(settings)
+        missing = [topic for topic in topics if topic.name not in existing]
+        created = [topic.name for topic in missing if _create_one(client, topic, settings)]
+    return created, [topic.name for topic in topics if topic.name not in set(created)]
+
+
+def _create_one(client: KafkaAdminClient, topic: Topic, settings: Settings) -> bool:
+    new = NewTopic(topic.name, topic.partitions, settings.kafka.replication, topic_configs=dict(topic.config))
+    try:
+        with explained(settings.kafka):
+            client.create_topics([new])
+    except Exception as error:
+        if isinstance(error.__cause__, TopicAlreadyExistsError):
+            return False
+        raise
+    return True
+
+
+def adopted(settings: Settings) -> Settings:
+    """The settings with the partitions that the topics really have, unless the settings name a number.
+
+    The re-key topic decides, since partition p of it belongs to shard p.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses, or the named number is another one.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+        topic = Topic(settings.rekey_topic, settings.kafka.partitions)
+        actual = _partitions(client, [topic]).get(topic.name) if topic.name in existing else None
+    if actual is None or actual == settings.kafka.partitions:
+        return settings
+    if "partitions" in settings.kafka.model_fields_set:
+        raise BrokerError(
+            f"{topic.name} has {actual} partitions, but kafka.partitions is {settings.kafka.partitions}; "
+            f"set it to {actual}, or rebuild with the new number"
+        )
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": actual})})
+
+
+def check(settings: Settings) -> list[Finding]:
+    """Everything about the topics that is not as it has to be.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+        topics = wanted(settings)
+        found = [topic for topic in topics if topic.name in existing]
+        findings = [
+            Finding(topic.name, "is missing", "run `salesgauge topics create`")
+            for topic in topics
+            if topic.name not in existing
+        ]
+        partitions = _partitions(client, found)
+        for topic in found:
+            findings += _check_partitions(topic, partitions.get(topic.name, topic.partitions))
+            findings += _check_config(topic, _config(client, topic.name))
+    return findings
+
+
+def _partitions(client: KafkaAdminClient, topics: list[Topic]) -> dict[str, int]:
+    described = client.describe_topics([topic.name for topic in topics]) if topics else []
+    return {topic["name"]: len(topic["partitions"]) for topic in described if topic.get("partitions")}
+
+
+def _check_partitions(topic: Topic, partitions: int) -> list[Finding]:
+    if partitions == topic.partitions:
+        return []
+    problem = f"has {partitions} partitions, not {topic.partitions}"
+    if topic.name.startswith("crm.") and partitions > topic.partitions:
+        return [Finding(topic.name, problem, "events are sent on to their home; rebuild to use all", fatal=False)]
+    return [Finding(topic.name, problem, "set kafka.partitions to what the topics have, or recreate them")]
+
+
+def _check_config(topic: Topic, actual: Mapping[str, str]) -> list[Finding]:
+    if not actual:
+        return []  # the broker does not tell, as the embedded one
+    findings = []
+    for name, value in topic.config.items():
+        if name in actual and actual[name] != value and name != "retention.ms":
+            remedy = f"set it with kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}"
+            findings.append(Finding(topic.name, f"has {name}={actual[name]}, not {value}", remedy))
+    return findings
+
+
+def _config(client: KafkaAdminClient, name: str) -> dict[str, str]:
+    try:
+        resources: Any = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)], config_filter="all")
+    except Exception:  # noqa: BLE001 - brokers without DescribeConfigs answer in many ways; then nothing is known
+        return {}
+    return _flatten(resources)
+
+
+def _flatten(resources: Any) -> dict[str, str]:
+    """Name -> value from the nested answer, whose shape depends on the version of the protocol."""
+    values: dict[str, str] = {}
+    stack = [resources]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            for key, value in item.items():
+                if isinstance(value, dict) and "value" in value:
+                    values[str(key)] = str(value["value"])
+                else:
+                    stack.append(value)
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return values

@@ -1,0 +1,1 @@
+"""Operation: checks, rebuilds, dead letters."""

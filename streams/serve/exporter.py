@@ -1,0 +1,346 @@
+"""The exporter: reads the windows topic, merges the partials of all partitions and shows the catalogue at now."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.readings import Reading, View
+from salesgauge.metrics.windows.series import SeriesIndex
+from salesgauge.metrics.windows.sums import WindowSums
+from salesgauge.streams.kafka.connection import BrokerError, consumer
+from salesgauge.streams.kafka.control import Active, watch
+from salesgauge.streams.serve.exposition import KpiCollector
+from salesgauge.streams.worker.publication import OWNER, Status, Subscriber
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from salesgauge.metrics.kpis.kpi import Catalogue
+    from salesgauge.streams.settings.model import Settings
+
+_log = logging.getLogger("salesgauge.exporter")
+_POLL_MS = 200
+_CLIENT = {
+    "max_poll_records": 2000,
+    "fetch_max_wait_ms": 50,
+    "check_crcs": False,  # computed in Python, they cost as much as all else; records are decoded and checked anyway
+    "auto_offset_reset": "earliest",  # a topic that is made anew is read from its beginning
+    "reconnect_backoff_max_ms": 1000,
+    "request_timeout_ms": 10_000,
+}
+_RETRY_SECONDS = 2.0
+_STALE_MS = 30_000
+"""An owner that has not said anything for so long is gone, or in trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the gauges can be trusted, if not, why; ``freshness`` is the age in s of the oldest word of a worker."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+    lag: dict[int, int]
+    freshness: float | None
+    partitions: int
+    workers: int
+
+
+@dataclass
+class Board:
+    """Window sums that a subscriber feeds and readers look at, one at a time."""
+
+    settings: Settings
+    catalogue: Catalogue = CATALOGUE
+    view: View = field(init=False)
+    subscriber: Subscriber = field(init=False)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def __post_init__(self) -> None:
+        rules = self.settings.rules
+        sums = WindowSums(SeriesIndex(self.catalogue.plan()), rules, self.catalogue.windows_before())
+        self.view = View(self.catalogue, sums)
+        self.subscriber = Subscriber(sums)
+
+    @contextmanager
+    def now(self, at: int | None = None) -> Iterator[View]:
+        """The view at an instant (ms; default: the wall clock's), held still while it is looked at."""
+        with self.lock:
+            self.view.sums.advance(milliseconds() if at is None else at)
+            yield self.view
+
+    def become(self, other: Board) -> None:
+        """Show what the other one shows, from one look to the next; the two share their lock."""
+        with self.lock:
+            self.settings, self.view, self.subscriber = other.settings, other.view, other.subscriber
+
+    def readings(self) -> list[Reading]:
+        """All readings at this moment."""
+        with self.now() as view:
+            return list(view.readings())
+
+    def totals(self) -> Status:
+        """The partitions' statuses summed up; times are the newest."""
+        statuses = self.subscriber.statuses.values()
+        return Status(
+            at=max((s.at for s in statuses), default=0),
+            newest_event=max((s.newest_event for s in statuses), default=0),
+            events=sum(s.events for s in statuses),
+            rejected=sum(s.rejected for s in statuses),
+            entities=sum(s.entities for s in statuses),
+        )
+
+
+class Follower:
+    """Feeds a subscriber from the windows topic of one version, in a thread of its own.
+
+    Args:
+        settings: of that version.
+        subscriber: takes the records.
+        lock: held while it does.
+        bad_records: counts what is no publication.
+    """
+
+    def __init__(self, settings: Settings, subscriber: Subscriber, lock: threading.RLock, bad_records: Counter) -> None:
+        self.settings = settings
+        self.error = ""
+        self.caught_up = False
+        self._subscriber = subscriber
+        self._lock = lock
+        self._bad_records = bad_records
+        self._stop = threading.Event()
+        self._positions: dict[int, int] = {}
+        self._lag: dict[int, int] = {}
+        self._thread = threading.Thread(target=self._follow, name=settings.windows_topic, daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow; what fails is tried again."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop following and wait for it."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def health(self) -> Health:
+        """Whether everything of this version is there."""
+        with self._lock:
+            statuses = dict(self._subscriber.statuses)
+        partitions = self.settings.kafka.partitions
+        lag = dict(self._lag)
+        ages = [milliseconds() - status.at for status in statuses.values()]
+        reasons = []
+        if self.error:
+            reasons.append(self.error)
+        if not self.caught_up:
+            reasons.append(f"reading the windows topic, {sum(lag.values())} records to go")
+        missing = partitions - len(statuses)
+        if missing > 0:
+            reasons.append(f"{missing} of {partitions} partitions have not been published by a worker")
+        if ages and max(ages) > _STALE_MS:
+            reasons.append(f"no word of a worker for {max(ages) // 1000} s on some partitions; it recovers or is down")
+        if self.caught_up and sum(lag.values()) > self.settings.ready_lag:
+            reasons.append(f"{sum(lag.values())} records behind on the windows topic")
+        workers = len({status.worker for status in statuses.values()})
+        freshness = max(ages) / 1000 if ages else None
+        return Health(not reasons, tuple(reasons), lag, freshness, len(statuses), workers)
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with consumer(self.settings.kafka, **_CLIENT) as client:
+                    self._read(client)
+            except (BrokerError, KafkaError) as error:
+                self.error = str(error)
+                self._stop.wait(_RETRY_SECONDS)
+
+    def _read(self, client: KafkaConsumer) -> None:
+        topic = self.settings.windows_topic
+        partitions = [TopicPartition(topic, p) for p in sorted(client.partitions_for_topic(topic) or ())]
+        client.assign(partitions)
+        ends = client.end_offsets(partitions)
+        starts = client.beginning_offsets(partitions)
+        for partition in partitions:
+            client.seek(partition, max(self._positions.get(partition.partition, 0), starts[partition]))
+        self.error = ""
+        while not self._stop.is_set():
+            for records in client.poll(timeout_ms=_POLL_MS).values():
+                self._accept(records)
+            self._positions = {p.partition: client.position(p) for p in partitions}
+            behind = {p.partition: _end(client, p, ends) - self._positions[p.partition] for p in partitions}
+            self._lag = {p: max(0, records) for p, records in behind.items()}
+            if not self.caught_up and all(self._positions[p.partition] >= ends[p] for p in partitions):
+                with self._lock:
+                    self._subscriber.settle()
+                self.caught_up = True
+
+    def _accept(self, records: Sequence[object]) -> None:
+        with self._lock:
+            for record in records:
+                owner = dict(record.headers or ()).get(OWNER, b"")  # type: ignore[attr-defined]
+                try:
+                    self._subscriber.accept(record.key, record.value, owner.decode())  # type: ignore[attr-defined]
+                except ValueError:
+                    self._bad_records.inc()
+
+
+class Exporter:
+    """Keeps a board up to date with the windows topic.
+
+    Args:
+        settings: of the version to begin with.
+        board: what readers look at.
+        follow: whether to change to another version when that becomes the active one. It is loaded aside, and the
+            board takes it over as a whole once it is complete, so the gauges have no gap.
+    """
+
+    def __init__(self, settings: Settings, board: Board, *, follow: bool = False) -> None:
+        self.board = board
+        self.registry = CollectorRegistry()
+        self._bad_records = Counter(
+            "salesgauge_windows_bad_records",
+            "Records of the windows topic that are no publication.",
+            registry=self.registry,
+        )
+        self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
+        self.kpis = KpiCollector(lambda: self.board.view if self._follower.caught_up else None)
+        self._follower = self._follower_of(board)
+        self._next: tuple[Follower, Board] | None = None
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="control", daemon=True) if follow else None
+        self._settings = settings
+        self.registry.register(_Self(self))
+
+    def start(self) -> None:
+        """Begin to follow.
+
+        Raises:
+            BrokerError: Kafka cannot be reached at the start; later the exporter keeps trying.
+        """
+        with consumer(self._settings.kafka) as client:
+            if not client.partitions_for_topic(self._settings.windows_topic):
+                raise BrokerError(f"topic {self._settings.windows_topic} is missing; run `salesgauge topics create`")
+        self._follower.start()
+        if self._watcher is not None:
+            self._watcher.start()
+
+    def stop(self) -> None:
+        """Stop following and wait for it."""
+        self._stop.set()
+        if self._watcher is not None and self._watcher.is_alive():
+            self._watcher.join(timeout=5)
+        self._drop_next()
+        self._follower.stop()
+
+    def health(self) -> Health:
+        """Whether everything that should be shown is shown."""
+        return self._follower.health()
+
+    @property
+    def version(self) -> int:
+        """The version that is shown."""
+        return self._follower.settings.version
+
+    # --- another version becomes the active one
+
+    def _watch(self) -> None:
+        for active in watch(self._settings, self._stop):
+            if active is not None:
+                self._aim(active)
+            if self._next is not None and self._next[0].health().ready:
+                self._change(*self._next)
+
+    def _aim(self, active: Active) -> None:
+        """Load the active version, unless it is shown or being loaded."""
+        loading = self._next[0].settings.version if self._next else self.version
+        if active.version == loading:
+            return
+        self._drop_next()
+        if active.version != self.version:
+            board = Board(active.applied_to(self._settings), self.board.catalogue, lock=self.board.lock)
+            self._next = self._follower_of(board), board
+            self._next[0].start()
+            _log.warning("version %d is the active one now; loading it", active.version)
+
+    def _change(self, follower: Follower, board: Board) -> None:
+        old, self._next = self._follower, None
+        with self.board.lock:
+            self.board.become(board)
+            self._follower = follower
+        _log.warning("the gauges show version %d now", follower.settings.version)
+        old.stop()
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next[0].stop()
+            self._next = None
+
+    def _follower_of(self, board: Board) -> Follower:
+        return Follower(board.settings, board.subscriber, board.lock, self._bad_records)
+
+
+def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicPartition, int]) -> int:
+    return max(client.highwater(partition) or 0, ends[partition])
+
+
+def milliseconds() -> int:
+    """The wall clock, ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class _Self(Collector):
+    """What the exporter says about itself."""
+
+    def __init__(self, exporter: Exporter) -> None:
+        self._exporter = exporter
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        health = self._exporter.health()
+        board = self._exporter.board
+        yield GaugeMetricFamily("salesgauge_ready", "Whether the gauges can be trusted.", float(health.ready))
+        if health.freshness is not None:
+            yield GaugeMetricFamily(
+                "salesgauge_freshness_seconds", "Age of the oldest partition's last word.", health.freshness
+            )
+        lag = GaugeMetricFamily("salesgauge_windows_lag_records", "Records not read yet.", labels=["partition"])
+        for partition, behind in health.lag.items():
+            lag.add_metric([str(partition)], behind)
+        yield lag
+        yield GaugeMetricFamily(
+            "salesgauge_state_version", "Version of the state that is shown.", self._exporter.version
+        )
+        yield GaugeMetricFamily(
+            "salesgauge_evaluated_timestamp_seconds",
+            "The instant that all KPIs of this scrape speak of, to the millisecond.",
+            board.view.sums.now / 1000,
+        )
+        yield GaugeMetricFamily("salesgauge_series", "Series held.", len(board.view.sums.index))
+        folded = GaugeMetricFamily(
+            "salesgauge_folded_label_values", "Label values shown as `other`.", labels=["kpi", "breakdown"]
+        )
+        for (kpi, breakdown), count in list(board.view.folded.items()):
+            folded.add_metric([kpi, "_".join(breakdown)], count)
+        yield folded
+        yield GaugeMetricFamily(
+            "salesgauge_fenced_records",
+            "Records ignored, of workers that had lost their partition.",
+            board.subscriber.ignored,
+        )
+
+
+__all__ = ["Board", "Exporter", "Follower", "Health", "milliseconds"]

@@ -1,0 +1,1 @@
+"""Settings: one model, filled from flags, variables and a file."""

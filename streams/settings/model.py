@@ -1,0 +1,335 @@
+"""Settings: one model, filled from flags, ``SALESGAUGE_*`` variables and a YAML file, in this order of precedence.
+
+Nested fields are written with two underscores in variables: ``SALESGAUGE_RULES__ZONE=Europe/Berlin``. Secrets are
+never printed; `doctor` shows everything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.streams.settings.explanations import explain
+from salesgauge.streams.settings.file import SettingsError, read_file, read_value
+
+ENV_PREFIX = "SALESGAUGE_"
+DEFAULT_WORKER_PORT = 9109
+_PORTS = 65536
+
+
+class _Connection(ssl.SSLObject):
+    """Says farewell when it closes and waits for no answer; asyncio would wait half a minute for a broker's."""
+
+    def unwrap(self) -> None:
+        """Write the farewell."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            super().unwrap()
+
+
+class Tls(BaseModel):
+    """Certificates as PEM files."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password: SecretStr | None = None
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context for connecting: the broker's certificate is verified, one's own is shown if given.
+
+        Raises:
+            SettingsError: a file cannot be read.
+        """
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+            if self.cert_file:
+                context.load_cert_chain(self.cert_file, self.key_file, self._password())
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"kafka.tls: {error}; check the paths of the certificates") from error
+        context.sslobject_class = _Connection
+        return context
+
+    def server_context(self) -> ssl.SSLContext:
+        """A context for serving.
+
+        Raises:
+            SettingsError: a file is missing or cannot be read.
+        """
+        if self.cert_file is None:
+            raise SettingsError("tls.cert_file is required to serve with TLS")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.cert_file, self.key_file, self._password())
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"tls: {error}; check the paths of the certificates") from error
+        return context
+
+    def _password(self) -> str | None:
+        return self.key_password.get_secret_value() if self.key_password else None
+
+
+class Sasl(BaseModel):
+    """How to log in to Kafka. ``OAUTHBEARER`` reads the token from ``token_file`` whenever it connects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+    username: str | None = None
+    password: SecretStr | None = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Sasl:
+        if self.mechanism == "OAUTHBEARER":
+            if self.token_file is None:
+                raise ValueError("token_file is required with OAUTHBEARER")
+        elif not self.username or self.password is None:
+            raise ValueError(f"username and password are required with {self.mechanism}")
+        return self
+
+
+class Kafka(BaseModel):
+    """Where Kafka is and how its topics are laid out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    bootstrap: str = "127.0.0.1:9092"
+    tls: Tls | None = None
+    sasl: Sasl | None = None
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Partitions of each event topic: the greatest number of workers. Changing it needs a rebuild."""
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
+    """A worker that Kafka has not heard of for so long loses its partitions to the others."""
+    produce_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
+    """A write that Kafka does not acknowledge within this time ends the worker; nothing of it is committed."""
+    retention_days: Annotated[int, Field(ge=-1)] = -1
+    """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
+
+    @field_validator("bootstrap")
+    @classmethod
+    def _brokers(cls, value: str) -> str:
+        for one in value.split(","):
+            port = re.fullmatch(r"\s*(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})\s*", one)
+            if port is None or not 0 < int(port[1]) < _PORTS:
+                raise ValueError(f"{one.strip()!r} is no host:port; write it as kafka-1:9092,kafka-2:9092")
+        return value
+
+
+class Web(BaseModel):
+    """Where a process listens, and who may read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    tls: Tls | None = None
+    token: SecretStr | None = None
+    """A bearer token that readers must send."""
+    username: str | None = None
+    password: SecretStr | None = None
+    """Basic authentication, beside or instead of the token."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Web:
+        for name in ("token", "password"):
+            secret: SecretStr | None = getattr(self, name)
+            if secret is not None and not secret.get_secret_value():
+                raise ValueError(f"{name} is empty, which guards nothing; give one, or leave it away")
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password go together")
+        return self
+
+
+class WorkerWeb(Web):
+    """Where a worker shows its own metrics."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_WORKER_PORT
+
+
+class Settings(BaseSettings):
+    """All settings, with defaults for a broker on this machine."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+
+    app_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")] = "salesgauge"
+    """The consumer group, and the prefix of the engine's own topics."""
+    version: Annotated[int, Field(ge=1)] = 1
+    """Version of the state: another one is another consumer group with its own tables, as `rebuild` uses."""
+    kafka: Kafka = Kafka()
+    web: Web = Web()
+    worker_web: WorkerWeb = WorkerWeb()
+    batch: bool = True
+    """Whole batches of a partition per step; off for Faust's own delivery of single messages."""
+    publish_every: Annotated[float, Field(gt=0, le=10)] = 0.1
+    """Seconds between publications of changed panes, at least."""
+    build_processes: Annotated[int, Field(ge=0, le=64)] | None = None
+    """Processes that help a worker after a recovery, until its panes are whole; by default one for each other core."""
+    ready_lag: Annotated[int, Field(ge=0)] = 10_000
+    """Records that an exporter may lie behind and still be ready."""
+    thresholds: Path | None = None
+    """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, the shipped ones."""
+    rules: Rules = Rules()
+
+    @property
+    def application(self) -> str:
+        """The consumer group of the workers."""
+        return f"{self.app_id}-v{self.version}"
+
+    @property
+    def windows_topic(self) -> str:
+        """The topic of published panes."""
+        return f"{self.app_id}.windows.v{self.version}"
+
+    @property
+    def rekey_topic(self) -> str:
+        """The topic of facts on their way to another partition."""
+        return f"{self.app_id}.rekeyed.v{self.version}"
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """The topic of records that could not be processed."""
+        return f"{self.app_id}.dead-letters"
+
+    @property
+    def control_topic(self) -> str:
+        """The topic that says which version is the active one."""
+        return f"{self.app_id}.control"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags before variables before the file, which arrives as init values of its own class."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, _VariableSource(settings_cls), _FileSource(cls)
+
+
+class _VariableSource(EnvSettingsSource):
+    """Values of the variables; what holds more than one value is written as in the file, or as JSON."""
+
+    def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
+        """Text that is neither stays as it is, so that what is said about it names the setting."""
+        del field_name, field
+        return read_value(value)
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Values of the YAML file named by the caller of :func:`load`."""
+
+    path: Path | None = None
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return read_file(self.path) if self.path else {}
+
+
+def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        config: a YAML file with the fields of :class:`Settings`.
+        flags: values given on the command line, by dotted path; None is "not given".
+
+    Raises:
+        SettingsError: a value is missing, unknown or not valid.
+    """
+    given: dict[str, Any] = {}
+    for path, value in (flags or {}).items():
+        if value is not None:
+            _set(given, path.split("."), value)
+    _FileSource.path = config
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError(explain(error, Settings, _variables())) from error
+    except Exception as error:
+        if isinstance(error, SettingsError):
+            raise
+        raise SettingsError(f"settings: {error}") from error
+    finally:
+        _FileSource.path = None
+
+
+class Origin(NamedTuple):
+    """A setting as it stands: dotted path, value as text (secrets hidden) and where it comes from."""
+
+    path: str
+    value: str
+    origin: str
+
+
+def origins(settings: Settings, config: Path | None = None, flags: Mapping[str, Any] | None = None) -> list[Origin]:
+    """All settings, each with its source: flag, the variable's name, the file's name, or default."""
+    given = {path for path, value in (flags or {}).items() if value is not None}
+    in_file = set(_flat(read_file(config))) if config else set()
+    found = []
+    for path, value in _flat(settings.model_dump(mode="python")).items():
+        if _among(path, given):
+            origin = "flag"
+        elif variable := next((name for name, p in _variables().items() if _among(path, {p})), None):
+            origin = variable
+        else:
+            origin = str(config) if _among(path, in_file) else "default"
+        found.append(Origin(path, _text(value), origin))
+    return found
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix that are no setting: they would be ignored without a word."""
+    return [name for name, path in _variables().items() if path.split(".")[0] not in Settings.model_fields]
+
+
+def _variables() -> dict[str, str]:
+    """Name -> dotted path, of the variables with our prefix."""
+    return {
+        name: name[len(ENV_PREFIX) :].lower().replace("__", ".")
+        for name in sorted(os.environ)
+        if name.upper().startswith(ENV_PREFIX)
+    }
+
+
+def _among(path: str, given: set[str]) -> bool:
+    """Whether the path, or a part that holds it, or a part of it, is among these."""
+    return any(path == one or path.startswith(one + ".") or one.startswith(path + ".") for one in given)
+
+
+def _flat(fields: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Dotted path -> value."""
+    flat: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{above}{name}.")
+        else:
+            flat[f"{above}{name}"] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return "(a secret)"
+    if value is None:
+        return "none"
+    return str(sorted(value, key=str) if isinstance(value, set | frozenset) else value)
+
+
+def _set(target: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, last = path
+    inner = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, target)
+    inner[last] = value

@@ -1,0 +1,409 @@
+"""Subclasses of Faust's transport: one message per fetched chunk of a shard, and offsets that are surely done.
+
+Stock Faust makes an asyncio task, a message and an event of every record, which bounds it at some ten thousand records
+a second. Here the message's value is a chunk: what was fetched of one partition of all topics. Faust keeps what it is
+good at: the group, the assignment, flow control, the agent and the commits.
+
+What keeps it exact is the *epoch* of a partition. It ends when the partition is revoked and when its position is set,
+which Faust does after each rebalance. A part of a chunk carries the epoch in which it was fetched; one of an epoch that
+is over is dropped wherever it is, because its records will be fetched again, here or elsewhere. In an epoch no part is
+ever dropped, so what is done is without gaps and may be committed.
+
+In a backlog the topics of a shard are read at one pace by the records' timestamps, so that what belongs to one entity
+comes together and in order. The result does not depend on it, the speed does.
+
+The subclasses rely on internals of the versions of Faust and aiokafka named in :data:`TESTED_VERSIONS` and
+:data:`TESTED_CLIENTS`; a contract test watches them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import contextlib
+import logging
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import faust
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.threads import WorkerThread
+
+from salesgauge.streams.worker.assignor import ShardAssignor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from faust.types.tuples import ConsumerMessage
+
+TESTED_VERSIONS = ("0.15.3",)
+TESTED_CLIENTS = ("0.14.0",)
+_log = logging.getLogger("salesgauge.delivery")
+_GATE_SECONDS = 0.01
+_POLL_SECONDS = 0.2
+"""How long a fetch may hold back a seek."""
+_FETCH_WAIT_MS = 50
+"""How long the broker may hold an empty fetch; the embedded one looks for new records only every half of it. A new
+position counts from the next fetch on."""
+_PART_RECORDS = 4000
+"""Records of a topic in a chunk, at most."""
+_THREAD_SECONDS = 5.0
+_CONFIRMED = 0.9
+"""Share of the session timeout for which the group's word holds that this worker is a member."""
+
+
+class Part(NamedTuple):
+    """Consecutive records of a partition of a topic, at least one, and the epoch in which they were fetched."""
+
+    tp: TP
+    records: Sequence[Any]
+    epoch: int
+
+    def cut(self, count: int) -> tuple[Part, Part]:
+        """The first ``count`` records, and the rest; either may be empty."""
+        return self._replace(records=self.records[:count]), self._replace(records=self.records[count:])
+
+
+class Chunk(NamedTuple):
+    """What was fetched of one partition of all topics."""
+
+    parts: Sequence[Part]
+
+
+def _timestamp(record: Any) -> int:
+    return int(record.timestamp or 0)  # records of Kafka before 0.10 have none
+
+
+class ChunkSchema(faust.Schema):
+    """Hands the chunk through as it is."""
+
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """There is no key of a chunk."""
+        del app, message, loads, serializer
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        """The chunk."""
+        del app, loads, serializer
+        return message.value
+
+
+class _Thread(WorkerThread):
+    """A thread that does not keep the program alive when its client waits for a broker that does not answer."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Wait for its end, not for ever."""
+        self.is_stopped.wait(_THREAD_SECONDS)
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """The client's thread. It fetches at shorter intervals and knows when the group last confirmed the worker."""
+
+    Worker = _Thread
+    confirmed_at = 0.0
+    """When (monotonic) the last request was sent that the coordinator answered as to a member."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has no settings for these.
+        consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
+        consumer._partition_assignment_strategy = [ShardAssignor()]  # noqa: SLF001
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the client and listen to the answers to its heartbeats."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
+        beat = coordinator._do_heartbeat  # noqa: SLF001
+
+        async def heard() -> bool:
+            sent_at = time.monotonic()
+            accepted: bool = await beat()
+            if accepted:
+                self.confirmed_at = sent_at
+            return accepted
+
+        coordinator._do_heartbeat = heard  # noqa: SLF001
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """The group has just answered."""
+        self.confirmed_at = time.monotonic()
+        await super().on_partitions_assigned(assigned, generation_id)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to the committed offsets, or to the beginning where there are none; returns those that there are.
+
+        Stock Faust asks for one partition after another, and leaves a partition without an offset where it stands.
+        """
+        return dict(await self.call_thread(self._seek_to_committed))
+
+    async def fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
+        """Records of the places, at most ``limit`` of each; waits so many seconds for the first ones."""
+        return dict(await self.call_thread(self._fetch, places, limit, seconds))
+
+    async def _fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
+        consumer, left = self._ensure_consumer(), set(places)
+        found: dict[TP, Sequence[Any]] = {}
+        while left:  # an empty set would mean all places
+            some = await self._fetch_records(consumer, left, timeout=seconds, max_records=limit)
+            if not some:
+                break
+            found |= {TP(place.topic, place.partition): records for place, records in some.items()}
+            left -= found.keys()
+            seconds = 0
+        return found
+
+    async def _seek_to_committed(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        places = consumer.assignment()
+        known = await consumer._coordinator.fetch_committed_offsets(list(places))  # noqa: SLF001
+        for place, committed in known.items():
+            consumer.seek(place, committed.offset)
+        fresh = [place for place in places if place not in known]
+        if fresh:
+            await consumer.seek_to_beginning(*fresh)
+        return {TP(place.topic, place.partition): committed.offset for place, committed in known.items()}
+
+
+class ChunkConsumer(driver.Consumer):
+    """Delivers chunks and commits what is done."""
+
+    takes: Callable[[int], bool] = staticmethod(lambda _: True)
+    """Whether records of a partition can be processed now; those of others are not fetched."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._epochs: Counter[TP] = Counter()
+        self._done: dict[TP, int] = {}
+        """Per partition the offset after the last record that is done, in this epoch."""
+        self._committed: dict[TP, int] = {}
+        """The same, as the broker knows it."""
+        self._held: dict[TP, Part] = {}
+        """Records that are fetched but not handed over, because those of other topics come before them."""
+        self._positions = asyncio.Lock()
+        """Held while positions move: by a fetch, or by a seek."""
+        self._halted = False
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # --- fetching
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self.should_stop or fetcher.should_stop):
+                for message in await self._fetch():
+                    await self._hand_over(message, fetcher)
+        except (*self.consumer_stopped_errors, asyncio.CancelledError):
+            if not self.app.should_stop:
+                raise
+
+    async def _fetch(self) -> list[ConsumerMessage]:
+        wanted = {tp for tp in self._get_active_partitions() if self.takes(tp.partition)}
+        if not (self.flow_active and wanted):
+            await asyncio.sleep(_GATE_SECONDS)
+            return []
+        async with self._positions:
+            self._drop_stale()
+            epochs = self._epochs.copy()
+            seconds = 0 if self._held else _POLL_SECONDS
+            fetched = await self._thread.fetch(wanted - self._held.keys(), _PART_RECORDS, seconds)
+        self._held |= {tp: Part(tp, records, epochs[tp]) for tp, records in fetched.items() if records}
+        self._drop_stale()  # a rebalance may have begun, and ended, while the client waited
+        shards: dict[int, list[Part]] = {}
+        for tp in self._held.keys() & wanted:
+            shards.setdefault(tp.partition, []).append(self._held.pop(tp))
+        return [self._chunk_message(self._earliest(parts)) for parts in shards.values()]
+
+    def _drop_stale(self) -> None:
+        self._held = {tp: part for tp, part in self._held.items() if part.epoch == self._epochs[tp]}
+
+    def _earliest(self, parts: Sequence[Part]) -> list[Part]:
+        """The records up to the time that all topics with more to come have reached; the others are held."""
+        reached = [_timestamp(part.records[-1]) for part in parts if self._has_more(part)]
+        if not reached:
+            return list(parts)
+        horizon, first = min(reached), []
+        for part in parts:
+            now, later = part, None
+            if _timestamp(part.records[-1]) > horizon:
+                now, later = part.cut(bisect.bisect_right(part.records, horizon, key=_timestamp))
+                self._held[part.tp] = later
+            if now.records:
+                first.append(now)
+        return first
+
+    def _has_more(self, part: Part) -> bool:
+        end = self.highwater(part.tp)
+        return end is not None and part.records[-1].offset + 1 < end
+
+    def _chunk_message(self, parts: Sequence[Part]) -> ConsumerMessage:
+        message = self._to_message(parts[0].tp, parts[0].records[-1])
+        message.key = None
+        message.value = Chunk(parts)
+        return message
+
+    async def _hand_over(self, message: ConsumerMessage, fetcher: Any) -> None:
+        """Give a chunk to the agent. The end of a rebalance empties the agent's queue, so it is waited for."""
+        while self.app.rebalancing or self.app.in_recovery:
+            if fetcher.should_stop or not self._current(message):
+                return
+            await asyncio.sleep(_GATE_SECONDS)
+        if self._current(message):
+            await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    def _current(self, message: ConsumerMessage) -> list[Part]:
+        return [part for part in message.value.parts if self._epochs[part.tp] == part.epoch]
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """A full queue holds back :meth:`_hand_over`, and with it the next fetch: that is enough."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """See :meth:`on_buffer_full`."""
+
+    # --- positions
+
+    async def perform_seek(self) -> None:
+        """Go back to the committed offsets, as Faust does after each rebalance: new epochs begin."""
+        async with self._positions:
+            self._end_epochs(self.assignment())
+            await super().perform_seek()
+            known = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
+            self._done, self._committed = dict(known), known
+            self._halted = False
+
+    def _end_epochs(self, tps: Iterable[TP]) -> None:
+        for tp in tps:
+            self._epochs[tp] += 1
+            self._done.pop(tp, None)
+
+    # --- offsets
+
+    def begin(self, message: ConsumerMessage) -> list[Part]:
+        """The parts of a chunk to process; the records of the others will come again, here or elsewhere."""
+        parts = [] if self._halted else self._current(message)
+        for part in parts:
+            first, expected = part.records[0].offset, self._done.get(part.tp)
+            if expected is not None and first > expected:
+                name = f"{part.tp.topic}[{part.tp.partition}]"
+                text = "%s: records %d to %d are gone; retention or a deletion took them"
+                _log.warning(text, name, expected, first - 1)
+        return parts
+
+    def mark_done(self, parts: Iterable[Part]) -> None:
+        """All that these parts led to is acknowledged: their offsets may be committed."""
+        for part in parts:
+            if self._epochs[part.tp] == part.epoch:
+                self._done[part.tp] = part.records[-1].offset + 1
+
+    def ack(self, message: ConsumerMessage) -> bool:
+        """Faust's own acknowledgement says that the agent asked for the next message; it decides nothing here."""
+        self._unacked_messages.discard(message)
+        message.acked = True
+        return True
+
+    async def commit_all(self) -> None:
+        """Commit everything that is done by now."""
+        if self._pending():
+            await self.commit()
+        if self._pending():  # another commit was under way, and ours joined it
+            await self.commit()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Finish what has begun and commit it before the group moves on; the rest will be repeated."""
+        self.halt()
+        await self.app.settle()
+        await self.commit_all()
+        self._end_epochs(revoked)
+        await super().on_partitions_revoked(revoked)
+
+    def halt(self) -> None:
+        """Begin nothing more, until the positions are set anew."""
+        self._halted = True
+
+    def lag(self) -> dict[TP, int]:
+        """Records between what is done and the end, where the end is known."""
+        return {
+            tp: max(0, end - done)
+            for tp, done in list(self._done.items())
+            if tp in self._active_partitions and (end := self.highwater(tp)) is not None
+        }
+
+    def _pending(self) -> list[TP]:
+        return [tp for tp, offset in self._done.items() if self._committed.get(tp) != offset]
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self._pending() if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._done.get(tp)
+
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        return self._committed.get(tp) != offset  # lower ones too: the topic may have been made anew
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        committed = bool(await super()._commit(offsets))
+        if committed:
+            self._committed.update(offsets)
+        return committed
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's watchdog looks at acknowledgements, which do not decide here; lag and freshness are exported."""
+
+
+class PlainConsumer(driver.Consumer):
+    """Faust's own delivery, one message per record, with the thread above."""
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+
+class Producer(driver.Producer):
+    """Faust's producer, idempotent where the broker can do it: no retry puts an old state behind a new one."""
+
+    _idempotent = True
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {**super()._settings_extra(), "enable_idempotence": self._idempotent}
+
+    async def on_start(self) -> None:
+        """Start, without idempotence if the broker refuses it."""
+        sender = logging.getLogger("aiokafka.producer.sender")
+        sender.disabled = True  # it calls the refusal an error
+        try:
+            await super().on_start()
+        except KafkaConnectionError:
+            raise
+        except KafkaError as error:
+            _log.info("the broker knows no idempotent producers: %r", error)
+            with contextlib.suppress(KafkaError):
+                await self._ensure_producer().stop()
+            self._idempotent = False
+            await super().on_start()
+        finally:
+            sender.disabled = False
+
+
+class ChunkTransport(driver.Transport):
+    """Faust's aiokafka transport with :class:`ChunkConsumer`."""
+
+    Consumer = ChunkConsumer
+    Producer = Producer
+
+
+class PlainTransport(driver.Transport):
+    """Faust's aiokafka transport, one message per record."""
+
+    Consumer = PlainConsumer
+    Producer = Producer
+
+
+def is_member(consumer: Any, session_seconds: float) -> bool:
+    """Whether the group confirmed this worker lately; one that was paused must not speak for its partitions."""
+    return bool(time.monotonic() - consumer._thread.confirmed_at < _CONFIRMED * session_seconds)  # noqa: SLF001
