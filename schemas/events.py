@@ -10,48 +10,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    Strict,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from salesgauge.schemas.values import LARGEST, LONGEST, Amount, Currency, Identifier, Label, Money, Name, Time
 
 SCHEMA_VERSION = 1
 TOPIC_PREFIX = "crm."
-MAX_ID_LENGTH = 200
 MAX_EVENT_BYTES = 262_144
 """Larger messages are refused unread: an event is a few hundred bytes."""
-
-Identifier = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$"),
-]
-Label = Identifier
-"""A short human-readable value that may become a Prometheus label: a source, a team, a product."""
-
-Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=MAX_ID_LENGTH, pattern=r"^[^\x00-\x1f\x7f]*$")
-]
-"""Like :data:`Label` where it is optional: exports write "no value" as an empty string."""
-
-Time = Annotated[AwareDatetime, Strict()]
-"""An instant with a zone, ISO 8601 in JSON. Numbers are refused: seconds and milliseconds look alike."""
-
-_LARGEST = 9 * 10**12
-"""Amounts are kept as 64-bit integers of millionths."""
-_LONGEST = 10**9
-
-Amount = Annotated[Decimal, Field(gt=-_LARGEST, lt=_LARGEST, allow_inf_nan=False)]
-"""An amount in major units of ``currency`` (12.50 is twelve and a half); below zero for credits and discounts."""
-
-Money = Annotated[Decimal, Field(ge=0, lt=_LARGEST, allow_inf_nan=False)]
-"""An amount that cannot be negative: a price, a quota, recurring revenue."""
-
-Currency = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z]{3}$")]
 
 Stage = Literal["subscriber", "lead", "mql", "sql", "opportunity", "customer", "evangelist", "disqualified"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -239,13 +205,13 @@ class DealLine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
     product: Label
-    quantity: Annotated[Decimal, Field(ge=0, lt=_LARGEST, allow_inf_nan=False)] = Decimal(1)
+    quantity: Annotated[Decimal, Field(ge=0, lt=LARGEST, allow_inf_nan=False)] = Decimal(1)
     unit_price: Amount
 
     @model_validator(mode="after")
     def _amount_in_range(self) -> Self:
-        if abs(self.quantity * self.unit_price) >= _LARGEST:
-            raise ValueError(f"quantity * unit_price must lie within {_LARGEST}")
+        if abs(self.quantity * self.unit_price) >= LARGEST:
+            raise ValueError(f"quantity * unit_price must lie within {LARGEST}")
         return self
 
 
@@ -343,7 +309,7 @@ class UsageRecorded(_AccountEvent):
     """A customer spent time in the platform."""
 
     event: Literal["usage_recorded"] = "usage_recorded"
-    minutes: Annotated[Decimal, Field(ge=0, lt=_LONGEST, allow_inf_nan=False)]
+    minutes: Annotated[Decimal, Field(ge=0, lt=LONGEST, allow_inf_nan=False)]
 
 
 class FeedbackReceived(_AccountEvent):

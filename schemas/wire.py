@@ -16,7 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 import msgspec
 
-from salesgauge.schemas.events import EVENTS, MAX_EVENT_BYTES, MAX_ID_LENGTH, EventBase
+from salesgauge.schemas.events import EVENTS, MAX_EVENT_BYTES, EventBase
+from salesgauge.schemas.values import MAX_ID_LENGTH
 
 
 class WireEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from salesgauge.schemas.codec import Reason, Rejection, decode_batch
-from salesgauge.schemas.events import EVENTS, MAX_ID_LENGTH, EventBase
+from salesgauge.schemas.events import EVENTS, EventBase
 from salesgauge.schemas.sources.inputs import open_tables, resolve_inputs, single_select
 from salesgauge.schemas.sources.mapping import ConvertError, EventSpec, Mapping, zone_of
 from salesgauge.schemas.sources.reading import explained, quoted
+from salesgauge.schemas.values import MAX_ID_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from salesgauge.schemas.events import EVENTS, Currency, Label
+from salesgauge.schemas.events import EVENTS
+from salesgauge.schemas.values import Currency, Label
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SHIPPED = Path(__file__).parent / "mappings"
