@@ -59,7 +59,8 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
     A simulated sales organisation's past is published to an embedded Kafka-protocol broker and goes on live; Faust
     agents turn the events into KPIs, shown here, on the board and on /metrics. Nothing is kept.
     """
-    from salesgauge.streams.composition import process, quiet_logs
+    from salesgauge.streams.composition import process
+    from salesgauge.streams.io.logs import quiet_logs
     from salesgauge.streams.kafka import topics
     from salesgauge.streams.kafka.embedded import EmbeddedBroker
     from salesgauge.streams.settings.model import load

@@ -62,7 +62,8 @@ def exporter_command(config: Path | None, bootstrap: str | None, host: str | Non
 
 
 def _run(settings: Settings, *, worker: bool, exporter: bool) -> None:
-    from salesgauge.streams.composition import process, quiet_logs
+    from salesgauge.streams.composition import process
+    from salesgauge.streams.io.logs import quiet_logs
     from salesgauge.streams.kafka import control, topics
 
     quiet_logs()
@@ -112,8 +113,7 @@ def run_loop(main: Coroutine[Any, Any, None]) -> None:
         Failed: with the message of an error that a person can do something about.
     """
     from salesgauge.streams.serve.http import ListenError
-    from salesgauge.streams.worker.app import UntestedFaustError
-    from salesgauge.streams.worker.changelog import ProduceError
+    from salesgauge.streams.worker.errors import ProduceError, UntestedFaustError
 
     with contextlib.suppress(ImportError):
         import uvloop

@@ -56,7 +56,7 @@ def run_command(config: Path | None, bootstrap: str | None, *, switch_over: bool
     Start it several times to share the work. It goes on until it is stopped.
     """
     from salesgauge.streams.cli.live import run_loop
-    from salesgauge.streams.composition import quiet_logs
+    from salesgauge.streams.io.logs import quiet_logs
     from salesgauge.streams.kafka import topics
     from salesgauge.streams.operate import rebuild
 

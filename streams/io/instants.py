@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -20,6 +21,11 @@ _SPAN = re.compile(r"(?:\d+(?:ms|[smhdw]))+")
 _PART = re.compile(r"(\d+)(ms|[smhdw])")
 
 
+def wall_clock() -> int:
+    """Now, in ms."""
+    return time.time_ns() // 1_000_000
+
+
 def parse_instant(text: str, zone: tzinfo) -> int:
     """An ISO 8601 date or time as ms; without an offset it is local to ``zone``.
 
@@ -27,11 +33,10 @@ def parse_instant(text: str, zone: tzinfo) -> int:
         ReplayError: it is neither.
     """
     try:
-        time = datetime.fromisoformat(text)
+        given = datetime.fromisoformat(text)
     except ValueError as error:
         raise ReplayError(f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30Z") from error
-    local = time if time.tzinfo else time.replace(tzinfo=zone)
-    return millis(local)
+    return millis(given if given.tzinfo else given.replace(tzinfo=zone))
 
 
 def parse_span(text: str) -> int:
@@ -53,9 +58,9 @@ def moment(instant: int) -> datetime:
 
 def iso(instant: int) -> str:
     """``2026-03-01T08:30:00Z``; with milliseconds where there are any."""
-    time = moment(instant)
-    precision = "milliseconds" if time.microsecond else "seconds"
-    return time.isoformat(timespec=precision).replace("+00:00", "Z")
+    at = moment(instant)
+    precision = "milliseconds" if at.microsecond else "seconds"
+    return at.isoformat(timespec=precision).replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

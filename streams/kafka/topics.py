@@ -13,6 +13,8 @@ from salesgauge.schemas.events import TOPICS
 from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError, admin, explained
 from salesgauge.streams.settings.model import Settings
 
+CARRIED_BYTES = 512 * 1024
+"""What a dead letter keeps of a value at most; an event is never so large."""
 _DAY_MS = 86_400_000
 
 

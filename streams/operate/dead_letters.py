@@ -18,8 +18,8 @@ from salesgauge.metrics.entities import home_key
 from salesgauge.metrics.shard.shard import unpack_addressed
 from salesgauge.schemas.events import TOPICS
 from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.kafka.whole_topic import read_topic
-from salesgauge.streams.worker.shards import CARRIED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from kafka.errors import KafkaError
 
-from salesgauge.streams.io.instants import iso
+from salesgauge.streams.io.instants import iso, wall_clock
 from salesgauge.streams.kafka import control, topics
 from salesgauge.streams.kafka.connection import BrokerError, admin, explained
 from salesgauge.streams.kafka.lag import Behind, LagReader
 from salesgauge.streams.replay.compare import Readings
-from salesgauge.streams.serve.exporter import Board, Exporter, milliseconds
+from salesgauge.streams.serve.exporter import Board, Exporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -171,7 +171,7 @@ def compare(old: Settings, new: Settings) -> tuple[Readings, Readings]:
         BrokerError: the broker cannot be reached or refuses.
     """
     with loaded(old) as left, loaded(new) as right:
-        at = milliseconds()
+        at = wall_clock()
         return readings_of(left, at), readings_of(right, at)
 
 

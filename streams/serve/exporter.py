@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.readings import Reading, View
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.kafka.connection import BrokerError, consumer
 from salesgauge.streams.kafka.control import Active, watch
 from salesgauge.streams.serve.exposition import KpiCollector
@@ -77,7 +77,7 @@ class Board:
     def now(self, at: int | None = None) -> Iterator[View]:
         """The view at an instant (ms; default: the wall clock's), held still while it is looked at."""
         with self.lock:
-            self.view.sums.advance(milliseconds() if at is None else at)
+            self.view.sums.advance(wall_clock() if at is None else at)
             yield self.view
 
     def become(self, other: Board) -> None:
@@ -140,7 +140,7 @@ class Follower:
             statuses = dict(self._subscriber.statuses)
         partitions = self.settings.kafka.partitions
         lag = dict(self._lag)
-        ages = [milliseconds() - status.at for status in statuses.values()]
+        ages = [wall_clock() - status.at for status in statuses.values()]
         reasons = []
         if self.error:
             reasons.append(self.error)
@@ -295,11 +295,6 @@ def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicParti
     return max(client.highwater(partition) or 0, ends[partition])
 
 
-def milliseconds() -> int:
-    """The wall clock, ms since the epoch."""
-    return time.time_ns() // 1_000_000
-
-
 class _Self(Collector):
     """What the exporter says about itself."""
 
@@ -341,6 +336,3 @@ class _Self(Collector):
             "Records ignored, of workers that had lost their partition.",
             board.subscriber.ignored,
         )
-
-
-__all__ = ["Board", "Exporter", "Follower", "Health", "milliseconds"]

@@ -213,9 +213,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags before variables before the file, which arrives as init values of its own class."""
+        """Arguments before variables; :func:`load` puts the flags and the file into the arguments."""
         del env_settings, dotenv_settings, file_secret_settings
-        return init_settings, _VariableSource(settings_cls), _FileSource(cls)
+        return init_settings, _VariableSource(settings_cls)
 
 
 class _VariableSource(EnvSettingsSource):
@@ -225,19 +225,6 @@ class _VariableSource(EnvSettingsSource):
         """Text that is neither stays as it is, so that what is said about it names the setting."""
         del field_name, field
         return read_value(value)
-
-
-class _FileSource(PydanticBaseSettingsSource):
-    """Values of the YAML file named by the caller of :func:`load`."""
-
-    path: Path | None = None
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        del field
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return read_file(self.path) if self.path else {}
 
 
 def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
@@ -254,17 +241,25 @@ def load(config: Path | None = None, flags: dict[str, Any] | None = None) -> Set
     for path, value in (flags or {}).items():
         if value is not None:
             _set(given, path.split("."), value)
-    _FileSource.path = config
+    in_file = read_file(config) if config else {}
     try:
-        return Settings(**given)
+        return Settings(**_over(_over(in_file, _VariableSource(Settings)()), given))
     except ValidationError as error:
         raise SettingsError(explain(error, Settings, _variables())) from error
+    except SettingsError:
+        raise
     except Exception as error:
-        if isinstance(error, SettingsError):
-            raise
         raise SettingsError(f"settings: {error}") from error
-    finally:
-        _FileSource.path = None
+
+
+def _over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, where ``upper`` goes first; groups of fields are united."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        below = merged.get(name)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[name] = _over(below, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 class Origin(NamedTuple):

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import faust
-from aiokafka.errors import KafkaError
 from faust.tables import TableManager
 
-from salesgauge.streams.worker.changelog import ProduceError, Writer, mark, read_changelog
+from salesgauge.streams.worker.changelog import Writer, mark, read_changelog
+from salesgauge.streams.worker.errors import ProduceError, UntestedFaustError
 from salesgauge.streams.worker.processor import Processor, Publication, Record
 from salesgauge.streams.worker.transport import (
     TESTED_VERSIONS,
@@ -51,10 +51,6 @@ _STOP_SECONDS = 10.0
 _PAUSE_SECONDS = 2.0
 _METADATA_MS = 10_000
 """New partitions are noticed within this time."""
-
-
-class UntestedFaustError(Exception):
-    """This version of Faust was never tested with the subclasses that deliver batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +411,3 @@ async def _stop(app: DeliveryApp) -> None:
         await asyncio.wait_for(app.stop(), _STOP_SECONDS / 5 if failed else None)
     except TimeoutError:
         _log.warning("left without saying good-bye to the broker")
-
-
-__all__ = ["Delivery", "DeliveryApp", "KafkaError", "Status", "UntestedFaustError", "run_app"]

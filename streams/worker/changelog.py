@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from salesgauge.streams.worker.errors import ProduceError
 from salesgauge.streams.worker.processor import Headers, Processor
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ _POLL_MS = 250
 
 Item = tuple[bytes | None, bytes | None, Headers]
 """Key, value and headers of a record to write."""
-
-
-class ProduceError(Exception):
-    """Records were not acknowledged; the worker must not go on."""
 
 
 async def mark(writer: Writer, topic: str, partitions: Iterable[int]) -> dict[int, int]:

@@ -19,6 +19,7 @@ from salesgauge.metrics.shard.shard import Addressed, Failure, Outcome, Shard, a
 from salesgauge.schemas.codec import Reason, Rejection, read_batch
 from salesgauge.streams.io.memory import give_back
 from salesgauge.streams.kafka.connection import partition_of
+from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.worker import Output, Publication, Record, Send
 from salesgauge.streams.worker.building import Builders
 from salesgauge.streams.worker.publication import Status, claim, publication
@@ -329,9 +330,6 @@ class Worker:
     def shards(self) -> Mapping[int, Shard]:
         """The shards by partition."""
         return {partition: owned.shard for partition, owned in self._owned.items()}
-
-
-CARRIED_BYTES = 512 * 1024
 
 
 def _carried(value: bytes | None) -> bytes | None:

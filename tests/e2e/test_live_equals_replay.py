@@ -27,9 +27,9 @@ from urllib.request import urlopen
 import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.replay.machine import Replay
 from salesgauge.streams.replay.topics import Topics
-from salesgauge.streams.serve.exporter import milliseconds
 from salesgauge.streams.simulation.history import Organisation, live
 from salesgauge.streams.simulation.pacing import Due, utc_now
 from tests.support.live import ROOT, Live, messages
@@ -89,7 +89,7 @@ class Installation:
         rekeyed = sum(n for place, n in committed.items() if place.topic == self.system.settings.rekey_topic)
         if any(committed[place] < end for place, end in self.system.ends.items()):
             return None
-        return milliseconds() if rekeyed == self._forwarded() else None
+        return wall_clock() if rekeyed == self._forwarded() else None
 
     def _forwarded(self) -> float:
         total = 0.0
@@ -196,16 +196,16 @@ def quiet(installation: Installation) -> Gap:
     gap = Gap(drained)
 
     def enough() -> bool:
-        return len(installation.complete_scrapes(gap, milliseconds())) >= SCRAPES_IN_A_GAP
+        return len(installation.complete_scrapes(gap, wall_clock())) >= SCRAPES_IN_A_GAP
 
     until(enough, 30, "scrapes that show all that was published", every=0.2)
-    gap.end = milliseconds()
+    gap.end = wall_clock()
     return gap
 
 
 def compared_scrapes(installation: Installation, gaps: list[Gap]) -> dict[int, dict[Series, float]]:
     """All KPI series of the scrapes in the gaps, by the instant of their evaluation (ms)."""
-    now = milliseconds()
+    now = wall_clock()
     evaluated = {
         at: instant for gap in gaps for at, instant in installation.complete_scrapes(gap, now) if instant <= gap.end
     }

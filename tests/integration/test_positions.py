@@ -14,7 +14,7 @@ from salesgauge.streams.composition import process
 from salesgauge.streams.kafka import topics
 from salesgauge.streams.settings.model import Kafka, Settings, Web, WorkerWeb
 from salesgauge.streams.worker import app as pipeline
-from salesgauge.streams.worker.changelog import ProduceError
+from salesgauge.streams.worker.errors import ProduceError
 
 if TYPE_CHECKING:
     from salesgauge.streams.composition import Process

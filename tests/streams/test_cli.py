@@ -95,6 +95,27 @@ def test_help_loads_neither_faust_nor_kafka():
     assert said.stdout.splitlines()[-1] == "[]"
 
 
+def imported(*args: str, until: str) -> set[str]:
+    """The modules that a program has imported when it says that it listens; it is stopped then."""
+    traced = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    command = [sys.executable, "-m", "salesgauge", *args]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=traced) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if until in line:
+                process.send_signal(signal.SIGTERM)
+    return {line.rpartition("|")[2].strip() for line in said if line.startswith("import time:")}
+
+
+@pytest.mark.integration
+def test_an_exporter_does_not_load_faust(ready):
+    modules = imported("exporter", "--port", "0", "--bootstrap", ready, until="listening on")
+    assert "salesgauge.streams.serve.exporter" in modules
+    assert not {"faust", "mode", "aiokafka", "duckdb"} & modules
+
+
 @pytest.mark.parametrize(
     "args",
     [

@@ -21,12 +21,12 @@ from salesgauge.streams.kafka.connection import partition_of
 from salesgauge.streams.kafka.control import read as read_active
 from salesgauge.streams.kafka.embedded import EmbeddedBroker
 from salesgauge.streams.kafka.publisher import Publisher
+from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.kafka.whole_topic import read_topic
 from salesgauge.streams.operate import dead_letters, doctor
 from salesgauge.streams.operate.dead_letters import Selection, Source
 from salesgauge.streams.operate.doctor import Check, Report
 from salesgauge.streams.settings.model import load
-from salesgauge.streams.worker.shards import CARRIED_BYTES
 from tests.support.kafka import ROOT
 from tests.support.process import Process, free_port
 from tests.support.wait import until

@@ -25,7 +25,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salesgauge.streams.worker import transport
-from salesgauge.streams.worker.app import Delivery, DeliveryApp, UntestedFaustError
+from salesgauge.streams.worker.app import Delivery, DeliveryApp
+from salesgauge.streams.worker.errors import UntestedFaustError
 from salesgauge.streams.worker.transport import ChunkConsumer, ConsumerThread, Producer
 
 if TYPE_CHECKING:

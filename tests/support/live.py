@@ -29,10 +29,11 @@ from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.shard import Shard
 from salesgauge.schemas.codec import encode
 from salesgauge.schemas.events import TOPICS
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.kafka import connection as brokers
 from salesgauge.streams.kafka import topics
 from salesgauge.streams.kafka.connection import partition_of
-from salesgauge.streams.serve.exporter import Board, Exporter, milliseconds
+from salesgauge.streams.serve.exporter import Board, Exporter
 from salesgauge.streams.settings.model import Kafka, Settings
 from salesgauge.streams.simulation.history import Organisation, disturb, history
 from tests.support.process import Process
@@ -376,7 +377,7 @@ class Oracle:
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.settings.rules)
-        self.machine.advance(milliseconds())
+        self.machine.advance(wall_clock())
         rejected = [why for why in self.machine.apply(self.events) if why is not None]
         assert not rejected, rejected[:3]
 

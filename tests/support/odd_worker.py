@@ -13,9 +13,9 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from salesgauge.streams import composition as compose
 from salesgauge.streams.cli.main import main
-from salesgauge.streams.serve.exporter import milliseconds
+from salesgauge.streams.io.instants import wall_clock
+from salesgauge.streams.worker import assembly
 from salesgauge.streams.worker.changelog import MARK, Writer
 
 if TYPE_CHECKING:
@@ -40,14 +40,14 @@ def dying(writes: int) -> Any:
 def jumping(seconds: Sequence[float]) -> Callable[[], int]:
     """The wall clock, off by each of these in turn."""
     offsets = itertools.cycle(one for one in seconds for _ in range(_STEADY_CALLS))
-    return lambda: milliseconds() + round(1000 * next(offsets))
+    return lambda: wall_clock() + round(1000 * next(offsets))
 
 
 if __name__ == "__main__":
     if writes := os.environ.get("ODD_DIES"):
         Writer.write = dying(int(writes))  # type: ignore[method-assign]
     if os.environ.get("ODD_CARELESS"):
-        compose.delivery = functools.partial(compose.delivery, unsafe_commit_before_ack=True)
+        assembly.delivery = functools.partial(assembly.delivery, unsafe_commit_before_ack=True)
     if jumps := os.environ.get("ODD_CLOCK"):
-        compose.milliseconds = jumping([float(one) for one in jumps.split(",")])  # type: ignore[attr-defined]
+        assembly.wall_clock = jumping([float(one) for one in jumps.split(",")])  # type: ignore[attr-defined]
     main()
