@@ -25,7 +25,7 @@ import msgspec
 from salesgauge.schemas.codec import Reason, Rejection, decode_batch
 from salesgauge.schemas.events import EVENTS, EventBase
 from salesgauge.schemas.sources.inputs import open_tables, resolve_inputs, single_select
-from salesgauge.schemas.sources.mapping import ConvertError, EventSpec, Mapping, zone_of
+from salesgauge.schemas.sources.mapping import ConvertError, EventSpec, Mapping, Queries, zone_of
 from salesgauge.schemas.sources.reading import explained, quoted
 from salesgauge.schemas.values import MAX_ID_LENGTH
 
@@ -76,7 +76,7 @@ class _BadValueError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """A checked query: its SQL with normalised columns, and what makes a JSON value of each."""
 
     event: str
@@ -121,13 +121,12 @@ def convert(
         spill = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesgauge-")))
         connection, unreadable = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
         stack.callback(connection.close)
-        parts = _parts([spec.event for spec in mapping.events])
-        plans = [_plan(connection, mapping, spec, part, zone) for spec, part in zip(mapping.events, parts, strict=True)]
+        plans = plans_of(connection, mapping, zone)
         for line in unreadable:
             row = {"file": line.file, "line": line.line, "text": line.text}
             yield Rejected(event=f"input {line.input}", reason="unreadable", detail=line.detail, row=row)
         for plan in plans:
-            yield from _run(connection, plan)
+            yield from run(connection, plan)
             _notice_split_deals(connection, plan, notice)
 
 
@@ -145,6 +144,16 @@ def derived_id(part: str, fields: MappingABC[str, Any], *, source_system: str | 
 # --- the plan of a query
 
 
+def plans_of(connection: duckdb.DuckDBPyConnection, queries: Queries, zone: ZoneInfo) -> list[Plan]:
+    """The checked queries of all events; the tables and views that they select from must be there.
+
+    Raises:
+        ConvertError: a query is wrong or lacks a column.
+    """
+    parts = _parts([spec.event for spec in queries.events])
+    return [_plan(connection, queries, spec, part, zone) for spec, part in zip(queries.events, parts, strict=True)]
+
+
 def _parts(events: Sequence[str]) -> list[str]:
     seen: Counter[str] = Counter()
     parts = []
@@ -154,7 +163,7 @@ def _parts(events: Sequence[str]) -> list[str]:
     return parts
 
 
-def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSpec, part: str, zone: ZoneInfo) -> _Plan:
+def _plan(connection: duckdb.DuckDBPyConnection, mapping: Queries, spec: EventSpec, part: str, zone: ZoneInfo) -> Plan:
     where = f"event {spec.event}"
     select = single_select(connection, spec.sql, where=where)
     with explained(where):
@@ -172,7 +181,7 @@ def _plan(connection: duckdb.DuckDBPyConnection, mapping: Mapping, spec: EventSp
         f"FROM (\n{select}\n) AS row_of_mapping"
     )
     defaults = {"event": spec.event, "source_system": mapping.source_system, "currency": mapping.currency}
-    return _Plan(
+    return Plan(
         event=spec.event,
         part=part,
         sql=sql,
@@ -259,7 +268,12 @@ def _kind(name: str, schema: dict[str, Any]) -> Kind:
 # --- rows
 
 
-def _run(connection: duckdb.DuckDBPyConnection, plan: _Plan) -> Iterator[EventBase | Rejected]:
+def run(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Iterator[EventBase | Rejected]:
+    """The events and rejected rows that a query makes of what the tables hold now.
+
+    Raises:
+        ConvertError: the query fails on a value.
+    """
     where = f"event {plan.event}"
     with explained(where):
         connection.execute(plan.sql)
@@ -271,7 +285,7 @@ def _run(connection: duckdb.DuckDBPyConnection, plan: _Plan) -> Iterator[EventBa
         yield from _batch(plan, rows)
 
 
-def _notice_split_deals(connection: duckdb.DuckDBPyConnection, plan: _Plan, notice: Callable[[str], None]) -> None:
+def _notice_split_deals(connection: duckdb.DuckDBPyConnection, plan: Plan, notice: Callable[[str], None]) -> None:
     """Say where different rows tell of one win at one time: of these versions only one counts.
 
     The usual cause is a file of order lines that was not grouped.
@@ -293,7 +307,7 @@ def _notice_split_deals(connection: duckdb.DuckDBPyConnection, plan: _Plan, noti
         )
 
 
-def _batch(plan: _Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Rejected]:
+def _batch(plan: Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Rejected]:
     prepared = [_payload(plan, row) for row in rows]
     decoded = iter(decode_batch([payload for payload in prepared if isinstance(payload, bytes)]))
     for row, payload in zip(rows, prepared, strict=True):
@@ -304,7 +318,7 @@ def _batch(plan: _Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Rej
             yield result
 
 
-def _payload(plan: _Plan, row: tuple[Any, ...]) -> bytes | Rejected:
+def _payload(plan: Plan, row: tuple[Any, ...]) -> bytes | Rejected:
     """The row as an event's JSON; its last value is its number among the rows that are equal to it."""
     fields: dict[str, Any] = {}
     for name, to_json, value in zip(plan.names, plan.converters, row[:-1], strict=True):
@@ -330,7 +344,7 @@ def _fold_line(fields: dict[str, Any]) -> None:
         fields["lines"] = [line]
 
 
-def _rejected(plan: _Plan, row: tuple[Any, ...], reason: str, detail: str) -> Rejected:
+def _rejected(plan: Plan, row: tuple[Any, ...], reason: str, detail: str) -> Rejected:
     shown = {
         name: _plain(value)
         for name, value in zip(plan.names, row[:-1], strict=True)

@@ -95,21 +95,34 @@ class EventSpec(BaseModel):
         return value
 
 
-class Mapping(BaseModel):
-    """A whole mapping file."""
+class Queries(BaseModel):
+    """What files and live sources have in common: SQL that selects events from tables."""
 
     model_config = _STRICT
 
     description: str = ""
-    inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
     views: dict[str, str] = {}
     """Name -> query that the queries after it may select from."""
-    events: Annotated[list[EventSpec], Field(min_length=1)]
+    events: list[EventSpec]
     timezone: str | None = None
     """IANA name of the zone of times without one, such as ``Europe/Berlin``."""
     currency: Currency | None = None
     """The currency of amounts whose row names none."""
     source_system: Label | None = None
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str | None) -> str | None:
+        if value is not None:
+            zone_of(value)
+        return value
+
+
+class Mapping(Queries):
+    """A whole mapping file."""
+
+    inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
+    events: Annotated[list[EventSpec], Field(min_length=1)]
 
     @field_validator("inputs", mode="before")
     @classmethod
@@ -118,13 +131,6 @@ class Mapping(BaseModel):
         if not isinstance(value, MappingABC):
             return value
         return {name: {"path": spec} if isinstance(spec, str | list) else spec for name, spec in value.items()}
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str | None) -> str | None:
-        if value is not None:
-            zone_of(value)
-        return value
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -178,14 +184,22 @@ def load_mapping(path: Path) -> Mapping:
     Raises:
         ConvertError: it cannot be read, is not YAML, or a key is wrong, missing or unknown (and named).
     """
+    return parse_mapping(read_yaml(path), where=str(path))
+
+
+def read_yaml(path: Path) -> object:
+    """The content of a YAML file.
+
+    Raises:
+        ConvertError: it cannot be read, is not YAML, or has a key twice.
+    """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConvertError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
         remedy = "\nWrite SQL on lines of its own, after 'sql: |'." if "mapping values are not" in str(error) else ""
         raise ConvertError(f"{path}: is not YAML: {error}{remedy}") from error
-    return parse_mapping(content, where=str(path))
 
 
 def parse_mapping(content: object, *, where: str = "mapping") -> Mapping:
@@ -199,7 +213,7 @@ def parse_mapping(content: object, *, where: str = "mapping") -> Mapping:
     try:
         return Mapping.model_validate(content)
     except ValidationError as error:
-        raise ConvertError("\n".join(f"{where}: {line}" for line in _explain(error))) from error
+        raise ConvertError("\n".join(f"{where}: {line}" for line in explain_problems(error))) from error
 
 
 class _Loader(yaml.SafeLoader):
@@ -214,7 +228,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _explain(error: ValidationError) -> list[str]:
+def explain_problems(error: ValidationError) -> list[str]:
     """One line per problem, naming the key; an unknown key gets the nearest known one."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return [_line(d["loc"], d["type"], d["msg"]) for d in details]
