@@ -22,24 +22,29 @@ ENV PATH=/opt/salesgauge/bin:$PATH
 COPY requirements.lock ./
 RUN pip install --require-hashes --no-deps --prefer-binary -r requirements.lock
 
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE docker-compose.yml ./
 COPY salesgauge ./salesgauge
 COPY schemas ./schemas
 COPY metrics ./metrics
 COPY streams ./streams
 COPY grafana ./grafana
+COPY prometheus ./prometheus
+# Git is not here to tell the version: --build-arg VERSION=$(git describe --tags) does.
+ARG VERSION=
+ENV SETUPTOOLS_SCM_PRETEND_VERSION_FOR_SALESGAUGE=${VERSION}
 # The build backend comes from the lock too. It leaves again, with pip, before the environment is copied.
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
  && pip install --no-deps --no-index dist/salesgauge-*.whl \
  && pip check \
- && pip uninstall --yes hatchling pathspec pluggy trove-classifiers \
+ && pip uninstall --yes hatch-vcs hatchling pathspec pluggy setuptools-scm trove-classifiers vcs-versioning \
  && pip uninstall --yes pip setuptools \
  && salesgauge --help >/dev/null
 
 
 FROM python:${PYTHON}-slim-bookworm
 LABEL org.opencontainers.image.title="salesgauge" \
-      org.opencontainers.image.description="CRM events in Kafka become live sales KPIs in Prometheus and Grafana"
+      org.opencontainers.image.description="CRM events in Kafka become live sales KPIs in Prometheus and Grafana" \
+      org.opencontainers.image.licenses="Apache-2.0"
 
 RUN groupadd --system --gid 10001 salesgauge \
  && useradd --system --uid 10001 --gid salesgauge --home-dir /var/lib/salesgauge --create-home \
@@ -50,10 +55,9 @@ ENV PATH=/opt/salesgauge/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 
-# State that can be rebuilt from Kafka. Mount a volume here to recover faster.
+# All state is in Kafka and in memory: nothing is kept here, and no volume is needed.
 WORKDIR /var/lib/salesgauge
 USER 10001:10001
-VOLUME ["/var/lib/salesgauge"]
 
 # Faust and the exporter take SIGTERM as "finish the batch, commit, leave the group".
 STOPSIGNAL SIGTERM

@@ -166,7 +166,7 @@ def main() -> int:
         (
             "complete",
             f"{len(everything)} requirements met",
-            check_asked(runtime, project["dependencies"] + extras["demo"] + extras["build"])
+            check_asked(runtime, project["dependencies"] + extras["boards"] + extras["build"] + extras["demo"])
             + check_asked(developer, everything)
             + check_agreement(runtime, developer),
         ),

@@ -75,12 +75,3 @@ def test_setup_sees_that_an_environment_is_damaged(made, tmp_path):
     assert check(copy) == "pip/__main__.py is missing\n"
     (copy / "bin" / "python").unlink()
     assert check(copy) == "its Python does not run\n"
-
-
-def test_the_image_holds_every_package_of_the_project():
-    project = (ROOT / "pyproject.toml").read_text()
-    [listed] = re.findall(r"^packages = \[(.*)\]$", project, re.MULTILINE)
-    image, ignored = ((ROOT / name).read_text() for name in ("Dockerfile", ".dockerignore"))
-    for package in re.findall(r'"(\w+)"', listed):
-        assert f"COPY {package} ./{package}\n" in image
-        assert f"!{package}\n" in ignored
