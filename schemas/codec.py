@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from salesgauge.schemas.events import MAX_EVENT_BYTES, Event, EventBase
+from salesgauge.schemas.events import EVENT_UNION, MAX_EVENT_BYTES, DealChanged, EventBase
 from salesgauge.schemas.wire import AnyEvent, read_plain
 
-_ONE: TypeAdapter[EventBase] = TypeAdapter(Event)
-_MANY: TypeAdapter[list[Any]] = TypeAdapter(list[Event])
+_ONE: TypeAdapter[EventBase] = TypeAdapter(EVENT_UNION)
+_MANY: TypeAdapter[list[Any]] = TypeAdapter(list[EVENT_UNION])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DETAIL_CHARACTERS = 500
 
@@ -84,7 +84,9 @@ def validate(fields: dict[str, Any]) -> EventBase | Rejection:
 
 
 def encode(event: EventBase) -> bytes:
-    """The event as compact JSON, without absent fields."""
+    """The event as compact JSON, without absent fields; a null that clears an attribute stays."""
+    if isinstance(event, DealChanged):
+        return msgspec.json.encode({"event": event.event, **event.model_dump(mode="json", exclude_unset=True)})
     return event.model_dump_json(exclude_none=True).encode()
 
 

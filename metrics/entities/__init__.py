@@ -68,7 +68,7 @@ def address_of(event: AnyEvent) -> str:
     kind = _KINDS.get(name, EntityKind.ACCOUNT)
     if kind is EntityKind.PAGE:
         return address(kind, _page_key(event))
-    return address(kind, event.key)
+    return address(kind, getattr(event, "account_id", None) or event.key if kind is EntityKind.ACCOUNT else event.key)
 
 
 def _page_key(event: AnyEvent) -> str:

@@ -337,7 +337,7 @@ _MAKERS_BY_NAME: dict[str, _Maker] = {
     ),
     "opportunity_created": lambda e, i, t, r: Opportunity(
         i, t, r, e.deal_id, e.account_id or "", e.rep_id or "", e.team or "", micros(e.amount), e.currency or "",
-        e.lead_id,
+        e.lead_id or "",
     ),
     "proposal_sent": lambda e, i, t, r: Proposal(i, t, r, e.deal_id or "", e.rep_id or "", e.team or ""),
     "deal_won": lambda e, i, t, r: Won(
@@ -373,6 +373,8 @@ _MAKERS_BY_NAME: dict[str, _Maker] = {
     "rep_left": lambda e, i, t, r: Left(i, t, r, e.team or ""),
 }  # fmt: skip
 
+KNOWN_KINDS = frozenset(_MAKERS_BY_NAME)
+
 _MAKERS: dict[type[AnyEvent], _Maker] = {EVENTS[name]: maker for name, maker in _MAKERS_BY_NAME.items()} | {
-    struct: _MAKERS_BY_NAME[name] for name, struct in WIRE_EVENTS.items()
+    struct: _MAKERS_BY_NAME[name] for name, struct in WIRE_EVENTS.items() if name in _MAKERS_BY_NAME
 }

@@ -17,6 +17,7 @@ from salesgauge.metrics import entities
 from salesgauge.metrics.entities.book import Book
 from salesgauge.metrics.entities.contributions import Contributions
 from salesgauge.metrics.entities.facts import (
+    KNOWN_KINDS,
     AnyFact,
     Fact,
     Lost,
@@ -91,6 +92,8 @@ class Outcome:
 
 def admit(event: AnyEvent, rules: Rules, now: int) -> Addressed | Rejection:
     """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms)."""
+    if event.name not in KNOWN_KINDS:
+        return Rejection(Reason.UNKNOWN_EVENT, f"this version does not count {event.name} yet")
     fact = to_fact(event)
     if fact.at > now + rules.max_future_ms:
         ahead = (fact.at - now) / 1000

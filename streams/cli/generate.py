@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Kpi
-from salesgauge.schemas.events import EVENTS, Event, EventBase, topic_of
+from salesgauge.schemas.events import EVENT_UNION, EVENTS, EventBase, topic_of
 from salesgauge.streams.cli.common import FAILURE, Failed, err, explained, out
 from salesgauge.streams.cli.kpis import expression, metrics_of
 
@@ -64,7 +64,7 @@ def json_schemas() -> dict[str, str]:
     made = {
         f"schemas/json/{name}.schema.json": _json(model.model_json_schema()) for name, model in sorted(EVENTS.items())
     }
-    made["schemas/json/event.schema.json"] = _json(TypeAdapter(Event).json_schema())
+    made["schemas/json/event.schema.json"] = _json(TypeAdapter(EVENT_UNION).json_schema())
     return made
 
 

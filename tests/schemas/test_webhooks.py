@@ -173,7 +173,7 @@ def salesforce(**fields: Any) -> list[EventBase | Rejection]:
 
 def test_salesforce_changes_concern_each_record() -> None:
     won = salesforce(IsWon=True, IsClosed=True, Amount=5)
-    assert [event.key for event in won if isinstance(event, EventBase)] == ["opportunity:a", "opportunity:b"]
+    assert [event.key for event in won if isinstance(event, EventBase)] == ["a", "b"]
     assert len({event.event_id for event in won if isinstance(event, EventBase)}) == 2
     assert shown(salesforce(IsClosed=True))[0]["event"] == "deal_lost"
     assert shown(salesforce(Amount=7)) == [{"rejected": "unknown_event"}] * 2
