@@ -21,7 +21,7 @@ from salesgauge.schemas.values import Currency, Label
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SHIPPED = Path(__file__).parent / "mappings"
-_STRICT = ConfigDict(frozen=True, extra="forbid")
+STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class ConvertError(Exception):
@@ -31,7 +31,7 @@ class ConvertError(Exception):
 class InputSpec(BaseModel):
     """Where an input lies and how DuckDB reads it. What is absent is detected from the whole file."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     path: Annotated[tuple[str, ...], Field(min_length=1)]
     format: Literal["csv", "parquet", "json"] | None = None
@@ -80,7 +80,7 @@ class InputSpec(BaseModel):
 class EventSpec(BaseModel):
     """One kind of event and the SQL query whose rows are its events."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     event: str
     sql: Annotated[str, Field(min_length=1)]
@@ -98,7 +98,7 @@ class EventSpec(BaseModel):
 class Queries(BaseModel):
     """What files and live sources have in common: SQL that selects events from tables."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     description: str = ""
     views: dict[str, str] = {}
@@ -228,23 +228,30 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def explain_problems(error: ValidationError) -> list[str]:
-    """One line per problem, naming the key; an unknown key gets the nearest known one."""
+def explain_problems(
+    error: ValidationError, whole: type[BaseModel] | None = None, parts: MappingABC[str, type[BaseModel]] | None = None
+) -> list[str]:
+    """One line per problem, naming the key; an unknown key gets the known ones.
+
+    Args:
+        error: what pydantic says.
+        whole: the model of the file; a mapping's by default.
+        parts: key -> model of what stands under it.
+    """
+    whole, parts = whole or Mapping, parts or {"inputs": InputSpec, "events": EventSpec}
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    return [_line(d["loc"], d["type"], d["msg"]) for d in details]
+    lines = []
+    for detail in details:
+        location = detail["loc"]
+        model = parts.get(str(location[0]), whole) if len(location) > 1 else whole
+        lines.append(_line(location, detail["type"], detail["msg"], model))
+    return lines
 
 
-def _line(location: tuple[int | str, ...], kind: str, message: str) -> str:
+def _line(location: tuple[int | str, ...], kind: str, message: str, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
-        return f"unknown key '{key}'; known keys here: {', '.join(_keys_at(location))}"
+        return f"unknown key '{key}'; known keys here: {', '.join(model.model_fields)}"
     if kind == "missing":
         return f"the key '{key}' is missing"
     return f"{key}: {message}".removeprefix(": ").replace("Value error, ", "")
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    depth = len(location) - 1
-    models: dict[object, type[BaseModel]] = {"inputs": InputSpec, "events": EventSpec}
-    model: type[BaseModel] = models.get(location[0], Mapping) if depth else Mapping
-    return list(model.model_fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,12 +71,21 @@ def create(settings: Settings) -> tuple[list[str], list[str]]:
     Raises:
         BrokerError: the broker cannot be reached or refuses.
     """
+    topics = wanted(settings)
+    created = ensure(settings, topics)
+    return created, [topic.name for topic in topics if topic.name not in set(created)]
+
+
+def ensure(settings: Settings, topics: Sequence[Topic]) -> list[str]:
+    """Create those of the topics that are missing; the names of the new ones.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
     with admin(settings.kafka) as client:
         existing = set(client.list_topics())
-        topics = wanted(settings)
         missing = [topic for topic in topics if topic.name not in existing]
-        created = [topic.name for topic in missing if _create_one(client, topic, settings)]
-    return created, [topic.name for topic in topics if topic.name not in set(created)]
+        return [topic.name for topic in missing if _create_one(client, topic, settings)]
 
 
 def _create_one(client: KafkaAdminClient, topic: Topic, settings: Settings) -> bool:

@@ -155,6 +155,33 @@ class WorkerWeb(Web):
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_WORKER_PORT
 
 
+class IngestWeb(Web):
+    """Where webhooks are received. Who may send is up to each source's signature, not to a token."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 9110
+
+
+class Ingest(BaseModel):
+    """How foreign data comes in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sources: Path | None = None
+    """A source's file, or a folder of them."""
+    web: IngestWeb = IngestWeb()
+    raw_retention_days: Annotated[int, Field(ge=-1)] = 90
+    """How long records are kept as they came; -1 for ever. A mapping can be run again over what is kept."""
+    max_body_bytes: Annotated[int, Field(ge=1024, le=5 * 2**20)] = 2**20
+    max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    max_pending_bytes: Annotated[int, Field(ge=2**20)] = 64 * 2**20
+    """Of requests that wait for Kafka; beyond it, senders are asked to come again."""
+    max_rate: Annotated[float, Field(gt=0)] = 10_000.0
+    """Requests a second of one source; beyond it, the sender is asked to slow down."""
+    ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
+    """A request is answered within this time: 503 where Kafka has not acknowledged. HubSpot waits for five seconds."""
+    read_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """How long a sender may take for the headers, and again for the body of a request."""
+
+
 class Settings(BaseSettings):
     """All settings, with defaults for a broker on this machine."""
 
@@ -177,6 +204,7 @@ class Settings(BaseSettings):
     """Records that an exporter may lie behind and still be ready."""
     thresholds: Path | None = None
     """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, the shipped ones."""
+    ingest: Ingest = Ingest()
     rules: Rules = Rules()
 
     @property
@@ -203,6 +231,14 @@ class Settings(BaseSettings):
     def control_topic(self) -> str:
         """The topic that says which version is the active one."""
         return f"{self.app_id}.control"
+
+    def raw_topic(self, source: str) -> str:
+        """The topic of a source's records as they came."""
+        return f"{self.app_id}.raw.{source}"
+
+    def memory_topic(self, source: str) -> str:
+        """The topic of what is remembered of a source's objects."""
+        return f"{self.app_id}.memory.{source}"
 
     @classmethod
     def settings_customise_sources(

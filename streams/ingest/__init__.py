@@ -1,0 +1,1 @@
+"""Foreign data comes in: receivers, topic readers and pollers write raw records; a source's mapping makes events."""
