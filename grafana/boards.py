@@ -10,85 +10,42 @@ from grafana_foundation_sdk.models.common import BigValueColorMode
 from grafana_foundation_sdk.models.dashboard import FieldColorModeId
 
 from salesgauge.grafana import engine
-from salesgauge.grafana.board import Board, Panel, Section
+from salesgauge.grafana.layout import Layout, Panel, Section
 from salesgauge.grafana.panels import DATASOURCE, Numbers, big, instant, lines, ranged, stacked
 from salesgauge.grafana.promql import gauge
 from salesgauge.grafana.rules import BUDGET_LEFT, BURN
-from salesgauge.grafana.thresholds import Target, Thresholds
+from salesgauge.grafana.thresholds import Thresholds
 from salesgauge.grafana.units import colours
-from salesgauge.metrics.kpis.kpi import NOW, Catalogue, Kpi, Role
+from salesgauge.metrics.kpis.kpi import NOW, Catalogue, Dashboard, Kpi, Place
+from salesgauge.metrics.kpis.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from salesgauge.metrics.windows.series import Breakdown
 
-ROLES = {
-    "salesgauge-sales-manager": (Role.SALES_MANAGER,),
-    "salesgauge-business-development": (Role.BUSINESS_DEVELOPMENT,),
-    "salesgauge-account-management": (Role.ACCOUNT_MANAGER,),
-    "salesgauge-marketing": (Role.MARKETING,),
-}
-MOVED = {
-    "average_deal_size": "salesgauge-sales-manager",
-    "clv_to_cac_ratio": "salesgauge-marketing",
-    "commission": "salesgauge-business-development",
-    "customer_acquisition_cost": "salesgauge-marketing",
-    "customer_retention_ratio": "salesgauge-account-management",
-    "demo_close_ratio": "salesgauge-business-development",
-    "employee_turnover_ratio": "salesgauge-sales-manager",
-    "nps_score": "salesgauge-account-management",
-    "quota_suggestion": "salesgauge-business-development",
-    "revenue_by_product": "salesgauge-sales-manager",
-    "revenue_churn_ratio": "salesgauge-account-management",
-    "revenue_per_account": "salesgauge-account-management",
-    "win_ratio": "salesgauge-sales-manager",
-}
-"""KPIs that are read elsewhere than their role says; those of the sales development role are in `_SPEED` or BD."""
 
-_SPEED = frozenset(
-    {
-        "lead_assignment_response_business_seconds", "lead_assignment_response_seconds", "lead_contact_seconds",
-        "lead_follow_up_ratio", "lead_oldest_wait_seconds", "lead_qualification_seconds", "lead_response_band_ratio",
-        "lead_response_business_seconds", "lead_response_seconds", "lead_response_sla_ratio", "leads_waiting",
-    }
-)  # fmt: skip
-_NO_TREND = frozenset({"commission", "quota_suggestion"})
+def uid_of(dashboard: Dashboard) -> str:
+    """The id of a dashboard in Grafana."""
+    return f"salesgauge-{dashboard.value}"
 
 
-def home_of(kpi: Kpi) -> str:
-    """The board on which a KPI is drawn, at the least."""
-    if kpi.id in _SPEED:
-        return "salesgauge-speed-to-lead"
-    if kpi.id in MOVED:
-        return MOVED[kpi.id]
-    for uid, roles in ROLES.items():
-        if kpi.role in roles:
-            return uid
-    return "salesgauge-business-development" if kpi.role is Role.SALES_DEVELOPMENT else "salesgauge-sales-manager"
-
-
-def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Board]:
+def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Layout]:
     """All boards, in the order of the menu."""
     numbers = Numbers(thresholds)
     return [
         _speed(numbers, catalogue),
         _role(
-            numbers, catalogue, "salesgauge-sales-manager", "Sales manager",
+            numbers, catalogue, Dashboard.SALES_MANAGER, "Sales manager",
             "Revenue, growth, close and win rates, by rep, team, product, location and source.",
-            first=("sales_revenue", "sales_growth_ratio", "new_leads", "close_ratio", "win_ratio", "average_deal_size"),
         ),
         _role(
-            numbers, catalogue, "salesgauge-business-development", "Business development",
+            numbers, catalogue, Dashboard.BUSINESS_DEVELOPMENT, "Business development",
             "Activities, opportunities, proposals, replies and conversions of the people who open doors.",
-            first=("activities", "opportunities_created", "deals_won", "quota_attainment_ratio", "positive_reply_ratio",
-             "sql_to_customer_ratio"),
         ),
         _role(
-            numbers, catalogue, "salesgauge-account-management", "Account management",
+            numbers, catalogue, Dashboard.ACCOUNT_MANAGEMENT, "Account management",
             "Customers: satisfaction, churn, retention, organic growth and what they get out of the product.",
-            first=("customer_retention_ratio", "customer_churn_ratio", "nps_score", "csat_score", "revenue_per_account",
-             "referral_customers"),
         ),
         _marketing(numbers, catalogue),
         _scorecard(numbers, catalogue),
@@ -99,19 +56,21 @@ def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Board]:
 # --- by role ----------------------------------------------------------------------------------------------------------
 
 
-def _role(numbers: Numbers, catalogue: Catalogue, uid: str, title: str, about: str, *, first: tuple[str, ...]) -> Board:
-    kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
-    return Board(uid, title, about, tuple(_role_sections(numbers, catalogue, kpis, first)))
+def _drawn_on(catalogue: Catalogue, dashboard: Dashboard) -> list[Kpi]:
+    return [kpi for kpi in catalogue.kpis if kpi.drawn_on is dashboard]
 
 
-def _role_sections(
-    numbers: Numbers, catalogue: Catalogue, kpis: list[Kpi], first: tuple[str, ...]
-) -> Iterator[Section]:
-    heads = catalogue.select(first)
+def _role(numbers: Numbers, catalogue: Catalogue, dashboard: Dashboard, title: str, about: str) -> Layout:
+    return Layout(uid_of(dashboard), title, about, tuple(_role_sections(numbers, catalogue, dashboard)))
+
+
+def _role_sections(numbers: Numbers, catalogue: Catalogue, dashboard: Dashboard) -> Iterator[Section]:
+    kpis = _drawn_on(catalogue, dashboard)
+    heads = [kpi for kpi, _ in catalogue.shown(Place.GLANCE, dashboard)]
     yield Section("At a glance", tuple(numbers.tile(kpi) for kpi in heads))
     yield Section("Over time", tuple(_trends(numbers, [k for k in heads if k.windows != NOW])))
-    yield Section("All numbers", tuple(_tiles(numbers, kpis, skip=set(first))))
-    rest = [k for k in kpis if k.id not in first and k.whole and k.id not in _NO_TREND]
+    yield Section("All numbers", tuple(_tiles(numbers, kpis, skip={kpi.id for kpi in heads})))
+    rest = [k for k in kpis if k not in heads and k.whole and k.trend]
     yield Section("More over time", tuple(_trends(numbers, rest, width=8)))
     yield Section("Parts", tuple(_parts(numbers, kpis)))
 
@@ -126,9 +85,9 @@ def _tiles(numbers: Numbers, kpis: Iterable[Kpi], skip: set[str]) -> Iterator[st
 
 
 def _tile_stats(kpi: Kpi) -> list[str]:
-    """The numbers worth a tile: of a distribution median and 90th percentile, and what stands beside."""
+    """The numbers worth a tile: of a distribution median and 90th percentile, and the secondary numbers."""
     main = ["value"] if kpi.samples is None else ["p50", "p90"]
-    return main + [s.name for s in kpi.beside]
+    return main + [s.name for s in kpi.secondary]
 
 
 def _trends(numbers: Numbers, kpis: Iterable[Kpi], width: int = 8) -> Iterator[timeseries.Panel]:
@@ -146,17 +105,14 @@ def _parts(numbers: Numbers, kpis: Iterable[Kpi]) -> Iterator[Panel]:
 # --- speed to lead ----------------------------------------------------------------------------------------------------
 
 
-def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
+def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
     k = catalogue.by_id
     waiting, oldest, response = k["leads_waiting"], k["lead_oldest_wait_seconds"], k["lead_response_seconds"]
     sla, bands, follow_up = k["lead_response_sla_ratio"], k["lead_response_band_ratio"], k["lead_follow_up_ratio"]
-    clocks = [
-        kpi
-        for kpi in catalogue.kpis
-        if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.samples and kpi is not response
-    ]
+    kpis = _drawn_on(catalogue, Dashboard.SPEED_TO_LEAD)
+    clocks = [kpi for kpi in kpis if kpi.samples and kpi is not response]
     handled = {waiting.id, oldest.id, response.id, sla.id, bands.id, follow_up.id, *(c.id for c in clocks)}
-    rest = [kpi for kpi in catalogue.kpis if home_of(kpi) == "salesgauge-speed-to-lead" and kpi.id not in handled]
+    rest = [kpi for kpi in kpis if kpi.id not in handled]
     sections = (
         Section(
             "Now",
@@ -218,8 +174,8 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Board:
             ),
         ),
     )
-    return Board(
-        "salesgauge-speed-to-lead",
+    return Layout(
+        uid_of(Dashboard.SPEED_TO_LEAD),
         "Speed to lead",
         "Who waits for an answer now, how fast answers come, and whether the SLA holds.",
         sections,
@@ -287,17 +243,9 @@ def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
 # --- marketing --------------------------------------------------------------------------------------------------------
 
 
-def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
-    uid = "salesgauge-marketing"
+def _marketing(numbers: Numbers, catalogue: Catalogue) -> Layout:
     k = catalogue.by_id
-    kpis = [kpi for kpi in catalogue.kpis if home_of(kpi) == uid]
-    first = (
-        "new_leads", "cost_per_lead", "cost_per_acquisition", "customer_acquisition_cost",
-        "customer_lifetime_value", "clv_to_cac_ratio",
-    )  # fmt: skip
-    base = list(_role_sections(numbers, catalogue, kpis, first))
-    steps = (("new_leads", "leads"), ("new_opportunities", "opportunities"), ("proposals_sent", "proposals"),
-             ("deals_won", "deals won"))  # fmt: skip
+    base = list(_role_sections(numbers, catalogue, Dashboard.MARKETING))
     funnel = (
         bargauge.Panel()
         .title("Funnel of the window")
@@ -314,8 +262,8 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
         .no_value("none in this window")
         .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC))
     )
-    for kpi, text in steps:
-        funnel.with_target(instant(gauge(k[kpi], window="$window"), text))
+    for kpi, step in catalogue.shown(Place.FUNNEL):
+        funnel.with_target(instant(gauge(kpi, window="$window"), step.title or kpi.title))
     stages = k["lifecycle_stage_ratio"]
     life = Section(
         "Funnel and lifecycle",
@@ -326,8 +274,8 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
             numbers.bars(k["new_leads"], ("source",), width=12),
         ),
     )
-    return Board(
-        uid,
+    return Layout(
+        uid_of(Dashboard.MARKETING),
         "Sales and marketing",
         "The funnel from lead to customer, what it costs, and how long it takes.",
         (base[0], life, *base[1:]),
@@ -336,37 +284,22 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Board:
 
 # --- rep scorecard ----------------------------------------------------------------------------------------------------
 
-_SCORES = (
-    ("leads_waiting", "value"), ("leads_waiting", "late"), ("lead_oldest_wait_seconds", "value"),
-    ("lead_response_seconds", "p50"), ("lead_response_sla_ratio", "value"), ("lead_follow_up_ratio", "value"),
-    ("activities", "value"), ("product_demos", "value"), ("opportunities_created", "value"),
-    ("proposals_sent", "value"),
-    ("deals_won", "value"), ("sales_revenue", "value"), ("average_deal_size", "value"), ("win_ratio", "value"),
-    ("close_ratio", "value"), ("positive_reply_ratio", "value"), ("meeting_acceptance_ratio", "value"),
-    ("touches_per_deal", "value"), ("quota_attainment_ratio", "value"), ("commission", "value"),
-)  # fmt: skip
-_LEAGUE = (
-    ("leads_waiting", "value"), ("lead_response_seconds", "p50"), ("lead_response_sla_ratio", "value"),
-    ("activities", "value"), ("opportunities_created", "value"), ("deals_won", "value"), ("sales_revenue", "value"),
-    ("win_ratio", "value"), ("quota_attainment_ratio", "value"),
-)  # fmt: skip
-_COURSE = ("lead_response_seconds", "activities", "sales_revenue", "lead_response_sla_ratio")
 _REP: Breakdown = ("rep",)
 
 
-def _scorecard(numbers: Numbers, catalogue: Catalogue) -> Board:
+def _of_reps(catalogue: Catalogue, place: Place) -> list[tuple[Kpi, str]]:
+    """What is shown of one rep, and which number of it."""
+    shown = [(kpi, at.stat or kpi.headline.name) for kpi, at in catalogue.shown(place)]
+    return [(kpi, stat) for kpi, stat in shown if _REP in kpi.breakdowns]
+
+
+def _scorecard(numbers: Numbers, catalogue: Catalogue) -> Layout:
     k = catalogue.by_id
-    scores = [numbers.score(k[id_], name) for id_, name in _SCORES if _REP in k[id_].breakdowns]
-    course = [
-        numbers.trend(k[id_], ("value",) if k[id_].samples is None else ("p50",), by=_REP)
-        for id_ in _COURSE
-        if _REP in k[id_].breakdowns
-    ]
-    league = numbers.table(
-        "All reps", "rep", [(k[id_], name) for id_, name in _LEAGUE if _REP in k[id_].breakdowns], every=True
-    )
+    scores = [numbers.score(kpi, stat) for kpi, stat in _of_reps(catalogue, Place.SCORECARD)]
+    course = [numbers.trend(kpi, (stat,), by=_REP) for kpi, stat in _of_reps(catalogue, Place.COURSE)]
+    league = numbers.table("All reps", "rep", _of_reps(catalogue, Place.LEAGUE), every=True)
     kinds = numbers.bars(k["activities"], ("rep", "kind"), width=12)
-    return Board(
+    return Layout(
         "salesgauge-rep-scorecard",
         "Rep scorecard",
         "One rep's numbers beside the median of all. For the talk between rep and manager; small numbers say little.",

@@ -25,8 +25,8 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableSort,
 )
 
-from salesgauge.grafana.board import Board
 from salesgauge.grafana.boards import boards
+from salesgauge.grafana.layout import Layout
 from salesgauge.grafana.panels import DATASOURCE
 from salesgauge.metrics.kpis.families import family_name
 from salesgauge.metrics.windows.sums import WINDOWS
@@ -53,12 +53,12 @@ def files(thresholds: Thresholds, catalogue: Catalogue) -> dict[str, str]:
     }
 
 
-def folder_of(board: Board) -> str:
+def folder_of(board: Layout) -> str:
     """Where the board's file lies; Grafana's folders are made of these (provisioning/dashboards/salesgauge.yml)."""
     return "engine" if "engine" in board.tags else "sales"
 
 
-def render(board: Board, catalogue: Catalogue) -> str:
+def render(board: Layout, catalogue: Catalogue) -> str:
     """The JSON of a board: the same board gives the same text."""
     dashboard = (
         Dashboard(board.title)
@@ -121,7 +121,7 @@ def _number_and_place(panels: list[dict[str, Any]]) -> None:
 _Variable = DatasourceVariable | CustomVariable | QueryVariable
 
 
-def _variables(board: Board, catalogue: Catalogue, used: set[str]) -> Iterable[_Variable]:
+def _variables(board: Layout, catalogue: Catalogue, used: set[str]) -> Iterable[_Variable]:
     yield (
         DatasourceVariable("datasource")
         .label("Data source")
@@ -152,7 +152,7 @@ def _windows(name: str, label: str, windows: tuple[str, ...], current: str, abou
     )
 
 
-def _values(name: str, board: Board, catalogue: Catalogue) -> QueryVariable:
+def _values(name: str, board: Layout, catalogue: Catalogue) -> QueryVariable:
     family = family_name(catalogue.by_id[SOURCES[name]], breakdown=(name,))
     variable = (
         QueryVariable(name)
@@ -173,7 +173,7 @@ def _values(name: str, board: Board, catalogue: Catalogue) -> QueryVariable:
 # --- annotations ------------------------------------------------------------------------------------------------------
 
 
-def _annotations(board: Board) -> list[dict[str, Any]]:
+def _annotations(board: Layout) -> list[dict[str, Any]]:
     """Firing alerts, recoveries and replays.
 
     The SDK's builder has no title and text formats of Prometheus annotations, so they are written out.

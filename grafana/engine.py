@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.models.common import BigValueColorMode
 
-from salesgauge.grafana.board import Board, Section
+from salesgauge.grafana.layout import Layout, Section
 from salesgauge.grafana.panels import big, instant, lines, ranged
 from salesgauge.grafana.rules import DEAD, EVENTS
-from salesgauge.grafana.thresholds import Target
 from salesgauge.grafana.units import colours
+from salesgauge.metrics.kpis.targets import Target
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, timeseries
@@ -66,9 +66,9 @@ METRICS: dict[str, frozenset[str]] = {
 _OK = "see the alert rules"
 
 
-def board() -> Board:
+def board() -> Layout:
     """The board of the machine itself."""
-    return Board(
+    return Layout(
         "salesgauge-engine-health",
         "Engine health",
         "Throughput, lag, freshness, dead letters, recovery and cardinality of salesgauge itself.",

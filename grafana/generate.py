@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from salesgauge.grafana import dashboards, routes, rules, runbooks
-from salesgauge.grafana.thresholds import PATH, Target, Thresholds, load
+from salesgauge.grafana.thresholds import PATH, Thresholds, load
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def files(root: Path = ROOT, catalogue: Catalogue = CATALOGUE) -> dict[str, str]
 
 def _targets(thresholds: Thresholds) -> str:
     """What the built-in board watches where it is given no other file."""
-    shown = set(Target.model_fields) - {"alert", "for_", "subject", "detail", "action"}
-    lines = (json.dumps(t.model_dump(mode="json", include=shown)) for t in thresholds.targets)
+    lines = (json.dumps(t.model_dump(mode="json", by_alias=True), ensure_ascii=False) for t in thresholds.targets)
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 

@@ -72,7 +72,7 @@ class Numbers:
             .thresholds(colours(self.thresholds.target(kpi.id, name)))
             .color_mode(self._mode(kpi, name))
             .no_value(why_empty(kpi))
-            .with_target(instant(gauge(kpi, name, window=window_of(kpi)), label_of(name)))
+            .with_target(instant(gauge(kpi, name, window=window_of(kpi)), legend_of(kpi, name)))
         )
         places = decimals(kpi, name)
         if places is not None:
@@ -95,7 +95,7 @@ class Numbers:
         )
         legend = " ".join(f"{{{{{label}}}}}" for label in by)
         for name in names:
-            text = legend if by and len(names) == 1 else " ".join(filter(None, (legend, label_of(name))))
+            text = legend if by and len(names) == 1 else " ".join(filter(None, (legend, legend_of(kpi, name))))
             panel.with_target(ranged(gauge(kpi, name, by, window=window_of(kpi), where=filters(by)), text))
         return panel
 
@@ -178,7 +178,7 @@ class Numbers:
         own = gauge(kpi, name, ("rep",), window=window_of(kpi), where={"rep": "$rep"})
         everybody = gauge(kpi, name, ("rep",), window=window_of(kpi))
         panel = (
-            big(title_of(kpi, name), describe(kpi, name) + "\n\nBeside it the median of all reps.", width, height=5)
+            big(title_of(kpi, name), describe(kpi, name) + "\n\nBelow it, the median of all reps.", width, height=5)
             .unit(unit(kpi, name, self.thresholds.currency))
             .thresholds(colours(self.thresholds.target(kpi.id, name, ("rep",))))
             .color_mode(self._mode(kpi, name))
@@ -241,7 +241,7 @@ def filters(by: Breakdown) -> Mapping[str, str]:
 
 def title_of(kpi: Kpi, name: str) -> str:
     """``Lead response time, p90``; the window is said where it is not the chosen one."""
-    words = label_of(name)
+    words = kpi.stat(name).title
     title = kpi.title if name == "value" else f"{kpi.title}, {words}"
     return f"{title} (long window)" if window_of(kpi) == "$long_window" else title
 
@@ -254,30 +254,16 @@ def title_by(kpi: Kpi, name: str, by: Breakdown) -> str:
     return f"{title} by {' and '.join(by)}" if by else title
 
 
-def label_of(name: str) -> str:
-    """The name of a stat for people."""
-    named = {
-        "value": "value",
-        "age_seconds": "mean age",
-        "late": "past the SLA",
-        "p50": "median",
-        "survival_p50": "median with those who wait",
-        "reps_at_quota_ratio": "reps at quota",
-        "satisfied_ratio": "share of 4 and 5",
-        "tenure_seconds": "tenure of customers",
-        "mrr": "MRR",
-        "mrr_per_customer": "MRR per customer",
-    }
-    return named.get(name, name.replace("_", " "))
+def legend_of(kpi: Kpi, name: str) -> str:
+    """What a line of a panel is called: the KPI itself, or which of its numbers."""
+    return kpi.title if name == "value" else kpi.stat(name).title
 
 
 def describe(kpi: Kpi, name: str) -> str:
-    """What the catalogue says of a number: meaning, formula, traps."""
-    beside = next((s.help for s in kpi.beside if s.name == name), "")
-    formula = (
-        next((str(s.formula) for s in kpi.stats if s.name == name and name != "value"), "") if beside else kpi.words
-    )
-    parts = [beside or kpi.help, f"Formula: {formula or kpi.words}.", f"Watch out: {kpi.traps}" if kpi.traps else ""]
+    """What the catalogue says of a number: meaning, formula, caveats."""
+    secondary = next((s for s in kpi.secondary if s.name == name), None)
+    about = (secondary.help, str(secondary.formula)) if secondary else (kpi.help, kpi.definition)
+    parts = [about[0] or kpi.help, f"Formula: {about[1]}.", kpi.caveats and f"Caveats: {kpi.caveats}"]
     return "\n\n".join(filter(None, parts))
 
 

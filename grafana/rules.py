@@ -10,8 +10,9 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.grafana.promql import count_behind, gauge, wilson
-from salesgauge.grafana.thresholds import Burn, Severity, Target, Thresholds, is_share, seconds
+from salesgauge.grafana.thresholds import Burn, Thresholds, seconds
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Unit
+from salesgauge.metrics.kpis.targets import Severity, Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,7 +244,7 @@ def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
         layer=BUSINESS,
         summary=f"{target.summary}: {where}" if where else target.summary,
         description=" ".join(filter(None, (description, target.detail))),
-        meaning=f"{kpi.help} {_limit_words(target, kpi)} {kpi.traps}".strip(),
+        meaning=f"{kpi.help} {_limit_words(target, kpi)} {kpi.caveats}".strip(),
         action=target.action,
         subject=target.subject or target.kpi,
         hold=hold,
@@ -267,17 +268,17 @@ def _format(kpi: Kpi, stat: str) -> str:
     unit = _unit(kpi, stat)
     if unit is Unit.SECONDS:
         return "humanizeDuration"
-    return "humanizePercentage" if is_share(kpi, stat) else "humanize"
+    return "humanizePercentage" if _unit(kpi, stat) is Unit.SHARE else "humanize"
 
 
 def _unit(kpi: Kpi, stat: str) -> Unit:
-    return next(s.unit for s in kpi.stats if s.name == stat)
+    return kpi.stat(stat).unit
 
 
 def _number(kpi: Kpi, stat: str, value: float) -> str:
     if _unit(kpi, stat) is Unit.SECONDS:
         return readable(value)
-    return f"{100 * value:g} %" if is_share(kpi, stat) else f"{value:g}"
+    return f"{100 * value:g} %" if _unit(kpi, stat) is Unit.SHARE else f"{value:g}"
 
 
 def readable(value: float) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Unit
+from salesgauge.metrics.kpis.kpi import Catalogue
+from salesgauge.metrics.kpis.targets import AlertName, Duration, Severity, Target, TargetError, check, in_words
 from salesgauge.metrics.rules.model import zone_of
 from salesgauge.metrics.windows.series import Breakdown
 
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 PATH = "prometheus/thresholds.yml"
 ROLLING_SECONDS = {"1h": 3600, "24h": 86_400, "7d": 604_800, "30d": 2_592_000, "90d": 7_776_000, "365d": 31_536_000}
 
-Severity = Literal["critical", "warning", "info"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-Duration = Annotated[str, Field(pattern=r"^(\d+(ms|[smhdwy]))+$")]
-Name = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]+$")]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
@@ -92,61 +90,10 @@ def _wrapped(begin: int, end: int) -> list[tuple[int, int]]:
     return [(begin - shift, end - shift)]
 
 
-class Target(_Model):
-    """A number of a KPI is bad while it stands in ``op`` to ``value`` and at least ``min_n`` stand behind it."""
-
-    kpi: str
-    window: str
-    op: Literal[">", ">=", "<", "<="]
-    value: float
-    stat: str = "value"
-    by: Breakdown = ()
-    min_n: Annotated[float, Field(ge=0)] = 0
-    severity: Severity = "warning"
-    summary: str
-    alert: Name | None = None
-    for_: Annotated[Duration, Field(alias="for")] = "5m"
-    subject: str = ""
-    detail: str = ""
-    action: tuple[str, ...] = ()
-
-    @field_validator("by", mode="before")
-    @classmethod
-    def _tuple(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _told_what_to_do(self) -> Target:
-        if self.alert and not self.action:
-            raise ValueError("an alert says in `action` what to do")
-        return self
-
-    def among(self, catalogue: Catalogue) -> Kpi:
-        """The KPI it speaks of.
-
-        Raises:
-            ThresholdsError: the catalogue does not have it with that stat, window, breakdown and count.
-        """
-        kpi = catalogue.by_id.get(self.kpi)
-        if kpi is None:
-            raise ThresholdsError(f"targets: there is no KPI {self.kpi}")
-        problems = {
-            f"no stat {self.stat}": self.stat not in {stat.name for stat in kpi.stats},
-            f"no window {self.window}": self.window not in kpi.windows,
-            f"no breakdown by {', '.join(self.by)}": bool(self.by) and self.by not in kpi.breakdowns,
-            "values by breakdown only": not self.by and not kpi.whole,
-            "no count that min_n could ask for": self.min_n > 0 and kpi.fraction is None and kpi.samples is None,
-        }
-        wrong = [text for text, true in problems.items() if true]
-        if wrong:
-            raise ThresholdsError(f"targets: {self.kpi} has {' and '.join(wrong)}")
-        return kpi
-
-
 class Burn(_Model):
     """A pair of windows: ``budget`` of the period's error budget burnt in ``long``, and still burning in ``short``."""
 
-    alert: Name
+    alert: AlertName
     long: str
     short: str
     budget: Annotated[float, Field(gt=0, le=1)]
@@ -282,34 +229,18 @@ def load(path: Path, catalogue: Catalogue) -> Thresholds:
         ThresholdsError: it is missing, no YAML, has invalid values, or names what the catalogue does not have.
     """
     try:
-        thresholds = Thresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ThresholdsError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise ThresholdsError(f"{path} is not YAML: {error}") from error
+        raise ThresholdsError(f"{path}: {error.strerror}; copy the file of the same name from the project") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ThresholdsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ThresholdsError(f"{path}: write a mapping with the keys {', '.join(Thresholds.model_fields)}")
+    try:
+        thresholds = Thresholds.model_validate(document)
+        check(thresholds.targets, catalogue)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise ThresholdsError(f"{path}: {'; '.join(lines)}") from error
-    for target in thresholds.targets:
-        target.among(catalogue)
+        raise ThresholdsError(f"{path}: {in_words(error)}") from error
+    except TargetError as error:
+        raise ThresholdsError(f"{path}: {error}") from error
     return thresholds
-
-
-def is_share(kpi: Kpi, stat: str) -> bool:
-    """Whether a ratio is a part of a whole, to be read as a percentage; the others are quotients of unlike things."""
-    unit = next((s.unit for s in kpi.stats if s.name == stat), None)
-    return unit is Unit.RATIO and (kpi.id, stat) not in QUOTIENTS
-
-
-QUOTIENTS = frozenset(
-    {
-        ("client_engagement", "value"),
-        ("clv_to_cac_ratio", "value"),
-        ("competitor_price_ratio", "value"),
-        ("customer_outcomes", "subscriptions"),
-        ("customer_outcomes", "tickets"),
-        ("touches_per_deal", "value"),
-        ("win_loss_ratio", "value"),
-    }
-)
-"""Ratios that are no share of anything: interactions per customer, won per lost."""

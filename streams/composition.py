@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry, Info
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.targets import Target, TargetError
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.kafka.connection import BrokerError, admin
 from salesgauge.streams.kafka.topics import wanted
-from salesgauge.streams.serve.board import DEFAULTS, Threshold, ThresholdError, from_file
+from salesgauge.streams.serve.board import DEFAULTS, from_file
 from salesgauge.streams.serve.exporter import Board, Exporter
 from salesgauge.streams.serve.http import Server
 from salesgauge.streams.settings.file import SettingsError
@@ -102,7 +103,7 @@ def process(
     return Process(settings, registry, app, engine, shown, server)
 
 
-def _targets(settings: Settings) -> tuple[Threshold, ...]:
+def _targets(settings: Settings) -> tuple[Target, ...]:
     """What the built-in board watches.
 
     Raises:
@@ -112,5 +113,5 @@ def _targets(settings: Settings) -> tuple[Threshold, ...]:
         return DEFAULTS
     try:
         return from_file(settings.thresholds, CATALOGUE)
-    except ThresholdError as error:
+    except TargetError as error:
         raise SettingsError(str(error)) from error

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from salesgauge.metrics.kpis.formula import Ratio
-from salesgauge.metrics.kpis.kpi import Kpi, Stat, Unit
+from salesgauge.metrics.kpis.kpi import Kpi, Stat
 from salesgauge.metrics.kpis.readings import Reading, View
 from salesgauge.metrics.measures.buckets import MAX_CODE, upper_bound
 from salesgauge.metrics.windows.series import Breakdown
@@ -86,15 +86,15 @@ def families(view: View, kpis: Iterable[Kpi] | None = None, windows: frozenset[s
     """All families at the view's instant, grouped as the exposition formats want them."""
     found: dict[str, Family] = {}
     for kpi in view.catalogue.kpis if kpis is None else kpis:
-        shelf = _Shelf(kpi, found)
+        builder = _FamilyBuilder(kpi, found)
         for reading in view.readings([kpi], windows):
-            shelf.put(reading)
+            builder.add(reading)
         if kpi.samples is not None:
             _put_histogram(found, kpi, view, windows)
     return list(found.values())
 
 
-class _Shelf:
+class _FamilyBuilder:
     """The families of one KPI: each is looked up by stat and breakdown, and made when it is first needed."""
 
     def __init__(self, kpi: Kpi, found: dict[str, Family]) -> None:
@@ -102,7 +102,7 @@ class _Shelf:
         self._found = found
         self._families: dict[tuple[str, Breakdown], Family] = {}
 
-    def put(self, reading: Reading) -> None:
+    def add(self, reading: Reading) -> None:
         """Add the samples of a reading."""
         breakdown = tuple(reading.labels)
         labels = {"window": reading.window, **reading.labels}
@@ -140,7 +140,7 @@ def _helps(kpi: Kpi) -> dict[str, str]:
 
 def _help(kpi: Kpi, stat: Stat) -> str:
     if stat.name == "value":
-        return f"{kpi.help} ({kpi.words})"
+        return f"{kpi.help} ({kpi.definition})"
     return stat.help or f"{kpi.title}, {stat.name} in the window."
 
 
@@ -150,7 +150,7 @@ def _put_histogram(found: dict[str, Family], kpi: Kpi, view: View, windows: froz
     if number is None:
         return
     name = kpi.metric
-    family = found[name] = Family(name, Type.GAUGE_HISTOGRAM, f"{kpi.help} ({kpi.words})")
+    family = found[name] = Family(name, Type.GAUGE_HISTOGRAM, f"{kpi.help} ({kpi.definition})")
     for window in kpi.windows:
         if windows is not None and window not in windows:
             continue
@@ -174,8 +174,3 @@ def _cumulative(counts: Mapping[int, int]) -> Iterator[int]:
 
 def _bound(bound: float) -> str:
     return repr(bound)
-
-
-def unit_suffix(unit: Unit) -> str:
-    """How a unit reads beside a number for people."""
-    return {Unit.SECONDS: "s", Unit.MINUTES: "min", Unit.MONTHS: "months"}.get(unit, "")

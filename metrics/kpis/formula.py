@@ -78,6 +78,22 @@ class Expr:
         """Whether the window before is needed."""
         return False
 
+    def terms(self) -> Iterator[_Term]:
+        """The terms that it is made of."""
+        yield from ()
+
+    def conditions(self) -> Iterator[_Term]:
+        """The terms on which it depends whether there is a value: those of denominators, and samples."""
+        yield from ()
+
+    def can_be_empty(self) -> bool:
+        """Whether there may be no value."""
+        return any(True for _ in self.conditions())
+
+    def empty_by_window(self) -> bool:
+        """Whether it is the window alone that decides whether there is a value."""
+        return all(isinstance(term, In | Mean | Quantile) for term in self.conditions())
+
     def __truediv__(self, other: Expr | float) -> Expr:
         return Ratio(self, _expr(other))
 
@@ -151,6 +167,16 @@ class _Term(Expr):
     def measures(self) -> Iterator[Measure]:
         yield self.measure
 
+    def terms(self) -> Iterator[_Term]:
+        yield self
+
+
+class _SampleTerm(_Term):
+    """A term that has no value without samples."""
+
+    def conditions(self) -> Iterator[_Term]:
+        yield self
+
 
 class In(_Term):
     """The sum in the window."""
@@ -205,7 +231,7 @@ class Count(_Term):
         return f"count({self.measure.name}(W))"
 
 
-class Mean(_Term):
+class Mean(_SampleTerm):
     """The exact mean of a distribution in the window, seconds."""
 
     def evaluate(self, at: Reader) -> float | None:
@@ -217,7 +243,7 @@ class Mean(_Term):
 
 
 @dataclass(frozen=True)
-class Quantile(_Term):
+class Quantile(_SampleTerm):
     """A quantile of a distribution in the window, seconds, within the error of the buckets."""
 
     q: float
@@ -230,7 +256,7 @@ class Quantile(_Term):
 
 
 @dataclass(frozen=True)
-class SurvivalMedian(_Term):
+class SurvivalMedian(_SampleTerm):
     """Kaplan-Meier median, seconds.
 
     ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` those who still wait.
@@ -254,7 +280,7 @@ class SurvivalMedian(_Term):
         return f"kaplan_meier_median({self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W))"
 
 
-class OldestWait(_Term):
+class OldestWait(_SampleTerm):
     """How long the first of a roster has waited at the end of the window, seconds; None where nobody waits."""
 
     def evaluate(self, at: Reader) -> float | None:
@@ -282,6 +308,12 @@ class Across(Expr):
     def needs_before(self) -> bool:
         return self.inner.needs_before()
 
+    def terms(self) -> Iterator[_Term]:
+        return self.inner.terms()
+
+    def conditions(self) -> Iterator[_Term]:
+        return self.inner.conditions()
+
     def __str__(self) -> str:
         return f"{self.inner} across {self.label}s"
 
@@ -302,9 +334,21 @@ class _Binary(Expr):
     def needs_before(self) -> bool:
         return self.left.needs_before() or self.right.needs_before()
 
+    def terms(self) -> Iterator[_Term]:
+        yield from self.left.terms()
+        yield from self.right.terms()
+
+    def conditions(self) -> Iterator[_Term]:
+        yield from self.left.conditions()
+        yield from self.right.conditions()
+
 
 class Ratio(_Binary):
     """A quotient; None where the denominator is not above zero."""
+
+    def conditions(self) -> Iterator[_Term]:
+        yield from super().conditions()
+        yield from self.right.terms()
 
     def evaluate(self, at: Reader) -> float | None:
         parts = self.parts(at)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple, assert_never
 
 from salesgauge.metrics.kpis.formula import Count as SampleCount
 from salesgauge.metrics.kpis.formula import Expr, Mean, Now, Quantile, Ratio
@@ -13,6 +15,7 @@ from salesgauge.metrics.kpis.formula import In as SampleSum
 from salesgauge.metrics.measures.registry import Measure
 from salesgauge.metrics.windows.series import Breakdown
 from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.schemas.events import EVENTS
 
 ROLLING = ("1h", "24h", "7d", "30d", "90d", "365d")
 TO_DATE = ("today", "mtd", "qtd")
@@ -23,11 +26,20 @@ NOW = ("all",)
 """The one window of a KPI that says what is so at ``t``."""
 
 
+class CatalogueError(ValueError):
+    """A catalogue entry that cannot be used; the message names the KPI and says what to write."""
+
+
 class Unit(enum.StrEnum):
-    """The base unit of a reading; `MONEY` is the reporting currency's major unit."""
+    """The base unit of a reading; `MONEY` is the reporting currency's major unit.
+
+    `SHARE` is a part of a whole or a growth, and is written in per cent. `QUOTIENT` is a number of one thing per one of
+    another, such as touches per deal, and is written as it is, with what it is per.
+    """
 
     COUNT = "count"
-    RATIO = "ratio"
+    SHARE = "share"
+    QUOTIENT = "quotient"
     SECONDS = "seconds"
     MONEY = "money"
     POINTS = "points"
@@ -55,6 +67,16 @@ class Form(enum.StrEnum):
     STOCK = "stock"
 
 
+class Dashboard(enum.StrEnum):
+    """The dashboards of Grafana that KPIs are drawn on."""
+
+    SPEED_TO_LEAD = "speed-to-lead"
+    SALES_MANAGER = "sales-manager"
+    BUSINESS_DEVELOPMENT = "business-development"
+    ACCOUNT_MANAGEMENT = "account-management"
+    MARKETING = "marketing"
+
+
 class Role(enum.StrEnum):
     """For whom, in the order of the catalogue."""
 
@@ -65,37 +87,118 @@ class Role(enum.StrEnum):
     MARKETING = "Sales and marketing"
     STARTER = "Starter template"
 
+    @property
+    def dashboard(self) -> Dashboard:
+        """The dashboard of the role's KPIs that name no other."""
+        match self:
+            case Role.SALES_MANAGER | Role.STARTER:
+                return Dashboard.SALES_MANAGER
+            case Role.BUSINESS_DEVELOPMENT | Role.SALES_DEVELOPMENT:
+                return Dashboard.BUSINESS_DEVELOPMENT
+            case Role.ACCOUNT_MANAGER:
+                return Dashboard.ACCOUNT_MANAGEMENT
+            case Role.MARKETING:
+                return Dashboard.MARKETING
+            case _:
+                assert_never(self)
+
+
+class Place(enum.StrEnum):
+    """Where a KPI is shown besides its card and its dashboard's panels."""
+
+    STRIP = "strip"
+    """The figures under the leads waiting, on the built-in board."""
+    TERMINAL = "terminal"
+    """The table of ``salesgauge demo``."""
+    GLANCE = "glance"
+    """The first row of its dashboard."""
+    SCORECARD = "scorecard"
+    """The rep's numbers on the dashboard of one rep."""
+    LEAGUE = "league"
+    """The table of all reps."""
+    COURSE = "course"
+    """The rep's numbers over time."""
+    FUNNEL = "funnel"
+    """The steps from lead to deal."""
+
+
+class Shown(NamedTuple):
+    """A KPI's position in a place: the lower rank first; of the same rank, in the catalogue's order.
+
+    ``stat`` is the number shown (empty: the main one); ``title`` replaces the KPI's title there.
+    """
+
+    place: Place
+    rank: int
+    title: str = ""
+    stat: str = ""
+
 
 @dataclass(frozen=True)
 class Stat:
-    """One number of a KPI: its name (``value`` for the main one), formula and unit."""
+    """One number of a KPI.
+
+    Args:
+        name: ``value`` for the main one.
+        formula: in base units of ``unit``.
+        unit: its base unit.
+        help: one sentence.
+        label: for people, beside the KPI's title; without it the name is used.
+        per: what one unit of a `Unit.QUOTIENT` is per: ``per customer``, ``won per lost``.
+    """
 
     name: str
     formula: Expr
     unit: Unit
     help: str = ""
+    label: str = ""
+    per: str = ""
+
+    @property
+    def title(self) -> str:
+        """The label, or the name in words."""
+        return self.label or self.name.replace("_", " ")
 
 
 def age(leads: Measure, entered: Measure) -> Stat:
     """The age at which a cohort is read: how long ago its ``leads`` entered, ``entered`` being the sum of when."""
     formula = Now() - SampleSum(entered) / SampleSum(leads)
-    return Stat(
-        "age_seconds", formula, Unit.SECONDS, "Mean time since they entered the cohort: the young may ripen yet."
-    )
+    text = "Mean time since they entered the cohort: the young may ripen yet."
+    return Stat("age_seconds", formula, Unit.SECONDS, text, label="mean age of the cohort")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kpi:
-    """A catalogue entry.
+    """A catalogue entry: all that is said of a KPI, for engine, board, dashboards, alerts, terminal and reference.
 
     Args:
         id: its name; on ``/metrics`` it is ``crm_<id>``.
+        title: for people.
+        help: what it says, in one or two sentences.
+        unit: the base unit of its value.
+        role: for whom it is.
+        form: what a window selects.
+        definition: its formula in words; ``W`` is the window, ``t`` its end.
+        requires: the events without which it is not connected; ``a|b``: one of the two is enough.
+        affected_by: further events that change it.
         formula: of the value; or ``samples``, the distribution whose mean, quantiles, count and sum are shown.
-        beside: further numbers under names of their own, ``crm_<id>_<name>``.
+        per: what one unit of the value is per, if `unit` is `Unit.QUOTIENT`.
+        empty: why it can be without a value, as the beginning of a sentence: ``No demo held``. What follows, such as
+            ``in the last 24 hours``, is added where the reason speaks of the window.
+        secondary: further numbers under names of their own, ``crm_<id>_<name>``.
         breakdowns: combinations of dimensions; each is a metric family of its own.
+        windows: in which it is read; `NOW` for what is so at ``t``.
+        direction: which way is good.
         whole: whether the value without a breakdown means something.
-        events: the events it needs.
-        traps: what a reader has to know to not be misled.
+        trend: whether its course over time says something.
+        decimals: digits after the point; None: as is usual for the unit.
+        caveats: what a reader has to know to not be misled.
+        dashboard: where Grafana draws it; None: on the dashboard of its role.
+        shown: further places in which it is shown.
+        number: in the list of KPIs that the catalogue was made from.
+
+    Raises:
+        CatalogueError: something is missing, unknown or contradicts itself.
     """
 
     id: str
@@ -104,22 +207,35 @@ class Kpi:
     unit: Unit
     role: Role
     form: Form
-    words: str
-    events: tuple[str, ...]
+    definition: str
+    requires: tuple[str, ...]
+    affected_by: tuple[str, ...] = ()
     formula: Expr | None = None
     samples: Measure | None = None
-    beside: tuple[Stat, ...] = ()
+    per: str = ""
+    empty: str = ""
+    secondary: tuple[Stat, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
     windows: tuple[str, ...] = EVERY
     direction: Direction = Direction.UP
     whole: bool = True
-    traps: str = ""
+    trend: bool = True
+    decimals: int | None = None
+    caveats: str = ""
+    dashboard: Dashboard | None = None
+    shown: tuple[Shown, ...] = ()
     number: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an entry that would be shown wrongly."""
+        for true, sentence in _mistakes(self):
+            if true:
+                raise CatalogueError(f"KPI {self.id}: {sentence}")
 
     @property
     def stats(self) -> tuple[Stat, ...]:
         """All numbers of the KPI, the main ones first."""
-        return (*self._main, *self.beside)
+        return (*self._main, *self.secondary)
 
     @property
     def metric(self) -> str:
@@ -130,16 +246,47 @@ class Kpi:
     def _main(self) -> tuple[Stat, ...]:
         if self.samples is None:
             assert self.formula is not None, self.id
-            return (Stat("value", self.formula, self.unit),)
+            return (Stat("value", self.formula, self.unit, per=self.per),)
         s = self.samples
         return (
             Stat("mean", Mean(s), self.unit),
-            Stat("p50", Quantile(s, 0.5), self.unit),
+            Stat("p50", Quantile(s, 0.5), self.unit, label="median"),
             Stat("p90", Quantile(s, 0.9), self.unit),
             Stat("p99", Quantile(s, 0.99), self.unit),
             Stat("count", SampleCount(s), Unit.COUNT),
             Stat("sum", SampleSum(s), self.unit),
         )
+
+    @property
+    def headline(self) -> Stat:
+        """The number that stands for the KPI: the value, or the median of a distribution."""
+        return next(stat for stat in self.stats if stat.name == ("value" if self.samples is None else "p50"))
+
+    def stat(self, name: str) -> Stat:
+        """One of its numbers.
+
+        Raises:
+            KeyError: it has none of that name.
+        """
+        found = next((stat for stat in self.stats if stat.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The names of all events that change it."""
+        names = (name for group in self.requires for name in group.split("|"))
+        return tuple(dict.fromkeys((*names, *self.affected_by)))
+
+    def missing(self, seen: Collection[str]) -> tuple[str, ...]:
+        """The required events of which none was ever ``seen``; where there are some, the KPI is not connected."""
+        return tuple(group for group in self.requires if not any(name in seen for name in group.split("|")))
+
+    @property
+    def drawn_on(self) -> Dashboard:
+        """The dashboard on which Grafana draws it."""
+        return self.dashboard or self.role.dashboard
 
     @property
     def fraction(self) -> tuple[Expr, Expr] | None:
@@ -153,6 +300,39 @@ class Kpi:
             seen.update(dict.fromkeys(stat.formula.measures()))
             seen.update((measure, None) for measure, _ in stat.formula.measures_across())
         yield from seen
+
+
+_ID = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def _mistakes(kpi: Kpi) -> Iterator[tuple[bool, str]]:
+    """What could be wrong with an entry: whether it is, and a sentence that says what to do."""
+    yield not _ID.fullmatch(kpi.id), "`id` consists of small letters, digits and underscores"
+    yield (kpi.formula is None) is (kpi.samples is None), "give one of `formula` and `samples`"
+    unknown = [window for window in kpi.windows if window not in WINDOWS]
+    yield bool(unknown), f"`windows` has {unknown}; the windows are {', '.join(WINDOWS)}"
+    yield not kpi.requires, "name in `requires` the events without which it is not connected"
+    strange = [name for name in kpi.events if name not in EVENTS]
+    yield bool(strange), f"there is no event {strange}; the events are {', '.join(EVENTS)}"
+    for stat in kpi.stats:
+        yield from _stat_mistakes(stat)
+    empty = kpi.headline.formula.can_be_empty()
+    yield empty and not kpi.empty, "it can be without a value: say why in `empty`, such as 'No demo held'"
+    yield not empty and bool(kpi.empty), "it always has a value: leave `empty` out"
+    dims = {dim for measure in kpi.measures() for dim in measure.dims}
+    without = [dim for breakdown in kpi.breakdowns for dim in breakdown if dim not in dims]
+    yield bool(without), f"none of its measures has the dimension {without} of `breakdowns`"
+    yield not kpi.whole and not kpi.breakdowns, "without `breakdowns` and without a whole it has no number at all"
+    names = {stat.name for stat in kpi.stats}
+    wrong = [shown.stat for shown in kpi.shown if shown.stat and shown.stat not in names]
+    yield bool(wrong), f"`shown` names {wrong}; its numbers are {', '.join(sorted(names))}"
+
+
+def _stat_mistakes(stat: Stat) -> Iterator[tuple[bool, str]]:
+    where = "" if stat.name == "value" else f" of {stat.name}"
+    quotient = stat.unit is Unit.QUOTIENT
+    yield quotient and not stat.per, f"the unit{where} is a quotient: say in `per` what it is per, such as 'per demo'"
+    yield not quotient and bool(stat.per), f"`per`{where} belongs to a unit of Unit.QUOTIENT"
 
 
 @cache
@@ -172,7 +352,7 @@ class Catalogue:
         ids = [kpi.id for kpi in self.kpis]
         repeated = {i for i in ids if ids.count(i) > 1}
         if repeated:
-            raise ValueError(f"KPI ids must be unique: {sorted(repeated)}")
+            raise CatalogueError(f"KPI ids must be unique: {sorted(repeated)}")
         object.__setattr__(self, "by_id", {kpi.id: kpi for kpi in self.kpis})
 
     def plan(self) -> dict[str, tuple[Breakdown, ...]]:
@@ -193,6 +373,12 @@ class Catalogue:
         names = {w for kpi in self.kpis for stat in kpi.stats if stat.formula.needs_before() for w in kpi.windows}
         return [name for name in WINDOWS if name in names]
 
+    def shown(self, place: Place, on: Dashboard | None = None) -> list[tuple[Kpi, Shown]]:
+        """What is shown in a place, in its order; with ``on``, only the KPIs of that dashboard."""
+        kpis = (kpi for kpi in self.kpis if on is None or kpi.drawn_on is on)
+        found = [(kpi, shown) for kpi in kpis for shown in kpi.shown if shown.place is place]
+        return sorted(found, key=lambda pair: pair[1].rank)
+
     def select(self, ids: Iterable[str]) -> list[Kpi]:
         """KPIs by id.
 
@@ -210,10 +396,14 @@ __all__ = [
     "ROLLING",
     "TO_DATE",
     "Catalogue",
+    "CatalogueError",
+    "Dashboard",
     "Direction",
     "Form",
     "Kpi",
+    "Place",
     "Role",
+    "Shown",
     "Stat",
     "Unit",
     "age",

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from salesgauge.metrics.kpis.kpi import NOW, Place, Stat, Unit
 from salesgauge.streams.cli.common import Failed, err, explained, out
 from salesgauge.streams.cli.live import run_loop, until_stopped
 
@@ -30,20 +31,6 @@ _ZONE = "Europe/Berlin"
 _REFRESH_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
 
-_ROWS = (
-    ("Leads waiting for an answer", "leads_waiting", "value", ("all",)),
-    ("  of these past the SLA", "leads_waiting", "late", ("all",)),
-    ("  the oldest waits for", "lead_oldest_wait_seconds", "value", ("all",)),
-    ("New leads", "new_leads", "value", ("1h", "24h", "30d")),
-    ("Lead response, median", "lead_response_seconds", "p50", ("1h", "24h", "30d")),
-    ("Answered within the SLA", "lead_response_sla_ratio", "value", ("1h", "24h", "30d")),
-    ("Positive replies", "positive_reply_ratio", "value", ("1h", "24h", "30d")),
-    ("Product demos", "product_demos", "value", ("1h", "24h", "30d")),
-    ("Deals won", "deals_won", "value", ("1h", "24h", "30d")),
-    ("Revenue", "sales_revenue", "value", ("1h", "24h", "30d")),
-    ("Win rate", "win_ratio", "value", ("1h", "24h", "30d")),
-    ("Customer churn", "customer_churn_ratio", "value", ("30d",)),
-)
 _COLUMNS = ("1h", "24h", "30d")
 
 
@@ -160,7 +147,7 @@ def _readings(built: Process) -> dict[tuple[str, str, str], Reading]:
     board = exporter.board
     if not board.subscriber.statuses:
         return {}
-    kpis = board.catalogue.select(dict.fromkeys(row[1] for row in _ROWS))
+    kpis = list({kpi.id: kpi for kpi, _ in board.catalogue.shown(Place.TERMINAL)}.values())
     with board.now() as view:
         windows = frozenset({*_COLUMNS, "all"})
         return {(r.kpi, r.stat, r.window): r for r in view.readings(kpis, windows) if not r.labels}
@@ -174,28 +161,31 @@ def _picture(built: Process, readings: Mapping[tuple[str, str, str], Reading], e
     table = Table("KPI", *(f"last {c}" for c in _COLUMNS), title="salesgauge", min_width=70)
     for column in table.columns[1:]:
         column.justify = "right"
-    for title, kpi, stat, windows in _ROWS:
-        unit = exporter.board.catalogue.by_id[kpi].unit.value
-        cells = {w: _format(unit, stat, readings.get((kpi, stat, w))) for w in windows}
-        if windows == ("all",):
+    for kpi, shown in exporter.board.catalogue.shown(Place.TERMINAL):
+        stat = kpi.stat(shown.stat) if shown.stat else kpi.headline
+        title = shown.title or kpi.title
+        cells = {w: _format(stat, readings.get((kpi.id, stat.name, w))) for w in (*_COLUMNS, "all")}
+        if kpi.windows == NOW:
             table.add_row(title, "", "", f"[bold]{cells['all']}[/] now")
         else:
-            table.add_row(title, *(cells.get(column, "") for column in _COLUMNS))
+            table.add_row(title, *(cells[column] if column in kpi.windows else "" for column in _COLUMNS))
     line = f"{totals.events:,} events, {totals.entities:,} entities, {elapsed:.0f} s; Ctrl-C ends"
     return Group(table, Text(f"board   {server.url}/\nmetrics {server.url}/metrics\n{line}"))
 
 
-def _format(unit: str, stat: str, reading: Reading | None) -> str:
+def _format(stat: Stat, reading: Reading | None) -> str:
     if reading is None:
         return "-"
     value = reading.value
-    if unit == "seconds":
-        return _duration(value)
-    if unit == "ratio" and stat == "value":
-        return f"{value:.1%}"
-    if unit == "money":
-        return f"{value:,.0f} EUR"
-    return f"{value:,.0f}"
+    match stat.unit:
+        case Unit.SECONDS:
+            return _duration(value)
+        case Unit.SHARE:
+            return f"{value:.1%}"
+        case Unit.MONEY:
+            return f"{value:,.0f} EUR"
+        case _:
+            return f"{value:,.0f}"
 
 
 def _duration(seconds: float) -> str:

@@ -157,15 +157,17 @@ within 1.1 %; between two values they are interpolated, as spreadsheets (`PERCEN
 def _entry(kpi: Kpi) -> str:
     number = f" ({kpi.number})" if kpi.number else ""
     rows = {
-        "Formula": kpi.words,
+        "Formula": kpi.definition,
         "In symbols": f"`{expression(kpi)}`",
-        "Beside it": "; ".join(f"`{s.name}`: {s.help} `{s.formula}`" for s in kpi.beside),
-        "Unit, form": f"{kpi.unit.value}, {kpi.form.value}; good is {kpi.direction.value}",
+        "Also reported": "; ".join(f"`{s.name}`: {s.help} `{s.formula}`" for s in kpi.secondary),
+        "Unit, form": f"{kpi.per or kpi.unit.value}, {kpi.form.value}; good is {kpi.direction.value}",
         "Windows": ", ".join(kpi.windows),
         "Breakdowns": ", ".join(" x ".join(b) for b in kpi.breakdowns) or "none",
-        "Events": ", ".join(f"`{event}`" for event in kpi.events),
+        "Requires": ", ".join(" or ".join(f"`{event}`" for event in group.split("|")) for group in kpi.requires),
+        "Affected by": ", ".join(f"`{event}`" for event in kpi.affected_by),
+        "No value": kpi.empty and f"{kpi.empty}.",
         "Metrics": ", ".join(f"`{name}`" for name in metrics_of(kpi)),
-        "Mind": kpi.traps,
+        "Caveats": kpi.caveats,
     }
     lines = [f"### {kpi.title}{number}\n", f"`{kpi.id}`: {kpi.help}\n"]
     lines += [f"- **{name}**: {text}" for name, text in rows.items() if text]

@@ -43,15 +43,22 @@ def document(kpi: Kpi) -> dict[str, Any]:
         "form": kpi.form.value,
         "unit": kpi.unit.value,
         "direction": kpi.direction.value,
-        "formula": kpi.words,
+        "definition": kpi.definition,
         "expression": expression(kpi),
-        "stats": [{"name": s.name, "unit": s.unit.value, "help": s.help} for s in kpi.stats],
+        "stats": [{"name": s.name, "unit": s.unit.value, "per": s.per, "help": s.help} for s in kpi.stats],
         "windows": list(kpi.windows),
         "breakdowns": [list(b) for b in kpi.breakdowns],
         "events": list(kpi.events),
+        "requires": list(kpi.requires),
+        "empty": kpi.empty,
         "metrics": metrics_of(kpi),
-        "traps": kpi.traps,
+        "caveats": kpi.caveats,
     }
+
+
+def needed(kpi: Kpi) -> str:
+    """The events without which it is not connected, in words."""
+    return ", ".join(" or ".join(group.split("|")) for group in kpi.requires)
 
 
 def expression(kpi: Kpi) -> str:
@@ -82,14 +89,15 @@ def _list(kpis: list[Kpi]) -> None:
 def _show(kpi: Kpi) -> None:
     out.print(f"[bold]{kpi.title}[/] ({kpi.id})\n{kpi.help}")
     rows = {
-        "formula": kpi.words,
+        "formula": kpi.definition,
         "form": kpi.form.value,
-        "unit": kpi.unit.value,
+        "unit": kpi.per or kpi.unit.value,
         "windows": ", ".join(kpi.windows),
         "breakdowns": ", ".join(" x ".join(b) for b in kpi.breakdowns) or "none",
-        "events": ", ".join(kpi.events),
+        "requires": needed(kpi),
+        "affected by": ", ".join(kpi.affected_by) or "nothing else",
         "metrics": ", ".join(metrics_of(kpi)),
-        "traps": kpi.traps or "none",
+        "caveats": kpi.caveats or "none",
     }
     for name, value in rows.items():
         out.print(f"  [dim]{name:<11}[/] {value}")

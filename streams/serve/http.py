@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from salesgauge.metrics.kpis.readings import Reading
-from salesgauge.streams.serve.board import DEFAULTS, Answer, Threshold, page, page_gzip
-from salesgauge.streams.serve.board import Board as BuiltInBoard
+from salesgauge.metrics.kpis.targets import Target
+from salesgauge.streams.serve.board import DEFAULTS, Answer, BoardServer, page, page_gzip
 from salesgauge.streams.serve.board import headers as page_headers
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Server:
         app: DeliveryApp | None = None,
         *,
         any_port: bool = False,
-        targets: tuple[Threshold, ...] = DEFAULTS,
+        targets: tuple[Target, ...] = DEFAULTS,
     ) -> None:
         self._settings = settings
         self._targets = targets
@@ -76,7 +76,7 @@ class Server:
         self._app = app
         self._registries = tuple(registries)
         self._exporter = exporter
-        self._shown: BuiltInBoard | None = None
+        self._shown: BoardServer | None = None
         self._observing: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
         self.port = settings.port
@@ -93,7 +93,7 @@ class Server:
         app.router.add_get("/healthz", _alive)
         app.router.add_get("/readyz", self._ready)
         if self._exporter is not None:
-            self._shown = BuiltInBoard.for_view(self._exporter.board.view, self._targets)
+            self._shown = BoardServer.for_view(self._exporter.board.view, self._targets)
             app.router.add_get("/api/kpis", self._kpis)
             app.router.add_get("/api/board", self._board)
             app.router.add_get("/", _page)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from salesgauge.grafana.boards import home_of
+from salesgauge.grafana.boards import uid_of
 from salesgauge.grafana.dashboards import LONG_WINDOWS
 from salesgauge.grafana.generate import files
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
@@ -65,7 +65,7 @@ def test_generation_is_deterministic():
 
 def test_every_kpi_is_drawn_at_home():
     for kpi in CATALOGUE.kpis:
-        board = next(b for b in BOARDS.values() if b["uid"] == home_of(kpi))
+        board = next(b for b in BOARDS.values() if b["uid"] == uid_of(kpi.drawn_on))
         metrics = {metric for query in queries(board) for metric, _ in named(plain(query)).selectors}
         shown = {family_name(kpi, stat, by) for stat in stat_names(kpi) for by in ((), *kpi.breakdowns)}
         assert metrics & shown, f"{kpi.id} is not drawn on {board['title']}"
@@ -74,7 +74,7 @@ def test_every_kpi_is_drawn_at_home():
 def test_every_breakdown_and_every_number_beside_is_drawn():
     drawn = {m for board in BOARDS.values() for query in queries(board) for m, _ in named(plain(query)).selectors}
     wanted = {family_name(k, "p50" if k.samples else "value", by) for k in CATALOGUE.kpis for by in k.breakdowns}
-    wanted |= {family_name(k, s.name) for k in CATALOGUE.kpis for s in k.beside if k.whole}
+    wanted |= {family_name(k, s.name) for k in CATALOGUE.kpis for s in k.secondary if k.whole}
     assert wanted - drawn == set()
 
 

@@ -14,7 +14,7 @@ from salesgauge.metrics.engine import Machine, copy_changes
 from salesgauge.metrics.entities import home_key
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import families, stat_names
-from salesgauge.metrics.kpis.kpi import Form
+from salesgauge.metrics.kpis.kpi import Form, Unit
 from salesgauge.metrics.kpis.readings import OTHER, View
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
 from salesgauge.metrics.rules.model import CalendarRule, CurrencyRate, Rules
@@ -444,7 +444,7 @@ def test_11_small_numbers_every_quotient_shows_its_parts() -> None:
 def test_11_small_numbers_all_ratios_have_a_numerator_and_a_denominator() -> None:
     composed = {"organic_growth_ratio", "sales_growth_ratio"}
     for kpi in CATALOGUE.kpis:
-        if kpi.unit == "ratio":
+        if kpi.unit is Unit.SHARE:
             assert kpi.fraction is not None, kpi.id
     assert composed <= {kpi.id for kpi in CATALOGUE.kpis if kpi.fraction}
 
@@ -469,7 +469,7 @@ def test_12_immature_cohorts_say_the_age_at_which_they_are_read() -> None:
     assert read(events, "sql_to_customer_ratio", "24h", "age_seconds") == 12 * 3600
     assert read(events, "sql_to_customer_ratio", "1h", "age_seconds") is None
     for kpi in CATALOGUE.kpis:
-        assert ("age_seconds" in {stat.name for stat in kpi.beside}) == (kpi.form is Form.COHORT), kpi.id
+        assert ("age_seconds" in {stat.name for stat in kpi.secondary}) == (kpi.form is Form.COHORT), kpi.id
 
 
 def test_12_immature_cohorts_ripen_in_the_window_in_which_they_began() -> None:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.targets import Target, TargetError, check, parse
 from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.schemas.events import ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
 from salesgauge.streams.serve import board
 from salesgauge.streams.serve.board import api
 from salesgauge.streams.serve.board.history import STOCKS, History, Ring
-from salesgauge.streams.serve.board.lens import lenses, roles
-from salesgauge.streams.serve.board.thresholds import Threshold, ThresholdError, check, load
+from salesgauge.streams.serve.board.presentation import presentations, roles
 from salesgauge.streams.simulation.history import Organisation, history
 
 NOW = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
@@ -146,7 +146,7 @@ def test_few_is_marked_and_n_is_shown():
 
 
 def test_n_is_a_number_of_things_never_money():
-    known = lenses(CATALOGUE)
+    known = presentations(CATALOGUE)
     assert known["win_ratio"].counts
     assert known["average_deal_size"].counts
     for name in (
@@ -181,7 +181,7 @@ def test_descriptions_are_left_out_on_request(busy: Machine):
 
 
 def test_a_ratio_is_a_share_or_has_a_per():
-    described = {k["id"]: k for role in roles(lenses(CATALOGUE)) for k in role["kpis"]}
+    described = {k["id"]: k for role in roles(presentations(CATALOGUE)) for k in role["kpis"]}
     assert described["win_ratio"]["format"] == "share"
     assert (described["touches_per_deal"]["format"], described["touches_per_deal"]["per"]) == (
         "quotient",
@@ -249,41 +249,43 @@ def test_a_stricter_sla_moves_the_first_band():
 
 
 def test_a_lead_that_nobody_answers_fires_as_time_passes():
-    threshold = Threshold("leads_waiting", "all", ">", 0, stat="late", severity="critical", summary="late")
+    threshold = Target(
+        kpi="leads_waiting", window="all", op=">", value=0, stat="late", severity="critical", summary="late"
+    )
     made = machine(lead("a", minutes(14)))
-    assert api.board_payload(made.view, thresholds=[threshold])["firing"] == []
+    assert api.board_payload(made.view, targets=[threshold])["firing"] == []
     made.advance(ms(NOW) + 2 * MINUTE)
     refresh(made)
-    (fired,) = api.board_payload(made.view, thresholds=[threshold])["firing"]
+    (fired,) = api.board_payload(made.view, targets=[threshold])["firing"]
     assert (fired["value"], fired["target"], fired["severity"]) == (1, 0, "critical")
-    payload = api.board_payload(made.view, thresholds=[threshold])
+    payload = api.board_payload(made.view, targets=[threshold])
     assert kpi(payload, "leads_waiting")["status"] == "critical"
 
 
 def test_a_target_of_another_window_says_so():
-    threshold = Threshold("win_ratio", "30d", "<", 0.5)
+    threshold = Target(kpi="win_ratio", window="30d", op="<", value=0.5)
     made = machine(
         *(closed(f"l{i}", minutes(60 * 48 + i), won=False) for i in range(3)), closed("l9", minutes(1), won=True)
     )
-    assert kpi(api.board_payload(made.view, window="30d", thresholds=[threshold]), "win_ratio")["status"] == "warning"
-    assert "status_window" not in kpi(api.board_payload(made.view, window="30d", thresholds=[threshold]), "win_ratio")
-    today = kpi(api.board_payload(made.view, window="24h", thresholds=[threshold]), "win_ratio")
+    assert kpi(api.board_payload(made.view, window="30d", targets=[threshold]), "win_ratio")["status"] == "warning"
+    assert "status_window" not in kpi(api.board_payload(made.view, window="30d", targets=[threshold]), "win_ratio")
+    today = kpi(api.board_payload(made.view, window="24h", targets=[threshold]), "win_ratio")
     assert (today["value"], today["status"], today["status_window"]) == (1, "warning", "30d")
 
 
 def test_too_few_do_not_fire():
     events = [closed(f"l{i}", minutes(i), won=False) for i in range(3)]
-    threshold = Threshold("win_ratio", "24h", "<", 0.5, min_n=4)
-    assert api.board_payload(machine(*events).view, thresholds=[threshold])["firing"] == []
+    threshold = Target(kpi="win_ratio", window="24h", op="<", value=0.5, min_n=4)
+    assert api.board_payload(machine(*events).view, targets=[threshold])["firing"] == []
     events.append(closed("l4", minutes(5), won=False))
-    payload = api.board_payload(machine(*events).view, thresholds=[threshold])
+    payload = api.board_payload(machine(*events).view, targets=[threshold])
     assert [f["n"] for f in payload["firing"]] == [4]
 
 
 def test_parts_are_watched_by_themselves():
     made = machine(*(lead(f"a{i}", minutes(i)) for i in range(5)), lead("b", minutes(1), "bob"))
-    threshold = Threshold("leads_waiting", "all", ">", 3, by=("rep",))
-    (fired,) = api.board_payload(made.view, thresholds=[threshold])["firing"]
+    threshold = Target(kpi="leads_waiting", window="all", op=">", value=3, by=("rep",))
+    (fired,) = api.board_payload(made.view, targets=[threshold])["firing"]
     assert fired["labels"] == {"rep": "ann"}
 
 
@@ -302,23 +304,33 @@ def test_the_defaults_are_the_targets_of_the_settings_file():
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"kpi": "nonsense", "window": "24h", "op": ">", "value": 1}, "no such KPI"),
-        ({"kpi": "win_ratio", "window": "2h", "op": ">", "value": 1}, "window '2h'"),
-        ({"kpi": "customer_churn_ratio", "window": "1h", "op": ">", "value": 1}, "window '1h'"),
-        ({"kpi": "win_ratio", "window": "24h", "op": "!", "value": 1}, "op '!'"),
-        ({"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "stat": "p50"}, "stat 'p50'"),
+        ({"kpi": "nonsense", "window": "24h", "op": ">", "value": 1}, "target 1, there is no KPI 'nonsense'"),
+        ({"kpi": "win_ratio", "window": "2h", "op": ">", "value": 1}, "`window` is '2h'; write one of 1h, 24h"),
+        (
+            {"kpi": "customer_churn_ratio", "window": "1h", "op": ">", "value": 1},
+            "`window` is '1h'; write one of 7d, 30d",
+        ),
+        ({"kpi": "win_ratio", "window": "24h", "op": "!", "value": 1}, "`op` is '!'; write '>', '>=', '<' or '<='"),
+        (
+            {"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "stat": "p50"},
+            "`stat` is 'p50'; write one of value",
+        ),
         (
             {"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "by": "colour"},
-            "no breakdown by colour",
+            "`by` is ['colour']; write one of [rep], [team]",
         ),
-        ({"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "severity": "page"}, "severity 'page'"),
-        ({"kpi": "win_ratio", "op": "<"}, "value, window missing"),
+        (
+            {"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "severity": "page"},
+            "`severity` is 'page'; write 'critical', 'warning' or 'info'",
+        ),
+        ({"kpi": "win_ratio", "op": "<"}, "`window` is missing; add it; `value` is missing; add it"),
+        ({"kpi": "win_ratio", "window": "24h", "op": "<", "value": 1, "mean_n": 4}, "`mean_n` is no known key"),
         ({"kpi": "lifecycle_stage_ratio", "window": "all", "op": "<", "value": 1}, "by breakdown only"),
     ],
 )
 def test_a_threshold_that_has_no_answer_is_refused_with_the_reason(item: dict[str, Any], message: str):
-    with pytest.raises(ThresholdError, match=re.escape(message)):
-        load([item], CATALOGUE)
+    with pytest.raises(TargetError, match=re.escape(message)):
+        parse([item], CATALOGUE)
 
 
 def test_thresholds_come_from_a_settings_file():
@@ -328,16 +340,15 @@ def test_thresholds_come_from_a_settings_file():
         "op": ">",
         "value": "7",
         "by": "rep",
-        "runbook": "docs/x.md",
     }
-    assert load([item], CATALOGUE) == (Threshold("leads_waiting", "all", ">", 7.0, by=("rep",)),)
+    assert parse([item], CATALOGUE) == (Target(kpi="leads_waiting", window="all", op=">", value=7.0, by=("rep",)),)
 
 
 def test_parts_have_their_other_numbers_watched_too():
     made = machine(*(lead(f"a{i}", minutes(10 * i)) for i in range(5)), lead("b", minutes(20), "bob"))
-    late = Threshold("leads_waiting", "all", ">", 2, stat="late", by=("rep",))
-    slow = Threshold("lead_response_seconds", "24h", ">", 0, stat="p90", min_n=1, by=("rep",))
-    payload = api.board_payload(made.view, thresholds=[late, slow])
+    late = Target(kpi="leads_waiting", window="all", op=">", value=2, stat="late", by=("rep",))
+    slow = Target(kpi="lead_response_seconds", window="24h", op=">", value=0, stat="p90", min_n=1, by=("rep",))
+    payload = api.board_payload(made.view, targets=[late, slow])
     assert [(f["labels"], f["value"]) for f in payload["firing"]] == [({"rep": "ann"}, 3)]
 
 
@@ -354,9 +365,9 @@ def test_the_targets_of_the_alerts_can_be_the_boards():
 def test_a_settings_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str):
     path = tmp_path / "thresholds.yml"
     path.write_text(text)
-    with pytest.raises(ThresholdError):
+    with pytest.raises(TargetError):
         board.from_file(path, CATALOGUE)
-    with pytest.raises(ThresholdError, match=r"missing\.yml"):
+    with pytest.raises(TargetError, match=r"missing\.yml"):
         board.from_file(tmp_path / "missing.yml", CATALOGUE)
 
 
@@ -419,7 +430,7 @@ def test_the_past_is_read_from_the_windows_and_is_what_was_seen_then():
     events = list(history(organisation, NOW - timedelta(days=9), NOW))
     made = machine(*events)
     before = list(made.view.readings(windows=frozenset({"24h", "7d"})))
-    kept = History(lenses(CATALOGUE))
+    kept = History(presentations(CATALOGUE))
     kept.feed(made.view)
     assert list(made.view.readings(windows=frozenset({"24h", "7d"}))) == before
     assert made.view.sums.now == ms(NOW)
@@ -438,7 +449,7 @@ def test_the_past_is_read_from_the_windows_and_is_what_was_seen_then():
 
 
 def test_cohorts_and_stocks_have_no_invented_past(busy: Machine):
-    kept = History(lenses(CATALOGUE))
+    kept = History(presentations(CATALOGUE))
     kept.feed(busy.view)
     known = [v for v in kept.rings["7d"].series["sql_to_customer_ratio"] if v is not None]
     assert len(known) <= 1
@@ -446,7 +457,7 @@ def test_cohorts_and_stocks_have_no_invented_past(busy: Machine):
 
 
 def test_history_grows_only_where_a_step_is_due(busy: Machine):
-    kept = History(lenses(CATALOGUE))
+    kept = History(presentations(CATALOGUE))
     kept.feed(busy.view)
     stamp = kept.stamp("7d")
     kept.feed(busy.view)
@@ -463,21 +474,21 @@ def test_a_backlog_leaves_no_trace_in_the_small_charts():
     organisation = Organisation(leads_per_day=20, reps=6, seed=3)
     events = list(history(organisation, NOW - timedelta(days=9), NOW))
     made = machine(*events[:100])
-    kept = History(lenses(CATALOGUE))
+    kept = History(presentations(CATALOGUE))
     kept.feed(made.view, 100)
     made.apply(events[100:])
     refresh(made)
     kept.feed(made.view, len(events))
     assert not kept.rings["24h"].times
     kept.feed(made.view, len(events) + 1)
-    truth = History(lenses(CATALOGUE))
+    truth = History(presentations(CATALOGUE))
     truth.feed(made.view)
     assert kept.rings == truth.rings
     assert len(kept.rings["24h"].times) == 25
 
 
 def test_a_partition_that_comes_back_is_no_backlog(busy: Machine):
-    kept = History(lenses(CATALOGUE))
+    kept = History(presentations(CATALOGUE))
     for events in (10_000, 5_000, 10_000):
         kept.feed(busy.view, events)
     assert kept.rings[STOCKS].times
@@ -487,7 +498,7 @@ def test_a_partition_that_comes_back_is_no_backlog(busy: Machine):
 
 
 def test_an_answer_for_each_question(busy: Machine):
-    made = board.Board.for_view(busy.view)
+    made = board.BoardServer.for_view(busy.view)
     made.observe(busy.view)
     first = made.answer(busy.view, {"window": "7d"}, {"ready": True, "lag": 3})
     assert (first.status, first.content_type) == (200, "application/json")
@@ -504,14 +515,14 @@ def test_an_answer_for_each_question(busy: Machine):
 
 @pytest.mark.parametrize(("query", "status"), [({"window": "2h"}, 400), ({"kpi": SCRIPT}, 404)])
 def test_a_question_without_an_answer_is_refused(busy: Machine, query: dict[str, str], status: int):
-    answer = board.Board.for_view(busy.view).answer(busy.view, query)
+    answer = board.BoardServer.for_view(busy.view).answer(busy.view, query)
     assert answer.status == status
     assert "error" in json.loads(answer.body)
 
 
 def test_viewers_share_an_answer_for_less_than_a_second():
     made = machine(lead("a", minutes(1)))
-    one = board.Board.for_view(made.view)
+    one = board.BoardServer.for_view(made.view)
     ask = lambda: json.loads(one.answer(made.view, {"window": "1h"}).body)["waiting"]["count"]  # noqa: E731
     assert ask() == 1
     made.apply([lead("b", minutes(1))])
@@ -523,7 +534,7 @@ def test_viewers_share_an_answer_for_less_than_a_second():
 
 
 def test_a_refresh_is_small(busy: Machine):
-    made = board.Board.for_view(busy.view)
+    made = board.BoardServer.for_view(busy.view)
     made.observe(busy.view)
     stamp = made.history.stamp("30d")
     body = made.answer(busy.view, {"window": "30d", "catalogue": "0", "trends": stamp}).body
@@ -532,7 +543,7 @@ def test_a_refresh_is_small(busy: Machine):
 
 def test_hostile_label_values_stay_text():
     made = machine(lead("a", minutes(1), SCRIPT))
-    payload = json.loads(board.Board.for_view(made.view).answer(made.view, {}).body)
+    payload = json.loads(board.BoardServer.for_view(made.view).answer(made.view, {}).body)
     assert payload["waiting"]["by"]["rep"]["rows"][0]["name"] == SCRIPT
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.targets import Target
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.streams.serve import board
 from salesgauge.streams.simulation.history import Organisation, history
@@ -48,7 +49,7 @@ class BoardServer:
     machine: Machine
     now: int
     port: int = field(default_factory=free_port)
-    thresholds: tuple[board.Threshold, ...] = board.DEFAULTS
+    thresholds: tuple[Target, ...] = board.DEFAULTS
     broken: bool = False
     reasons: tuple[str, ...] = ()
     requests: list[str] = field(default_factory=list)
@@ -56,7 +57,7 @@ class BoardServer:
 
     def __post_init__(self) -> None:
         list(self.machine.readings([], frozenset()))
-        self.board = board.Board.for_view(self.machine.view, self.thresholds)
+        self.board = board.BoardServer.for_view(self.machine.view, self.thresholds)
         self.board.observe(self.machine.view)
 
     @property

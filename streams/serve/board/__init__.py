@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from salesgauge.streams.serve.board.api import Answer, Board, board_payload, detail_payload
+from salesgauge.streams.serve.board.api import Answer, BoardServer, board_payload, detail_payload
 from salesgauge.streams.serve.board.history import History
 from salesgauge.streams.serve.board.page import csp, etag, headers, page, page_gzip
-from salesgauge.streams.serve.board.thresholds import DEFAULTS, Threshold, ThresholdError, from_file
+from salesgauge.streams.serve.board.targets import DEFAULTS, from_file
 
 __all__ = [
     "DEFAULTS",
     "Answer",
-    "Board",
+    "BoardServer",
     "History",
-    "Threshold",
-    "ThresholdError",
     "board_payload",
     "csp",
     "detail_payload",

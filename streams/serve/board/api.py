@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from salesgauge.metrics.kpis.targets import SEVERITIES, Target, check
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.streams.serve.board.history import History
-from salesgauge.streams.serve.board.lens import Lens, lenses, rank, roles
-from salesgauge.streams.serve.board.thresholds import DEFAULTS, SEVERITIES, Threshold, check
+from salesgauge.streams.serve.board.presentation import Presentation, presentations, rank, roles
+from salesgauge.streams.serve.board.targets import DEFAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,9 +66,9 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A threshold, or a part of one with a breakdown, at an instant."""
+    """A target, or a part of one with a breakdown, at an instant."""
 
-    threshold: Threshold
+    target: Target
     labels: Mapping[str, str]
     value: float
     n: float | None
@@ -78,10 +79,10 @@ def board_payload(
     view: View,
     *,
     window: str = DEFAULT_WINDOW,
-    thresholds: Sequence[Threshold] = DEFAULTS,
+    targets: Sequence[Target] = DEFAULTS,
     engine: Mapping[str, Any] | None = None,
     history: History | None = None,
-    known: Mapping[str, Lens] | None = None,
+    known: Mapping[str, Presentation] | None = None,
     min_n: int = MIN_N,
     catalogue: bool = True,
     trends: str | None = None,
@@ -91,11 +92,11 @@ def board_payload(
     Args:
         view: its sums are up to date and advanced to the instant to show.
         window: of the numbers; KPIs that say what is so now are read as such.
-        thresholds: what is watched, each in a window of its own.
+        targets: what is watched, each in a window of its own.
         engine: how the engine is: ``ready`` and ``reasons`` why not, ``lag`` (records), ``freshness``
             (seconds), ``partitions``, ``workers``, ``events``.
         history: for the small charts.
-        known: `lenses` of the catalogue, if somebody keeps them.
+        known: `presentations` of the catalogue, if somebody keeps them.
         min_n: below it a number is marked as resting on too few.
         catalogue: whether to describe the KPIs (title, help, formula, unit, direction) too.
         trends: the stamp of the trends that the asker has; they are left out while they are the same.
@@ -103,18 +104,18 @@ def board_payload(
     Raises:
         KeyError: there is no such window.
     """
-    known = lenses(view.catalogue) if known is None else known
-    verdicts = judge(view, thresholds, known)
+    known = presentations(view.catalogue) if known is None else known
+    verdicts = judge(view, targets, known)
     status = _status(verdicts)
     numbers = _numbers(view, window, known)
     payload: Json = {
         **_frame(view, window, engine, min_n),
         "waiting": _waiting(view),
         "firing": [_firing(v, known) for v in _sorted(verdicts) if v.firing],
-        "watched": len(thresholds),
+        "watched": len(targets),
         "kpis": [
-            _kpi(view, lens, window, numbers.get(lens.kpi.id), status.get(lens.kpi.id), min_n=min_n)
-            for lens in known.values()
+            _kpi(view, presented, window, numbers.get(presented.kpi.id), status.get(presented.kpi.id), min_n=min_n)
+            for presented in known.values()
         ],
     }
     if catalogue:
@@ -129,9 +130,9 @@ def detail_payload(
     kpi: str,
     *,
     window: str = DEFAULT_WINDOW,
-    thresholds: Sequence[Threshold] = DEFAULTS,
+    targets: Sequence[Target] = DEFAULTS,
     history: History | None = None,
-    known: Mapping[str, Lens] | None = None,
+    known: Mapping[str, Presentation] | None = None,
     min_n: int = MIN_N,
 ) -> Json:
     """One KPI in full: all its windows, all its breakdowns with their larger parts, its targets.
@@ -139,19 +140,19 @@ def detail_payload(
     Raises:
         KeyError: there is no such KPI or window.
     """
-    known = lenses(view.catalogue) if known is None else known
-    lens = known[kpi]
-    watched = tuple(t for t in thresholds if t.kpi == kpi)
-    read = _window_of(lens, window)
+    known = presentations(view.catalogue) if known is None else known
+    presented = known[kpi]
+    watched = tuple(t for t in targets if t.kpi == kpi)
+    read = _window_of(presented, window)
     payload: Json = {
         **_frame(view, window, None, min_n),
         "kpi": kpi,
-        "now": _kpi(view, lens, window, _numbers(view, window, {kpi: lens}).get(kpi), None, min_n=min_n),
-        "over": [_over(view, lens, name, min_n) for name in lens.kpi.windows],
+        "now": _kpi(view, presented, window, _numbers(view, window, {kpi: presented}).get(kpi), None, min_n=min_n),
+        "over": [_over(view, presented, name, min_n) for name in presented.kpi.windows],
         "breakdowns": [
-            _top(view, lens, position, read, _DETAIL_ROWS, min_n=min_n) for position in range(len(lens.parts))
+            _top(view, presented, position, read, _DETAIL_ROWS, min_n=min_n) for position in range(len(presented.parts))
         ],
-        "targets": [_target(v) for v in _sorted(judge(view, watched, {kpi: lens}))],
+        "targets": [_target(v) for v in _sorted(judge(view, watched, {kpi: presented}))],
     }
     if history is not None:
         payload["trend"] = _trend(history, window, kpi)
@@ -161,50 +162,52 @@ def detail_payload(
 # --- numbers
 
 
-def _numbers(view: View, window: str, known: Mapping[str, Lens]) -> dict[str, Number]:
+def _numbers(view: View, window: str, known: Mapping[str, Presentation]) -> dict[str, Number]:
     """The headlines of all KPIs in a window; of those that say what is so now, at present."""
-    by_window: dict[str, list[Lens]] = {}
-    for lens in known.values():
-        if lens.whole is not None and (read := _window_of(lens, window)) in lens.kpi.windows:
-            by_window.setdefault(read, []).append(lens)
+    by_window: dict[str, list[Presentation]] = {}
+    for presented in known.values():
+        if presented.whole is not None and (read := _window_of(presented, window)) in presented.kpi.windows:
+            by_window.setdefault(read, []).append(presented)
     found: dict[str, Number] = {}
     for read, group in by_window.items():
         found.update(_read_wholes(view, read, group))
     return found
 
 
-def _read_wholes(view: View, window: str, group: Iterable[Lens]) -> dict[str, Number]:
+def _read_wholes(view: View, window: str, group: Iterable[Presentation]) -> dict[str, Number]:
     by_kpi: dict[str, list[Reading]] = {}
-    chosen = {lens.kpi.id: lens for lens in group}
-    wholes = [lens.whole for lens in chosen.values() if lens.whole is not None]
+    chosen = {presented.kpi.id: presented for presented in group}
+    wholes = [presented.whole for presented in chosen.values() if presented.whole is not None]
     for reading in view.readings(wholes, frozenset({window})):
         by_kpi.setdefault(reading.kpi, []).append(reading)
     return {kpi: number for kpi, readings in by_kpi.items() if (number := _number(chosen[kpi], readings)) is not None}
 
 
-def _number(lens: Lens, readings: Sequence[Reading]) -> Number | None:
+def _number(presented: Presentation, readings: Sequence[Reading]) -> Number | None:
     stats = {r.stat: r.value for r in readings}
-    main = next((r for r in readings if r.stat == lens.headline), None)
+    main = next((r for r in readings if r.stat == presented.headline), None)
     if main is None:
         # A number beside the main one may exist where that does not: the share of revenue without growth.
         return Number(float("nan"), None, None, None, stats) if any(stats.values()) else None
-    n = main.denominator if lens.counts else stats.get(_COUNT)
+    n = main.denominator if presented.counts else stats.get(_COUNT)
     return Number(main.value, n, main.numerator, main.denominator, stats)
 
 
-def _kpi(view: View, lens: Lens, window: str, number: Number | None, status: Json | None, *, min_n: int) -> Json:
-    read = _window_of(lens, window)
-    shown: Json = {"id": lens.kpi.id} | _shown(number, min_n)
-    if lens.headline and shown["value"] is None:
-        shown["why"] = lens.why_empty(window if read != "all" else "all", TITLES[window])
+def _kpi(
+    view: View, presented: Presentation, window: str, number: Number | None, status: Json | None, *, min_n: int
+) -> Json:
+    read = _window_of(presented, window)
+    shown: Json = {"id": presented.kpi.id} | _shown(number, min_n)
+    if presented.headline and shown["value"] is None:
+        shown["why"] = presented.why_empty(window if read != "all" else "all", TITLES[window])
     if status:
         shown |= status if status.get("status_window") not in {window, read} else {"status": status["status"]}
-    if lens.parts and read in lens.kpi.windows:
-        top = _top(view, lens, 0, read, _TOP_ROWS if lens.headline else _PARTS_ROWS, min_n=min_n)
+    if presented.parts and read in presented.kpi.windows:
+        top = _top(view, presented, 0, read, _TOP_ROWS if presented.headline else _PARTS_ROWS, min_n=min_n)
         if top["rows"]:
             shown["top"] = top
-        elif not lens.headline:
-            shown["why"] = lens.why_empty(window if read != "all" else "all", TITLES[window])
+        elif not presented.headline:
+            shown["why"] = presented.why_empty(window if read != "all" else "all", TITLES[window])
     return shown
 
 
@@ -222,21 +225,21 @@ def _shown(number: Number | None, min_n: int) -> Json:
     return shown | ({"stats": beside} if beside else {})
 
 
-def _over(view: View, lens: Lens, window: str, min_n: int) -> Json:
-    number = _read_wholes(view, window, [lens]).get(lens.kpi.id)
+def _over(view: View, presented: Presentation, window: str, min_n: int) -> Json:
+    number = _read_wholes(view, window, [presented]).get(presented.kpi.id)
     return {"window": window} | _shown(number, min_n)
 
 
-def _window_of(lens: Lens, window: str) -> str:
+def _window_of(presented: Presentation, window: str) -> str:
     """The window in which a KPI is read when the board shows ``window``."""
-    return lens.kpi.windows[0] if lens.kpi.windows == ("all",) else window
+    return presented.kpi.windows[0] if presented.kpi.windows == ("all",) else window
 
 
 # --- parts of a KPI
 
 
-def _top(view: View, lens: Lens, position: int, window: str, rows: int, *, min_n: int) -> Json:
-    part = lens.parts[position]
+def _top(view: View, presented: Presentation, position: int, window: str, rows: int, *, min_n: int) -> Json:
+    part = presented.parts[position]
     (breakdown,) = part.breakdowns
     found: dict[tuple[str, ...], Json] = {}
     for reading in view.readings([part], frozenset({window})):
@@ -245,9 +248,9 @@ def _top(view: View, lens: Lens, position: int, window: str, rows: int, *, min_n
             row["n"] = _round(reading.value)
             continue
         row["value"] = _round(reading.value)
-        if lens.counts and reading.denominator is not None:
+        if presented.counts and reading.denominator is not None:
             row["n"] = _round(reading.denominator)
-    order = lens.order(breakdown)
+    order = presented.order(breakdown)
     valued = [row for row in found.values() if row.get("value") is not None and (row["value"] or order != "largest")]
     ranked = sorted(valued, key=lambda row: _place(row, order, breakdown[0], min_n))
     return {"by": list(breakdown), "order": order, "rows": ranked[:rows], "more": max(0, len(ranked) - rows)}
@@ -350,43 +353,43 @@ def _ages(view: View, breakdown: tuple[str, ...], group: Group, bounds: Sequence
     return counts
 
 
-# --- thresholds
+# --- targets
 
 
-def judge(view: View, thresholds: Iterable[Threshold], known: Mapping[str, Lens]) -> list[Verdict]:
-    """All thresholds at the view's instant; what has no value, or too little behind it, does not fire."""
+def judge(view: View, targets: Iterable[Target], known: Mapping[str, Presentation]) -> list[Verdict]:
+    """All targets at the view's instant; what has no value, or too little behind it, does not fire."""
     verdicts: list[Verdict] = []
-    for threshold in thresholds:
-        lens = known.get(threshold.kpi)
-        if lens is not None:
-            verdicts += _judge(view, threshold, lens)
+    for target in targets:
+        presented = known.get(target.kpi)
+        if presented is not None:
+            verdicts += _judge(view, target, presented)
     return verdicts
 
 
-def _judge(view: View, threshold: Threshold, lens: Lens) -> Iterable[Verdict]:
-    kpi = replace(lens.kpi, breakdowns=(threshold.by,), whole=False) if threshold.by else lens.whole
+def _judge(view: View, target: Target, presented: Presentation) -> Iterable[Verdict]:
+    kpi = replace(presented.kpi, breakdowns=(target.by,), whole=False) if target.by else presented.whole
     if kpi is None:
         return
     places: dict[tuple[str, ...], list[Reading]] = {}
-    for reading in view.readings([kpi], frozenset({threshold.window})):
+    for reading in view.readings([kpi], frozenset({target.window})):
         places.setdefault(tuple(reading.labels.values()), []).append(reading)
     for readings in places.values():
         stats = {r.stat: r.value for r in readings}
-        value = stats.get(threshold.stat)
+        value = stats.get(target.stat)
         if value is None:
             continue
-        n = next((r.denominator for r in readings if lens.counts and r.denominator is not None), stats.get(_COUNT))
-        enough = n is None or n >= threshold.min_n
-        yield Verdict(threshold, readings[0].labels, value, n, enough and threshold.holds(value))
+        n = next((r.denominator for r in readings if presented.counts and r.denominator is not None), stats.get(_COUNT))
+        enough = n is None or n >= target.min_n
+        yield Verdict(target, readings[0].labels, value, n, enough and target.off(value))
 
 
 def _sorted(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    return sorted(verdicts, key=lambda v: (not v.firing, SEVERITIES.index(v.threshold.severity), -_excess(v)))
+    return sorted(verdicts, key=lambda v: (not v.firing, SEVERITIES.index(v.target.severity), -_excess(v)))
 
 
 def _excess(verdict: Verdict) -> float:
     """How many times over its target it is, for the order."""
-    value, target = abs(verdict.value), abs(verdict.threshold.value)
+    value, target = abs(verdict.value), abs(verdict.target.value)
     low, high = min(value, target), max(value, target)
     return high / low if low else high
 
@@ -395,14 +398,14 @@ def _status(verdicts: Iterable[Verdict]) -> dict[str, Json]:
     """KPI -> its most urgent firing severity and the window that it speaks of; ``ok`` where all targets are kept."""
     found: dict[str, Json] = {}
     for verdict in reversed(_sorted(verdicts)):
-        threshold = verdict.threshold
-        firing: Json = {"status": threshold.severity, "status_window": threshold.window}
-        found[threshold.kpi] = firing if verdict.firing else {"status": "ok"}
+        target = verdict.target
+        firing: Json = {"status": target.severity, "status_window": target.window}
+        found[target.kpi] = firing if verdict.firing else {"status": "ok"}
     return found
 
 
 def _target(verdict: Verdict) -> Json:
-    t = verdict.threshold
+    t = verdict.target
     shown: Json = {
         "kpi": t.kpi,
         "window": t.window,
@@ -420,9 +423,9 @@ def _target(verdict: Verdict) -> Json:
     return shown | ({"n": _round(verdict.n)} if verdict.n is not None else {})
 
 
-def _firing(verdict: Verdict, known: Mapping[str, Lens]) -> Json:
+def _firing(verdict: Verdict, known: Mapping[str, Presentation]) -> Json:
     shown = _target(verdict)
-    return shown | {"summary": shown["summary"] or known[verdict.threshold.kpi].kpi.title}
+    return shown | {"summary": shown["summary"] or known[verdict.target.kpi].kpi.title}
 
 
 # --- the frame
@@ -490,32 +493,32 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Board:
-    """The board of one exporter: thresholds, history and the answers of the last moment.
+class BoardServer:
+    """The board of one exporter: targets, history and the answers of the last moment.
 
     Args:
-        lenses: of the catalogue; `for_view` makes them.
-        thresholds: what is watched.
+        presentations: of the catalogue; `for_view` makes them.
+        targets: what is watched.
         min_n: below it a number is marked as resting on too few.
     """
 
-    lenses: Mapping[str, Lens]
-    thresholds: tuple[Threshold, ...] = DEFAULTS
+    presentations: Mapping[str, Presentation]
+    targets: tuple[Target, ...] = DEFAULTS
     min_n: int = MIN_N
     history: History = field(init=False)
     _kept: dict[tuple[str, ...], tuple[int, Json]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.history = History(self.lenses)
+        self.history = History(self.presentations)
 
     @classmethod
-    def for_view(cls, view: View, thresholds: Sequence[Threshold] = DEFAULTS, min_n: int = MIN_N) -> Board:
+    def for_view(cls, view: View, targets: Sequence[Target] = DEFAULTS, min_n: int = MIN_N) -> BoardServer:
         """A board for a view's catalogue.
 
         Raises:
-            ThresholdError: a threshold that this catalogue cannot answer.
+            TargetError: a target that this catalogue cannot answer.
         """
-        return cls(lenses(view.catalogue), check(tuple(thresholds), view.catalogue), min_n)
+        return cls(presentations(view.catalogue), check(tuple(targets), view.catalogue), min_n)
 
     def observe(self, view: View, events: int = 0) -> None:
         """Feed the small charts; call it every few seconds, once the view is complete, with the events seen in all."""
@@ -531,7 +534,7 @@ class Board:
         window, kpi = query.get("window", DEFAULT_WINDOW), query.get("kpi")
         if window not in WINDOWS:
             return _refused(400, f"there is no window {window!r}", windows=list(WINDOWS))
-        if kpi is not None and kpi not in self.lenses:
+        if kpi is not None and kpi not in self.presentations:
             return _refused(404, f"there is no KPI {kpi!r}")
         if kpi is not None:
             return _json(self._detail(view, kpi, window))
@@ -549,9 +552,9 @@ class Board:
             payload = board_payload(
                 view,
                 window=window,
-                thresholds=self.thresholds,
+                targets=self.targets,
                 history=self.history,
-                known=self.lenses,
+                known=self.presentations,
                 min_n=self.min_n,
             )
             self._kept[window,] = kept = (now, payload)
@@ -562,9 +565,9 @@ class Board:
             view,
             kpi,
             window=window,
-            thresholds=self.thresholds,
+            targets=self.targets,
             history=self.history,
-            known=self.lenses,
+            known=self.presentations,
             min_n=self.min_n,
         )
 

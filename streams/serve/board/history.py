@@ -1,7 +1,7 @@
 """The recent past of headline numbers, for small charts: bounded, under the caller's clock.
 
 Per window there is a grid of instants (a minute for ``1h``, an hour for the others) that is first read from
-the windows themselves, wound back, and then grows live. What cannot be read from the past (`Lens.rewinds`)
+the windows themselves, wound back, and then grows live. What cannot be read from the past (`Presentation.rewinds`)
 grows live only. Stocks have a ring of their own that begins fine and doubles its step when it is full, so
 that it always covers the whole time since the start, up to a day.
 
@@ -21,7 +21,7 @@ from salesgauge.metrics.windows.sums import WINDOWS
 
 if TYPE_CHECKING:
     from salesgauge.metrics.kpis.readings import View
-    from salesgauge.streams.serve.board.lens import Lens
+    from salesgauge.streams.serve.board.presentation import Presentation
 
 STOCKS = "now"
 """The ring of what is so at an instant."""
@@ -89,10 +89,10 @@ class History:
     """What the small charts show.
 
     Args:
-        lenses: of the KPIs whose headlines are kept.
+        presentations: of the KPIs whose headlines are kept.
     """
 
-    lenses: Mapping[str, Lens]
+    presentations: Mapping[str, Presentation]
     rings: dict[str, Ring] = field(default_factory=_rings)
     _filled: bool = False
     _events: int | None = None
@@ -119,7 +119,7 @@ class History:
         now = view.sums.now
         for name, ring in self.rings.items():
             if ring.due(now):
-                ring.add(now, self._headlines(view, name, [x for x in self.lenses.values() if _in(x, name)]))
+                ring.add(now, self._headlines(view, name, [x for x in self.presentations.values() if _in(x, name)]))
 
     def shown(self, window: str) -> tuple[Ring, Ring]:
         """The rings from which the trends of a window are drawn: its own, and that of the stocks."""
@@ -137,12 +137,12 @@ class History:
                 continue
             sums.advance(at)
             for name in names:
-                kept = [x for x in self.lenses.values() if _in(x, name) and x.rewinds and _reaches(x, name)]
+                kept = [x for x in self.presentations.values() if _in(x, name) and x.rewinds and _reaches(x, name)]
                 self.rings[name].add(at, self._headlines(view, name, kept))
         sums.advance(now)
 
     @staticmethod
-    def _headlines(view: View, window: str, kept: Iterable[Lens]) -> dict[str, float]:
+    def _headlines(view: View, window: str, kept: Iterable[Presentation]) -> dict[str, float]:
         known = {x.kpi.id: x.headline for x in kept}
         read = "all" if window == STOCKS else window
         wholes = [x.whole for x in kept if x.whole is not None]
@@ -161,13 +161,17 @@ def _past(rings: Mapping[str, Ring], now: int) -> list[tuple[int, list[str]]]:
     return sorted(found.items())
 
 
-def _in(lens: Lens, ring: str) -> bool:
+def _in(presented: Presentation, ring: str) -> bool:
     """Whether a KPI has a place in a ring: stocks in theirs only."""
-    if not lens.headline:
+    if not presented.headline:
         return False
-    return lens.kpi.windows == NOW if ring == STOCKS else ring in lens.kpi.windows and lens.kpi.windows != NOW
+    return (
+        presented.kpi.windows == NOW
+        if ring == STOCKS
+        else ring in presented.kpi.windows and presented.kpi.windows != NOW
+    )
 
 
-def _reaches(lens: Lens, window: str) -> bool:
+def _reaches(presented: Presentation, window: str) -> bool:
     """Whether panes are kept long enough to read a KPI a day ago: not the day before the day before."""
-    return window != "24h" or not any(stat.formula.needs_before() for stat in lens.kpi.stats)
+    return window != "24h" or not any(stat.formula.needs_before() for stat in presented.kpi.stats)

@@ -6,8 +6,6 @@
   const WINDOWS = Object.keys(known.windows);
   const NAMES = { all: "all", today: "today", mtd: "month", qtd: "quarter", "365d": "1 y" };
   const KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "0"];
-  const STRIP = new Map([["lead_response_sla_ratio", "Answered within the SLA"], ["lead_response_seconds", "Response time, median"], ["new_leads", "New leads"],
-    ["deals_won", "Deals won"], ["win_ratio", "Win rate"], ["sales_revenue", "Revenue"]]);
   const EVERY = 1500, SLOWEST = 30000, PATIENCE = 8000, WALL_TURN = 20000, ANNOUNCE = 15000;
   const SVG = "http://www.w3.org/2000/svg";
   const kpis = new Map(known.roles.flatMap((role) => role.kpis.map((kpi) => [kpi.id, kpi])));
@@ -137,9 +135,8 @@
     return parts;
   }
   function build() {
-    for (const [id, title] of STRIP) {
+    for (const { id, title } of known.strip) {
       const kpi = kpis.get(id);
-      if (!kpi) continue;
       const made = cell(kpi, "h2", title);
       made.strip = true;
       cells.set(`strip:${id}`, made);
@@ -465,8 +462,8 @@
       body.append(h("p", { class: "meta" }, now.why || [over, kpi.headline === "p50" ? "median" : "", fraction, now.few ? "too few to rely on" : ""].filter(Boolean).join(" · ")));
     }
     body.append(...chart(kpi, data));
-    const terms = [["Formula", kpi.words], ["Looks at", { cohort: "the leads that entered in the window, as they are now", period: "what happened in the window", stock: "what is so now" }[kpi.form]],
-      kpi.traps ? ["Beware", kpi.traps] : null, ["Metric", kpi.metric]].filter(Boolean);
+    const terms = [["Formula", kpi.definition], ["Scope", { cohort: "the leads that entered in the window, as they are now", period: "what happened in the window", stock: "current state" }[kpi.form]],
+      kpi.caveats ? ["Caveats", kpi.caveats] : null, ["Metric", kpi.metric]].filter(Boolean);
     body.append(h("dl", null, ...terms.flatMap(([name, text]) => [h("dt", null, name), h("dd", null, text)])));
     if (data.targets.length) {
       body.append(h("h3", null, "Targets"), h("ul", { class: "targets" }, ...data.targets.slice(0, 6).map((item) => {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.streams.serve.board.api import DEFAULT_WINDOW, TITLES
-from salesgauge.streams.serve.board.lens import lenses, roles
+from salesgauge.streams.serve.board.presentation import presentations, roles, strip
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,12 @@ def headers() -> Mapping[str, str]:
 
 @cache
 def _parts() -> tuple[str, str, str]:
-    known = {"roles": roles(lenses(CATALOGUE)), "windows": TITLES, "window": DEFAULT_WINDOW}
+    known = {
+        "roles": roles(presentations(CATALOGUE)),
+        "strip": strip(CATALOGUE),
+        "windows": TITLES,
+        "window": DEFAULT_WINDOW,
+    }
     # "<" ends no data block this way, whatever the catalogue says.
     data = json.dumps(known, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return _read("page.css"), data, _read("page.js")

@@ -1,4 +1,4 @@
-"""A board before Grafana's frame is put around it: sections of panels."""
+"""A dashboard before Grafana's frame is put around it: sections of panels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """What a board shows, to whom, and what it begins with."""
+class Layout:
+    """What a dashboard shows, to whom, and what it begins with."""
 
     uid: str
     title: str
