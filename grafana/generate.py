@@ -3,42 +3,39 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from salesgauge.grafana import dashboards, routes, rules, runbooks
-from salesgauge.grafana.thresholds import PATH, Thresholds, load
-from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.grafana import routes, rules, runbooks
 
 if TYPE_CHECKING:
+    from salesgauge.grafana.thresholds import Thresholds
     from salesgauge.metrics.kpis.kpi import Catalogue
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def dashboard_files(thresholds: Thresholds, catalogue: Catalogue) -> dict[str, str]:
+    """Relative path -> JSON of each dashboard; needs the extra `boards`."""
+    from salesgauge.grafana import dashboards  # noqa: PLC0415 - rules are generated without the extra
+
+    made = dashboards.files(thresholds, catalogue)
+    return {f"grafana/dashboards/{name}.json": text for name, text in made.items()}
 
 
-def files(root: Path = ROOT, catalogue: Catalogue = CATALOGUE) -> dict[str, str]:
-    """Relative path -> content, from the catalogue and the thresholds under ``root``; the same input, the same text.
-
-    Raises:
-        ThresholdsError: ``prometheus/thresholds.yml`` cannot be used.
-    """
-    thresholds = load(root / PATH, catalogue)
+def rule_files(thresholds: Thresholds, catalogue: Catalogue) -> dict[str, str]:
+    """Relative path -> recording rules, alert rules, Alertmanager's configuration and the alerts' documentation."""
     return {
-        **{f"grafana/dashboards/{name}.json": text for name, text in dashboards.files(thresholds, catalogue).items()},
         "prometheus/rules/recording.yml": _rules(rules.recording_groups(thresholds, catalogue), thresholds),
         "prometheus/rules/alerts.yml": _rules(rules.alert_groups(thresholds, catalogue), thresholds),
         "prometheus/alertmanager.yml": _yaml(routes.alertmanager(thresholds)),
-        "streams/serve/board/targets.json": _targets(thresholds),
         "docs/alerts.md": runbooks.document(thresholds, catalogue),
     }
 
 
-def _targets(thresholds: Thresholds) -> str:
-    """What the built-in board watches where it is given no other file."""
+def board_targets(thresholds: Thresholds) -> dict[str, str]:
+    """What the built-in board judges by where its settings name no other file."""
     lines = (json.dumps(t.model_dump(mode="json", by_alias=True), ensure_ascii=False) for t in thresholds.targets)
-    return "[\n" + ",\n".join(lines) + "\n]\n"
+    return {"streams/serve/board/targets.json": "[\n" + ",\n".join(lines) + "\n]\n"}
 
 
 def _rules(groups: list[rules.Group], thresholds: Thresholds) -> str:

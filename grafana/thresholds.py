@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from salesgauge.metrics.kpis.kpi import Catalogue
 from salesgauge.metrics.kpis.targets import AlertName, Duration, Severity, Target, TargetError, check, in_words
@@ -50,6 +50,13 @@ class BusinessHours(_Model):
     closes: time = time(17)
     weekdays: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday")
     holidays: tuple[Annotated[str, Field(pattern=r"^(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")], ...] = ()
+
+    @field_validator("opens", "closes", mode="before")
+    @classmethod
+    def _quoted(cls, value: object) -> object:
+        if isinstance(value, int | float):  # YAML reads 17:00 as a number in base 60
+            raise ValueError('write the time in quotes, such as "17:00"')  # noqa: TRY004 - pydantic wants it
+        return value
 
     @model_validator(mode="after")
     def _valid(self) -> BusinessHours:

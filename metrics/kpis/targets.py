@@ -61,10 +61,10 @@ class Target(BaseModel):
     kpi: str
     window: str
     op: Literal[">", ">=", "<", "<="]
-    value: float
+    value: Annotated[float, Field(allow_inf_nan=False)]
     stat: str = "value"
     by: Breakdown = ()
-    min_n: Annotated[float, Field(ge=0)] = 0
+    min_n: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     severity: Severity = "warning"
     summary: str = ""
     alert: AlertName | None = None

@@ -12,10 +12,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from salesgauge.grafana.boards import uid_of
 from salesgauge.grafana.dashboards import LONG_WINDOWS
-from salesgauge.grafana.generate import files
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import family_name, stat_names
 from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.streams.cli.generate import files
 from tests.grafana.linter import EXCEPTIONS, RULES, lint
 from tests.grafana.names import ROOT, known, named, plain, thresholds, unknown
 from tests.support.programs import promtool

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from datetime import time
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from salesgauge.grafana.generate import files
+from salesgauge.grafana.generate import rule_files
 from salesgauge.grafana.rules import readable
 from salesgauge.grafana.thresholds import PATH, BusinessHours, Slo, ThresholdsError, load, seconds
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.targets import parse
 from salesgauge.metrics.rules.model import Rules
+from salesgauge.streams.cli.generate import files
+from salesgauge.streams.cli.main import cli
 from salesgauge.streams.serve.board import DEFAULTS
 from tests.grafana.names import ROOT, thresholds
 
@@ -114,3 +120,70 @@ def test_the_built_in_page_reads_the_same_targets():
 
 def test_currency_is_the_engine_s_default():
     assert thresholds().currency == Rules().currency
+
+
+# --- any mistake is one line
+
+
+def _leaves(node: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    inner = [leaf for key, value in items for leaf in _leaves(value, (*path, key))]
+    return [path, *inner] if path else inner
+
+
+_WRONG = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 100_000), st.floats(), st.text(max_size=8), st.just([]), st.just({}),
+    st.sampled_from(["30d", "5m", "0m", "UTC", "Mars/Olympus", "25:00", "09:00", "all", "p50", ">", "A"]),
+    st.sampled_from([[1], {"a": 1}]),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from(_leaves(DOCUMENT)), value=_WRONG)
+def test_any_value_anywhere_is_used_or_refused_in_one_line(path, value, tmp_path_factory):
+    document = copy.deepcopy(DOCUMENT)
+    node = document
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    file = tmp_path_factory.getbasetemp() / "any.yml"
+    file.write_text(yaml.safe_dump(document))
+    refusal = ""
+    try:
+        assert rule_files(load(file, CATALOGUE), CATALOGUE)
+    except ThresholdsError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    assert not refusal or str(path[0]) in refusal or "target" in refusal
+
+
+def test_a_time_without_quotes_is_not_taken_for_another(tmp_path):
+    text = (ROOT / PATH).read_text().replace('closes: "17:00"', "closes: 17:00")
+    (tmp_path / "t.yml").write_text(text)
+    with pytest.raises(ThresholdsError, match=r"business_hours\.closes: write the time in quotes"):
+        load(tmp_path / "t.yml", CATALOGUE)
+
+
+def test_a_folder_of_ones_own_is_generated_from_its_own_thresholds(tmp_path):
+    run = CliRunner().invoke(cli, ["generate", "--root", str(tmp_path)])
+    assert run.exit_code == 1
+    run = CliRunner().invoke(cli, ["generate", "--root", str(tmp_path), "--new"])
+    assert run.exit_code == 0, run.output
+    settings_file = tmp_path / PATH
+    settings_file.write_text(settings_file.read_text().replace("value: 14400", "value: 7200"))
+    assert CliRunner().invoke(cli, ["generate", "--root", str(tmp_path), "--new"]).exit_code == 0
+    assert "7200" in (tmp_path / "prometheus/rules/alerts.yml").read_text()
+    assert (tmp_path / "grafana/dashboards/sales/speed-to-lead.json").is_file()
+    assert not (tmp_path / "schemas").exists()
+    assert CliRunner().invoke(cli, ["generate", "--root", str(tmp_path), "--check"]).exit_code == 0
+    settings_file.write_text("targets: 1\n")
+    run = CliRunner().invoke(cli, ["generate", "--root", str(tmp_path)])
+    assert (run.exit_code, type(run.exception)) == (1, SystemExit)
+
+
+def test_without_the_extra_the_rules_are_generated_and_what_is_left_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("salesgauge.streams.cli.generate.find_spec", lambda _: None)
+    run = CliRunner().invoke(cli, ["generate", "--root", str(tmp_path), "--new"])
+    assert run.exit_code == 0
+    assert (tmp_path / "prometheus/rules/alerts.yml").is_file()
+    assert not (tmp_path / "grafana").exists()
