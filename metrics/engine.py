@@ -47,7 +47,8 @@ def _refusals(outcome: Outcome) -> dict[int, Rejection]:
 class Machine:
     """Events in, readings out, under a clock that the caller moves.
 
-    ``events`` counts the distinct events that were applied.
+    ``events`` counts the distinct events that were applied. ``recorded_by`` (ms) is where the past ends that the
+    sources may tell of later: see :func:`admit`.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -55,6 +56,7 @@ class Machine:
     shard: Shard = field(init=False)
     view: View = field(init=False)
     events: int = 0
+    recorded_by: int = 0
     _bulk: BulkLoad | None = None
 
     def __post_init__(self) -> None:
@@ -86,7 +88,7 @@ class Machine:
     def _admit(
         self, events: Sequence[AnyEvent], apply: Callable[[Sequence[Addressed]], Outcome]
     ) -> list[Rejection | None]:
-        admitted = [admit(event, self.rules, self.shard.panes.now) for event in events]
+        admitted = [admit(event, self.rules, self.shard.panes.now, self.recorded_by) for event in events]
         batch: list[Addressed] = [item for item in admitted if isinstance(item, Addressed)]
         outcome = apply(batch)
         self.events += outcome.distinct

@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from salesgauge.schemas.events import EVENT_UNION, MAX_EVENT_BYTES, DealChanged, EventBase
+from salesgauge.schemas.events import EVENT_UNION, DealChanged, EventBase
+from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.schemas.wire import AnyEvent, read_plain
 
 _ONE: TypeAdapter[EventBase] = TypeAdapter(EVENT_UNION)

@@ -16,8 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 
 import msgspec
 
-from salesgauge.schemas.events import EVENTS, MAX_EVENT_BYTES, EventBase
-from salesgauge.schemas.values import MAX_ID_LENGTH
+from salesgauge.schemas.events import EVENTS, EventBase
+from salesgauge.schemas.values import MAX_EVENT_BYTES, MAX_ID_LENGTH, SIMPLE
 
 
 class WireEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
@@ -42,10 +42,6 @@ AnyEvent = EventBase | WireEvent
 
 class _UnsupportedError(Exception):
     """A model has something that a struct cannot check as the model does."""
-
-
-_TEXT = r"^[^\x00-\x1f\x7f]*$"
-"""The one pattern that texts may have: :func:`_plain` sees to it that they match."""
 
 
 def _struct(model: type[EventBase]) -> type[WireEvent]:
@@ -81,28 +77,26 @@ def _field(name: str, schema: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
 
 def _type(schema: Any) -> Any:
     """The type for msgspec that accepts no more than pydantic does, without converting anything."""
-    match schema:
+    value, limits = schema.get("metadata", {}).get("value"), schema.get("metadata", {})
+    match schema | {"value": value}:
+        case {"value": "text"}:
+            return _limited(str, limits, "min_length", "max_length")
+        case {"value": "time"}:
+            return Annotated[datetime, msgspec.Meta(tz=True)]
+        case {"value": "int"}:
+            return _limited(int, limits, "ge", "le")
         case {"type": "nullable", "schema": inner}:
             return _type(inner) | None
         case {"type": "literal", "expected": expected}:
             return Literal[tuple(expected)]
         case {"type": "bool"}:
             return bool
-        case {"type": "int", **bounds}:
-            return _limited(int, bounds)
-        case {"type": "datetime", "tz_constraint": "aware", **rest} if rest.keys() <= {
-            "strict",
-            "microseconds_precision",
-        }:
-            return Annotated[datetime, msgspec.Meta(tz=True)]
-        case {"type": "str", "pattern": pattern, "strip_whitespace": True, **lengths} if pattern == _TEXT:
-            return _limited(str, lengths)
         case _:
             raise _UnsupportedError
 
 
-def _limited(kind: type, limits: Any) -> Any:
-    return Annotated[kind, msgspec.Meta(**limits)]
+def _limited(kind: type, limits: Mapping[str, Any], *names: str) -> Any:
+    return Annotated[kind, msgspec.Meta(**{name: limits[name] for name in names})]
 
 
 def _structs() -> dict[str, type[WireEvent]]:
@@ -120,12 +114,8 @@ WIRE_EVENTS: Mapping[str, type[WireEvent]] = _structs()
 
 _decode = msgspec.json.Decoder(Union[tuple(WIRE_EVENTS.values())]).decode  # noqa: UP007 - made of a tuple
 
-_SPACES = tuple(
-    space.encode()
-    for space in "\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-"""What may be stripped from a text and is not ASCII."""
+_SIMPLE = re.compile(rf"[{SIMPLE}\t\n\r]*")
+"""Texts of these characters need no cleaning. Tabs and ends of lines can stand between the parts of JSON only."""
 _BELOW_MICROSECONDS = re.compile(rb"\.\d{7}")
 
 
@@ -154,7 +144,7 @@ def _plain(payload: bytes) -> bool:
         return False
     if b"." in payload and _BELOW_MICROSECONDS.search(payload):
         return False
-    if not payload.isascii() and any(space in payload for space in _SPACES):
+    if not payload.isascii() and not _simple(payload):
         return False
     if b' "' not in payload and b'" ' not in payload:
         return True
@@ -163,3 +153,10 @@ def _plain(payload: bytes) -> bool:
     except msgspec.MsgspecError:
         return False
     return b' "' not in compact and b'" ' not in compact
+
+
+def _simple(payload: bytes) -> bool:
+    try:
+        return _SIMPLE.fullmatch(payload.decode()) is not None
+    except UnicodeDecodeError:
+        return False

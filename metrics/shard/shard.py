@@ -90,19 +90,29 @@ class Outcome:
     repeated: int = 0
 
 
-def admit(event: AnyEvent, rules: Rules, now: int) -> Addressed | Rejection:
-    """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms)."""
+def admit(event: AnyEvent, rules: Rules, now: int, recorded_by: int = 0) -> Addressed | Rejection:
+    """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms).
+
+    A replay that looks at the past also takes what was recorded afterwards, until ``recorded_by`` (ms).
+    """
     if event.name not in KNOWN_KINDS:
         return Rejection(Reason.UNKNOWN_EVENT, f"this version does not count {event.name} yet")
     fact = to_fact(event)
     if fact.at > now + rules.max_future_ms:
-        ahead = (fact.at - now) / 1000
-        return Rejection(Reason.FUTURE, f"occurred_at lies {ahead:.0f} s ahead; {rules.max_future} are allowed")
+        return _ahead("occurred_at", fact.at - now, rules)
+    if fact.rec > max(now, recorded_by) + rules.max_future_ms:
+        return _ahead("recorded_at", fact.rec - max(now, recorded_by), rules)
+    if fact.at < 0 or fact.rec < 0:
+        return Rejection(Reason.INVALID, "occurred_at or recorded_at lies before 1970")
     if type(fact) in _CURRENCY_FACTS:
         currency = fact.currency  # type: ignore[attr-defined]
         if not rules.knows(currency, fact.at):
             return Rejection(Reason.UNKNOWN_CURRENCY, f"no rate for {currency} at that date; add it to `rates`")
     return Addressed(entities.address_of(event), (fact,))
+
+
+def _ahead(field: str, ms: int, rules: Rules) -> Rejection:
+    return Rejection(Reason.FUTURE, f"{field} lies {ms / 1000:.0f} s ahead; {rules.max_future} are allowed")
 
 
 def _always_here(_: str) -> bool:

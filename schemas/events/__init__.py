@@ -22,7 +22,6 @@ from salesgauge.schemas.events.accounts import (
 )
 from salesgauge.schemas.events.base import (
     DECLARED,
-    MAX_EVENT_BYTES,
     SCHEMA_VERSION,
     STAGES,
     TOPIC_PREFIX,
@@ -83,7 +82,6 @@ __all__ = [
     "EVENTS",
     "EVENT_TYPES",
     "EVENT_UNION",
-    "MAX_EVENT_BYTES",
     "SCHEMA_VERSION",
     "STAGES",
     "TOPICS",

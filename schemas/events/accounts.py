@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from salesgauge.schemas.events.base import AccountEvent, EventBase
-from salesgauge.schemas.values import LONGEST, Amount, Currency, Identifier, Money, Name, Time
+from salesgauge.schemas.values import Amount, Currency, Identifier, Minutes, Money, Name, Time, Whole
 
 SubscriptionStatus = Literal["trial", "active", "past_due", "paused", "cancelled"]
 
@@ -43,7 +42,7 @@ class SubscriptionChanged(AccountEvent):
     mrr_after: Money | None = None
     mrr_delta: Amount | None = None
     currency: Currency | None = None
-    subscriptions: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    subscriptions: Annotated[int, Whole(0, 10**9)] | None = None
     reason: Name | None = None
     cancels_at: Time | None = None
 
@@ -67,7 +66,7 @@ class SurveyAnswered(EventBase):
     event: Literal["survey_answered"] = "survey_answered"
     respondent_id: Identifier
     kind: Literal["nps", "csat", "enps"]
-    score: int
+    score: Annotated[int, Whole(0, 10)]
     account_id: Name | None = None
     rep_id: Name | None = None
     team: Name | None = None
@@ -91,7 +90,7 @@ class UsageRecorded(AccountEvent):
     """A customer spent time in the platform."""
 
     event: Literal["usage_recorded"] = "usage_recorded"
-    minutes: Annotated[Decimal, Field(ge=0, lt=LONGEST, allow_inf_nan=False)]
+    minutes: Minutes
 
 
 class FeedbackReceived(AccountEvent):

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from salesgauge.schemas.values import Identifier, Name, Time
+from salesgauge.schemas.values import Identifier, Name, Time, Whole
 
 SCHEMA_VERSION = 1
 TOPIC_PREFIX = "crm."
-MAX_EVENT_BYTES = 262_144
-"""Larger messages are refused unread: an event is a few hundred bytes."""
 
 Stage = Literal["subscriber", "lead", "mql", "sql", "opportunity", "customer", "evangelist", "disqualified"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -33,13 +31,13 @@ class EventBase(BaseModel):
     of two versions of one fact the one recorded last holds.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     KEY_FIELDS: ClassVar[tuple[str, ...]] = ()
 
     event_id: Identifier
     occurred_at: Time
-    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    schema_version: Annotated[int, Whole(1, SCHEMA_VERSION)] = SCHEMA_VERSION
     source_system: Name | None = None
     recorded_at: Time | None = None
 

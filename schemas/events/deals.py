@@ -8,7 +8,20 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from salesgauge.schemas.events.base import DealEvent, EventBase
-from salesgauge.schemas.values import LARGEST, Amount, Currency, Identifier, Label, Money, Name, Time
+from salesgauge.schemas.values import (
+    LARGEST,
+    Amount,
+    Credit,
+    Currency,
+    Identifier,
+    Label,
+    Money,
+    Name,
+    Probability,
+    Quantity,
+    Share,
+    Time,
+)
 
 DealKind = Literal["new", "upsell", "cross_sell", "renewal"]
 ForecastCategory = Literal["pipeline", "best_case", "commit", "omitted"]
@@ -18,10 +31,10 @@ Lines = Annotated[tuple["DealLine", ...], Field(max_length=1000)]
 class DealLine(BaseModel):
     """One line of a deal; its revenue is ``quantity * unit_price``."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     product: Label
-    quantity: Annotated[Decimal, Field(ge=0, lt=LARGEST, allow_inf_nan=False)] = Decimal(1)
+    quantity: Quantity = Decimal(1)
     unit_price: Amount
 
     @model_validator(mode="after")
@@ -34,10 +47,10 @@ class DealLine(BaseModel):
 class RevenueSplit(BaseModel):
     """A rep's share of a deal."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     rep_id: Label
-    share: Annotated[Decimal, Field(gt=0, le=1, allow_inf_nan=False)]
+    share: Share
 
 
 class OpportunityCreated(DealEvent):
@@ -62,7 +75,7 @@ class DealChanged(DealEvent):
     team: Name | None = None
     stage: Name | None = None
     category: ForecastCategory | None = None
-    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    probability: Probability | None = None
     amount: Amount | None = None
     currency: Currency | None = None
     expected_close: Time | None = None
@@ -138,7 +151,7 @@ class DealCredited(EventBase):
     deal_id: Name | None = None
     account_id: Name | None = None
     lines: Lines = ()
-    amount: Annotated[Amount, Field(gt=0)] | None = None
+    amount: Credit | None = None
     currency: Currency | None = None
     mrr_after: Money | None = None
     reason: Name | None = None

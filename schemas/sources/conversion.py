@@ -251,7 +251,7 @@ def _base(kind: str) -> str:
 
 @cache
 def _field_kinds(event: str) -> dict[str, Kind]:
-    """The event's fields and how values reach them, from its JSON Schema."""
+    """The event's fields and how values reach them, from its JSON Schema, which names the usual type first."""
     properties = EVENTS[event].model_json_schema()["properties"]
     return {name: _kind(name, schema) for name, schema in properties.items() if name != "event"}
 
@@ -262,7 +262,7 @@ def _kind(name: str, schema: dict[str, Any]) -> Kind:
     options = schema.get("anyOf", [schema])
     if any(option.get("format") == "date-time" for option in options):
         return "time"
-    return "text" if {option.get("type") for option in options} <= {"string", "null"} else "other"
+    return "text" if options[0].get("type") == "string" else "other"
 
 
 # --- rows

@@ -148,7 +148,7 @@ def _values(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(_values(s) for s in schema["anyOf"] if s.get("type") != "null"))
+        return _values(schema["anyOf"][0])  # the usual form; the others are told once, for all fields
     if schema.get("type") == "array":
         return "list of `{product, quantity, unit_price}`"
     if schema.get("format") == "date-time":
@@ -169,10 +169,31 @@ has their JSON Schemas. All share:
 | `schema_version` | 1 | optional |
 | `source_system` | text | optional |
 
-Amounts are in major units of `currency` (numbers, or text such as `"12.50"`), without one in the reporting currency.
+Amounts are in major units of `currency`, without one in the reporting currency.
 Messages are keyed by the entity with Kafka's default partitioner; one that arrives in another partition is sent home,
-only later. Unknown fields are ignored. A message of more than 256 KiB, from more than five minutes ahead, or of another
-shape goes to the dead letters.
+only later. Unknown fields are ignored. A message of more than 256 KiB, one that happened or was recorded more than five
+minutes ahead or before 1970, or one of another shape goes to the dead letters.
+
+## Values
+
+| value | accepted | refused |
+|---|---|---|
+| text | JSON text of at most 200 characters (ids, required texts: at least 1), or a JSON integer, which becomes text \
+| floats, `true`; control characters, line separators, private use and unassigned code points |
+| time with zone | text `2026-03-01T09:00:00Z`: extended ISO 8601, `T` or space, seconds and up to nine decimals \
+optional (what is below microseconds is cut), `Z` or an offset such as `+01:00` or `+0100` | numbers, also as text; \
+days without a time; times without a zone |
+| number | a JSON number, or text of the form `-1234.50` (JSON's, without an exponent); more than 15 digits only as \
+text, since JSON numbers are doubles | `true`, `NaN`; as text `1_000`, `1,000`, `+1`, `.5`, `1e3`, ` 1`, other digits |
+| integer | a JSON number without a fraction, or text such as `12` | as above |
+| boolean | `true`, `false`; as exports have it also `1`, `0`, and text `true`, `yes`, `y`, `on`, `t`, `1` and their \
+opposites, in any case | all else |
+| currency | three letters | all else |
+
+Texts that look the same are the same: what is not seen is removed before anything is compared (zero-width spaces and
+joiners, direction marks, byte-order marks, variation selectors: Unicode's format and default-ignorable characters),
+every kind of space is a plain space, space at the ends is dropped, and the rest is in Unicode's form NFC. This holds
+for ids too, so an id that differs by such a character alone is the same id.
 """
 
 

@@ -20,7 +20,7 @@ import duckdb
 import msgspec
 import zstandard
 
-from salesgauge.schemas.events import MAX_EVENT_BYTES
+from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.streams.io.errors import ReplayError, TruncatedError
 from salesgauge.streams.io.event_output import SortedLines
 from salesgauge.streams.io.records import BATCH, Known, Record, known_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -82,7 +83,7 @@ class Replay:
     valid: int = 0
 
     def __post_init__(self) -> None:
-        self.machine = Machine(self.rules, self.catalogue)
+        self.machine = Machine(self.rules, self.catalogue, recorded_by=time.time_ns() // 1_000_000)
 
     @property
     def now(self) -> int:

@@ -278,9 +278,9 @@ class _Worker:
 
     def _sort(self, pairs: Iterable[tuple[Record, AnyEvent]]) -> None:
         outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
-        now, rules = self.replay.now, self.task.rules
+        now, recorded_by, rules = self.replay.now, self.replay.machine.recorded_by, self.task.rules
         for record, event in pairs:
-            item = admit(event, rules, now)
+            item = admit(event, rules, now, recorded_by)
             if isinstance(item, Rejection):
                 self.replay.tally.reject(record, item)
             else:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from salesgauge.schemas.codec import encode
-from salesgauge.schemas.events import MAX_EVENT_BYTES, LeadCreated
+from salesgauge.schemas.events import LeadCreated
+from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.streams.simulation.history import disturb
 from tests.support.live import Live, Message, Oracle, check, messages, slices, some_events
 

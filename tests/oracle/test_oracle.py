@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Unit
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
@@ -97,7 +98,7 @@ def run(events: list[EventBase], rules: Rules, now: int, seed: int) -> dict[Key,
     past = [event for event in events if event.occurred_at.timestamp() * 1000 <= now]
     arriving = list(disturb(past, seed=seed, duplicates=0.05))
     assert len(arriving) > len(past)
-    machine = Machine(rules)
+    machine = Machine(rules, recorded_by=max(millis(event.recorded_at or event.occurred_at) for event in past))
     machine.advance(now)
     rng = random.Random(seed)
     while arriving:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salesgauge.schemas.codec import Reason, Rejection, decode, decode_batch, encode, validate
-from salesgauge.schemas.events import MAX_EVENT_BYTES, EventBase
+from salesgauge.schemas.events import EventBase
+from salesgauge.schemas.values import MAX_EVENT_BYTES
 from tests.support.worlds import worlds
 
 LEAD: dict[str, Any] = {

@@ -12,8 +12,7 @@ import zstandard
 from click.testing import CliRunner
 
 from salesgauge.schemas.codec import Reason, Rejection, decode
-from salesgauge.schemas.events import MAX_EVENT_BYTES
-from salesgauge.schemas.values import MAX_ID_LENGTH
+from salesgauge.schemas.values import MAX_EVENT_BYTES, MAX_ID_LENGTH
 from salesgauge.streams.cli.main import cli
 from salesgauge.streams.kafka import topics
 from salesgauge.streams.kafka.connection import BrokerError, partition_of
