@@ -24,7 +24,7 @@ import duckdb
 
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.codec import decode_batch, encode
-from salesgauge.streams.io.event_files import Files
+from salesgauge.streams.io.event_files import EventFiles
 from salesgauge.streams.io.instants import aligned
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.replay.machine import BATCH, Replay
@@ -104,14 +104,14 @@ def chosen(*, few: bool) -> Replay:
 
 
 def load(path: Path, *, few: bool = False) -> None:
-    source = Files([str(path)])
+    source = EventFiles([str(path)])
     chosen(few=few).load(source.records(), None)
     source.close()
 
 
 def by_processes(path: Path, count: int, jobs: int, bound: float) -> None:
     """One replay by processes; the processor time of those is theirs from their start on, imports included."""
-    source = Files([str(path)])
+    source = EventFiles([str(path)])
     replay = chosen(few=False)
     began = time.process_time()
     with exchange_folder() as folder:
@@ -146,7 +146,7 @@ def sql(path: Path) -> None:
 
 def step(path: Path, name: str, size: int, *, few: bool, folder: Path) -> None:
     """The last day in steps, to OpenMetrics: samples/s and time per step, without the events before."""
-    source = Files([str(path)])
+    source = EventFiles([str(path)])
     span = source.span(corrected=False)
     assert span is not None
     replay = chosen(few=few)

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.values import Currency, Label
 
@@ -24,7 +25,7 @@ _SHIPPED = Path(__file__).parent / "mappings"
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class ConvertError(Exception):
+class ConvertError(SalesgaugeError):
     """A conversion cannot start or go on; the message says what to change. Nothing has been written."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.settings.file import SettingsError
 from salesgauge.streams.settings.model import Settings, load
 
@@ -41,9 +42,6 @@ def _plain(text: str) -> str:
 
 def explained(function: Function) -> Function:
     """Turn errors that a person can do something about into messages; all others are faults and keep their trace."""
-    from salesgauge.schemas.sources.mapping import ConvertError
-    from salesgauge.streams.kafka.connection import BrokerError
-    from salesgauge.streams.kafka.embedded import EmbeddedBrokerUnavailable
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -54,7 +52,7 @@ def explained(function: Function) -> Function:
             failure = Failed(str(error))
             failure.exit_code = USAGE_ERROR
             raise failure from error
-        except (BrokerError, EmbeddedBrokerUnavailable, ConvertError) as error:
+        except SalesgaugeError as error:
             raise Failed(str(error)) from error
         except BrokenPipeError:
             sys.stderr.close()

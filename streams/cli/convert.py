@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,11 +13,13 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import convert
+from salesgauge.schemas.sources.inputs import resolve_inputs
 from salesgauge.schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
 from salesgauge.streams.io.event_output import Summary, write_events
-from salesgauge.streams.settings.file import SettingsError
+from salesgauge.streams.io.paths import keep_inputs
 from salesgauge.streams.settings.model import load
 
 if TYPE_CHECKING:
@@ -72,17 +75,21 @@ def convert_command(
     try:
         path = find_mapping(mapping)
         loaded = load_mapping(path)
+        overrides, folders = _overrides(inputs), (Path(), path.parent)
+        settings = load(config)
+        read = chain.from_iterable(resolve_inputs(loaded, overrides=overrides, folders=folders).values())
+        keep_inputs([path, config, *settings.files(), *read], {"--out": out, "--rejects": rejects})
         results = convert(
             loaded,
-            overrides=_overrides(inputs),
-            folders=(Path(), path.parent),
+            overrides=overrides,
+            folders=folders,
             timezone=timezone,
-            default_timezone=load(config).rules.zone,
+            default_timezone=settings.rules.zone,
             distinct=distinct,
             notice=notices.append,
         )
         summary = _write(console, results, out, rejects)
-    except (ConvertError, SettingsError) as error:
+    except SalesgaugeError as error:
         _fail(console, str(error))
     except OSError as error:
         _fail(console, f"cannot write: {error}")

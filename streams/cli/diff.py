@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import InputError
 from salesgauge.streams.replay.compare import Difference, Readings, Tolerance, differences, read
 from salesgauge.streams.replay.remote_write import read_token
 from salesgauge.streams.replay.selection import check_known
@@ -62,7 +62,7 @@ def diff_command(
         tolerance_for = Tolerance(tolerance, quantile_tolerance, _tolerances(own))
         token = read_token(token_file) if token_file else None
         one, other = _sides((left, right), token, kpis, windows)
-    except ReplayError as error:
+    except InputError as error:
         click.echo(f"diff: {error}", err=True)
         raise SystemExit(EXIT_USAGE) from error
     _warn(one, other)
@@ -86,7 +86,7 @@ def _tolerances(pairs: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             found[name] = -1.0
         if not 0 <= found[name] < math.inf:
-            raise ReplayError(f"--tolerance-of {pair}: write it as KPI=0.01 or KPI.STAT=0.01")
+            raise InputError(f"--tolerance-of {pair}: write it as KPI=0.01 or KPI.STAT=0.01")
     return found
 
 
@@ -94,10 +94,10 @@ def _sides(
     names: tuple[str, str], token: str | None, kpis: tuple[str, ...], windows: tuple[str, ...]
 ) -> list[Readings]:
     if names == ("-", "-"):
-        raise ReplayError("standard input can be one side alone")
+        raise InputError("standard input can be one side alone")
     sides = [_narrowed(read(name, token), kpis, windows) for name in names]
     if not any(side.values for side in sides):
-        raise ReplayError(f"there is nothing to compare: neither side has {_wanted(kpis, windows)}")
+        raise InputError(f"there is nothing to compare: neither side has {_wanted(kpis, windows)}")
     return sides
 
 

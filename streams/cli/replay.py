@@ -17,12 +17,13 @@ from rich.console import Console
 
 from salesgauge.metrics.kpis.readings import OTHER
 from salesgauge.metrics.rules.privacy import REDACTED
-from salesgauge.streams.io.errors import ReplayError
-from salesgauge.streams.io.event_files import Files
+from salesgauge.schemas.errors import InputError, SalesgaugeError
+from salesgauge.streams.io.event_files import EventFiles
 from salesgauge.streams.io.instants import Steps, aligned, iso, parse_instant, parse_span
 from salesgauge.streams.io.memory import seldom_look_for_cycles
-from salesgauge.streams.io.outputs import whole_file
-from salesgauge.streams.io.records import Tally
+from salesgauge.streams.io.outputs import output_file
+from salesgauge.streams.io.paths import STANDARD, keep_inputs
+from salesgauge.streams.io.rejects import Rejects
 from salesgauge.streams.replay.currency import is_open, reporting, sole_currency
 from salesgauge.streams.replay.machine import Replay, Snapshot
 from salesgauge.streams.replay.parallel import Parallel, Task, exchange_folder
@@ -39,14 +40,13 @@ from salesgauge.streams.replay.sinks import (
     tsdb_blocks,
 )
 from salesgauge.streams.replay.table import readings_table
-from salesgauge.streams.settings.file import SettingsError
 from salesgauge.streams.settings.model import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from salesgauge.metrics.rules.model import Rules
-    from salesgauge.streams.io.records import Source
+    from salesgauge.streams.io.records import RecordSource
     from salesgauge.streams.settings.model import Settings
 
 EXIT_NOTHING = 1
@@ -153,7 +153,8 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
       salesgauge replay --events events.jsonl.zst --from 2026-01-01 --step 1m --tsdb blocks
       salesgauge replay --topics --from 2026-01-01 --remote-write http://127.0.0.1:9090/api/v1/write
 
-    Exit codes: 0 done, 1 no valid event in the input, 2 an option or the input is wrong, 130 interrupted.
+    Exit codes: 0 done, 1 no valid event in the input or more than half of the records rejected, 2 an option or the
+    input is wrong, 130 interrupted.
     """  # noqa: D301 - \b keeps click from joining the examples' lines
     asked = Options(events=(*events, *files), **options)
     console = Console(stderr=True)
@@ -162,10 +163,10 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
         settings = load(asked.config, {"kafka.bootstrap": asked.bootstrap})
         run = Run(asked, settings, console)
         with _ended_as_by_ctrl_c():
-            valid = run.go()
-        if not valid:
-            _fail(console, run.nothing(), EXIT_NOTHING)
-    except (ReplayError, SettingsError) as error:
+            verdict = run.go()
+        if verdict:
+            _fail(console, verdict, EXIT_NOTHING)
+    except SalesgaugeError as error:
         _fail(console, str(error), EXIT_USAGE)
     except BrokenPipeError:  # who reads what is printed has seen enough
         raise
@@ -230,25 +231,35 @@ class Run:
         self._instants = 0
         self._remembered: int | None = None
 
-    def go(self) -> bool:
-        """Run it; False where there was no valid event.
+    def go(self) -> str | None:
+        """Run it; why it must not end with 0, or None.
 
         Raises:
-            ReplayError: the input or an option is wrong, or a sink fails.
+            SalesgaugeError: the input or an option is wrong, or a sink fails.
         """
         began = time.monotonic()
         seldom_look_for_cycles()
         with ExitStack() as stack:
             source = stack.enter_context(self._source())
-            tally = Tally(stack.enter_context(whole_file(self._asked.rejects)) if self._asked.rejects else None)
-            replay = Replay(self._rules(source), self._catalogue, tally)
+            self._keep_inputs(source)
+            rejects = Rejects(stack.enter_context(output_file(self._asked.rejects)) if self._asked.rejects else None)
+            replay = Replay(self._rules(source), self._catalogue, rejects)
             display = stack.enter_context(Display(self._console, quiet=self._asked.quiet))
             if self._asked.stepping:
                 self._step(source, replay, display)
             else:
                 self._load(source, replay, display)
         self._summary(replay, source, time.monotonic() - began)
-        return replay.valid > 0
+        return rejects.verdict(replay.seen) if replay.valid else self.nothing()
+
+    def _keep_inputs(self, source: RecordSource) -> None:
+        asked = self._asked
+        names = source.names if isinstance(source, EventFiles) else ()
+        outputs = {
+            "--rejects": asked.rejects, "--openmetrics": asked.openmetrics, "--tsdb": asked.tsdb,
+            "--parquet": asked.parquet, "--resume": asked.resume, "standard output": STANDARD,
+        }  # fmt: skip
+        keep_inputs([*names, asked.config, asked.token_file, *self._settings.files()], outputs)
 
     def nothing(self) -> str:
         """What it means that there was no valid event."""
@@ -256,10 +267,10 @@ class Run:
             return "the topics had no valid event by then; --corrected counts what was published later"
         return "there is no valid event in the input"
 
-    def _rules(self, source: Source) -> Rules:
+    def _rules(self, source: RecordSource) -> Rules:
         """The rules, in the currency of the files if that is one and none was set."""
         rules = self._settings.rules
-        if not isinstance(source, Files) or not source.rereadable or not is_open(rules):
+        if not isinstance(source, EventFiles) or not source.rereadable or not is_open(rules):
             return rules
         currency = sole_currency(source.records(), rules.currency)
         if currency is None:
@@ -274,7 +285,7 @@ class Run:
     def _time(self, text: str) -> int:
         return parse_instant(text, self._settings.rules.tz)
 
-    def _load(self, source: Source, replay: Replay, display: Display) -> None:
+    def _load(self, source: RecordSource, replay: Replay, display: Display) -> None:
         at = self._time(self._asked.at) if self._asked.at else None
         with self._sinks(None) as takes:
             if self._asked.jobs > 1:
@@ -309,7 +320,7 @@ class Run:
                 f"the rest, {count:,} for {kpi} by {' and '.join(breakdown)}, is `{OTHER}`"
             )
 
-    def _load_by_processes(self, source: Source, replay: Replay, display: Display, at: int | None) -> Snapshot:
+    def _load_by_processes(self, source: RecordSource, replay: Replay, display: Display, at: int | None) -> Snapshot:
         asked = self._asked
         shares = source.shares(asked.jobs)
         with exchange_folder() as folder:
@@ -328,7 +339,7 @@ class Run:
         source.warnings.extend(dict.fromkeys(parallel.warnings))
         return replay.show()
 
-    def _step(self, source: Source, replay: Replay, display: Display) -> None:
+    def _step(self, source: RecordSource, replay: Replay, display: Display) -> None:
         steps = self._steps(source)
         if steps is None:
             return
@@ -345,7 +356,7 @@ class Run:
                     take(snapshot)
                 self._instants += 1
 
-    def _steps(self, source: Source) -> Steps | None:
+    def _steps(self, source: RecordSource) -> Steps | None:
         asked = self._asked
         step = parse_span(asked.step or _DEFAULT_STEP)
         first = self._time(asked.start) if asked.start else None
@@ -358,20 +369,20 @@ class Run:
                 return None
             first, last = span[0] if first is None else first, span[1] if last is None else last
         if last < first:
-            raise ReplayError(f"--to {iso(last)} lies before --from {iso(first)}")
+            raise InputError(f"--to {iso(last)} lies before --from {iso(first)}")
         return Steps(first, last, step) if asked.start else aligned(first, last, step)
 
     @contextmanager
-    def _source(self) -> Iterator[Source]:
+    def _source(self) -> Iterator[RecordSource]:
         asked = self._asked
-        source: Source
-        source = self._topics() if asked.topics else Files(asked.events, asked.allow_truncated)
+        source: RecordSource
+        source = self._topics() if asked.topics else EventFiles(asked.events, asked.allow_truncated)
         try:
             yield source
         finally:
             source.close()
 
-    def _topics(self) -> Source:
+    def _topics(self) -> RecordSource:
         # Imported here: reading a file needs no Kafka client.
         from salesgauge.streams.replay.topics import Topics
 
@@ -422,7 +433,7 @@ class Run:
         if not self._asked.quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _summary(self, replay: Replay, source: Source, seconds: float) -> None:
+    def _summary(self, replay: Replay, source: RecordSource, seconds: float) -> None:
         for warning in source.warnings:
             self._console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         rate = replay.seen / max(seconds, 1e-9)
@@ -430,9 +441,9 @@ class Run:
             f"{replay.machine.events:,} events applied of {replay.seen:,} records "
             f"in {seconds:.1f} s ({rate:,.0f}/s), {self._instants:,} instant{'s' * (self._instants != 1)}"
         )
-        for reason, count in replay.tally.reasons.most_common():
+        for reason, count in replay.rejects.reasons.most_common():
             self._say(f"rejected: {count:,} {reason}")
-        if replay.tally.rejected and not self._asked.rejects:
+        if replay.rejects.count and not self._asked.rejects:
             self._say("--rejects FILE lists what was rejected")
 
 
@@ -445,6 +456,6 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name.isidentifier() or not name.isascii() or name.startswith("__"):
-            raise ReplayError(f"--label {pair}: write it as NAME=VALUE, such as job=salesgauge")
+            raise InputError(f"--label {pair}: write it as NAME=VALUE, such as job=salesgauge")
         labels[name] = value
     return labels

@@ -128,7 +128,7 @@ def simulate_command(
         raise click.UsageError("--shuffle and --duplicates are for histories, not for --live")
     if config and not publish:
         raise click.UsageError("--config is for --publish")
-    kafka = _settings(config, bootstrap).kafka if publish else None
+    settings = _settings(config, bootstrap) if publish else None
     now = utc_now()
     with _parameters():
         organisation = Organisation(
@@ -153,7 +153,7 @@ def simulate_command(
     prompt = is_live or rate is not None
     with (
         _interruptible(is_live=is_live, progress=progress),
-        _sink(out, kafka) as sink,
+        _sink(out, settings.kafka if settings else None) as sink,
     ):
         deliver(batches, sink, progress, prompt=prompt)
     progress.end()

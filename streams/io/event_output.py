@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import heapq
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-import msgspec
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from salesgauge.schemas.codec import encode
+from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import Rejected
+from salesgauge.streams.io.rejects import Reject
+from salesgauge.streams.io.sorted_runs import RUN_LENGTH, SortedRuns
 from salesgauge.streams.io.whole_files import compressed, is_stream, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from salesgauge.schemas.events import EventBase
 
-RUN_LENGTH = 250_000
-"""Lines sorted in memory at once; longer outputs are merged from such runs on disk."""
-
-_LENGTH_BYTES = 4
 _PROGRESS_EVERY = 10_000
+
+
+class _EventLine(NamedTuple):
+    """An event as it is written, by its time in microseconds."""
+
+    at: int
+    event_id: str
+    line: bytes
+
+
+class _RejectLine(NamedTuple):
+    """A rejected row as it is written, by its query."""
+
+    query: str
+    line: bytes
 
 
 @dataclass(slots=True)
@@ -36,44 +47,6 @@ class Summary:
     """Event name -> number of events."""
     rejected: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(event name, reason, detail) -> number of rows."""
-
-
-class SortedLines:
-    """Lines with a sort key, given in any order and read in order; runs beyond memory lie in ``folder``."""
-
-    def __init__(self, folder: Path, *, run_length: int = RUN_LENGTH) -> None:
-        self._folder = folder
-        self._run_length = run_length
-        self._run: list[tuple[int, str, bytes]] = []
-        self._runs: list[Path] = []
-
-    def add(self, number: int, text: str, line: bytes) -> None:
-        """Add a line (without its newline) that is sorted by number, then text, then its own bytes."""
-        self._run.append((number, text, line))
-        if len(self._run) >= self._run_length:
-            self._spill()
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._run.sort()
-        for _, _, line in heapq.merge(*(self._read(path) for path in self._runs), self._run):
-            yield line
-
-    def _spill(self) -> None:
-        self._run.sort()
-        path = self._folder / f"run-{len(self._runs)}"
-        with path.open("wb") as file:
-            for entry in self._run:
-                packed = msgspec.msgpack.encode(entry)
-                file.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
-        self._runs.append(path)
-        self._run = []
-
-    @staticmethod
-    def _read(path: Path) -> Iterator[tuple[int, str, bytes]]:
-        decoder = msgspec.msgpack.Decoder(tuple[int, str, bytes])
-        with path.open("rb") as file:
-            while length := file.read(_LENGTH_BYTES):
-                yield decoder.decode(file.read(int.from_bytes(length, "big")))
 
 
 def write_events(
@@ -102,25 +75,44 @@ def write_events(
     """
     summary = Summary()
     with tempfile.TemporaryDirectory(prefix="salesgauge-") as folder:
-        events = SortedLines(_subfolder(folder, "events"), run_length=run_length)
-        rows = SortedLines(_subfolder(folder, "rejects"), run_length=run_length)
+        events = SortedRuns(_EventLine, _subfolder(folder, "events"), run_length=run_length)
+        rows = SortedRuns(_RejectLine, _subfolder(folder, "rejects"), run_length=run_length)
         for count, result in enumerate(results):
             if isinstance(result, Rejected):
                 summary.rejected[result.event, result.reason, result.detail] += 1
-                rows.add(0, result.event, msgspec.json.encode(result))
+                rows.add(_RejectLine(result.event, _reject(result).line()))
             else:
                 summary.events[result.name] += 1
-                events.add(_micros(result.occurred_at), result.event_id, encode(result))
+                events.add(_EventLine(_micros(result.occurred_at), result.event_id, encode(result) + b"\n"))
             if count % _PROGRESS_EVERY == 0:
                 progress(summary)
         if rejects is not None:
-            _write_file(rejects, rows)
+            _write_file(rejects, (line for _, line in rows))
+        lines = (line for _, _, line in events)
         if isinstance(out, Path):
-            _write_file(out, events)
+            _write_file(out, lines)
         else:
-            out.writelines(line + b"\n" for line in events)
+            out.writelines(lines)
             out.flush()
     return summary
+
+
+def _reject(rejected: Rejected) -> Reject:
+    """A rejected row in the form in which all commands list what they refuse."""
+    row = rejected.row
+    if rejected.event not in EVENTS:  # a line that is in no table: the event names the input
+        origin, position, payload = row["file"], row["line"], row["text"]
+    else:
+        origin, position, payload = rejected.event, None, row
+    return Reject(
+        origin=origin,
+        position=position,
+        event=rejected.event if rejected.event in EVENTS else None,
+        event_id=row.get("event_id"),
+        reason=rejected.reason,
+        detail=rejected.detail,
+        payload=payload,
+    )
 
 
 def _subfolder(folder: str, name: str) -> Path:
@@ -139,4 +131,4 @@ def _write_file(path: Path, lines: Iterable[bytes]) -> None:
     if not is_stream(path):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as raw, compressed(raw, path.suffix) as file:
-        file.writelines(line + b"\n" for line in lines)
+        file.writelines(lines)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from salesgauge.metrics.entities.facts import millis
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +30,12 @@ def parse_instant(text: str, zone: tzinfo) -> int:
     """An ISO 8601 date or time as ms; without an offset it is local to ``zone``.
 
     Raises:
-        ReplayError: it is neither.
+        InputError: it is neither.
     """
     try:
         given = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ReplayError(f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30Z") from error
+        raise InputError(f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30Z") from error
     return millis(given if given.tzinfo else given.replace(tzinfo=zone))
 
 
@@ -43,11 +43,11 @@ def parse_span(text: str) -> int:
     """``30s``, ``1m``, ``1h30m`` as ms.
 
     Raises:
-        ReplayError: it is no span above zero.
+        InputError: it is no span above zero.
     """
     span = sum(int(n) * _UNITS[unit] for n, unit in _PART.findall(text)) if _SPAN.fullmatch(text) else 0
     if not span:
-        raise ReplayError(f"{text!r} is no span such as 30s, 1m, 1h30m or 1d")
+        raise InputError(f"{text!r} is no span such as 30s, 1m, 1h30m or 1d")
     return span
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: :mod:`.whole_files`, with errors that a replay can show."""
+"""Files and folders that appear whole or not at all: :mod:`.whole_files`, with errors for people."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import signal
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
-from salesgauge.streams.io import whole_files as files
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import OutputError
+from salesgauge.streams.io.whole_files import is_stream, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,43 +21,61 @@ def refuse_folder(path: Path) -> None:
     """Say at once that a file cannot have the name of a folder.
 
     Raises:
-        ReplayError: it would.
+        OutputError: it would.
     """
     if path.is_dir():
-        raise ReplayError(f"{path} is a folder; name a file")
+        raise OutputError(f"{path} is a folder; name a file")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its name when the block ends well; otherwise nothing of it remains.
+def output_file(path: Path, keep: tuple[type[Exception], ...] = ()) -> Iterator[IO[bytes]]:
+    """A file that takes its name when the block ends well, or with an error to ``keep`` it at.
 
-    A pipe or a device is written to; where the name is a link, the file that it leads to is replaced.
+    Otherwise nothing of it remains. A pipe or a device is written to; where the name is a link, the file that it leads
+    to is replaced.
 
     Raises:
-        ReplayError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     refuse_folder(path)
+    failure: Exception | None = None
     try:
-        with files.whole_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
-            yield file
+        with whole_file(path) as file:
+            try:
+                yield file
+            except keep as error:
+                failure = error
     except OSError as error:
-        raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    if failure is not None:
+        raise failure
+
+
+@contextmanager
+def text_file(path: Path) -> Iterator[TextIO]:
+    """The same for text, in UTF-8.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with output_file(path) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
+        yield file
 
 
 def give_name(made: Path, path: Path) -> None:
     """Put a finished file of a :func:`scratch` folder in its place, or its content into a pipe or device.
 
     Raises:
-        ReplayError: it cannot be written.
+        OutputError: it cannot be written.
     """
     try:
-        if files.is_stream(path):
+        if is_stream(path):
             with made.open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         else:
             made.replace(path.resolve())
     except OSError as error:
-        raise ReplayError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -75,13 +93,13 @@ def made(folder: Path) -> Iterator[None]:
     """A folder to put something in; one that was not there before goes again if it stays empty.
 
     Raises:
-        ReplayError: it cannot be made.
+        OutputError: it cannot be made.
     """
     there = folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReplayError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
     try:
         yield
     finally:
@@ -93,11 +111,11 @@ def made(folder: Path) -> Iterator[None]:
 @contextmanager
 def scratch(beside: Path | None = None) -> Iterator[Path]:
     """A folder for the time of the block; ``beside`` a file that will be renamed out of it."""
-    parent = beside.resolve().parent if beside and not files.is_stream(beside) else None
+    parent = beside.resolve().parent if beside and not is_stream(beside) else None
     try:
         folder = Path(tempfile.mkdtemp(prefix=".salesgauge-", dir=parent))
     except OSError as error:
-        raise ReplayError(f"cannot write in {parent}: {error.strerror}") from error
+        raise OutputError(f"cannot write in {parent}: {error.strerror}") from error
     try:
         yield folder
     finally:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -23,9 +20,19 @@ if TYPE_CHECKING:
 BATCH = 5_000
 """Records that are decoded and applied together."""
 
+NOWHERE = -1
+"""The position of what stands in no file and no topic."""
 
-class Record(NamedTuple):
-    """One line or message: its bytes, where it stands, and when a broker got it (ms; 0: nobody knows)."""
+
+class RawRecord(NamedTuple):
+    """One line or message.
+
+    Attributes:
+        payload: its bytes.
+        origin: the file, or ``topic/partition``.
+        position: the line of a text file, the row of a table, the offset in a partition; :data:`NOWHERE`.
+        at: when a broker got it (ms); 0 where nobody knows.
+    """
 
     payload: bytes | None
     origin: str
@@ -33,44 +40,44 @@ class Record(NamedTuple):
     at: int = 0
 
 
-Known = tuple[int, Record]
+KnownRecord = tuple[int, RawRecord]
 """When a record became known (ms), and the record."""
 
 
-class Reading(Protocol):
-    """Records to be read once. ``warnings`` tells what is missing from them."""
+class RecordStream(Protocol):
+    """Records to be read once. ``warnings`` says what is missing from them."""
 
     @property
     def warnings(self) -> list[str]:
         """What is missing."""
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[RawRecord]:
         """All records, in any order."""
 
     def done(self) -> tuple[int, int]:
         """(done, all) of the present pass, in units of the source's own."""
 
 
-class Source(Reading, Protocol):
+class RecordSource(RecordStream, Protocol):
     """Where records come from."""
 
-    def ordered(self, *, corrected: bool) -> Iterator[Known]:
+    def ordered(self, *, corrected: bool) -> Iterator[KnownRecord]:
         """All records by the time they became known; by the time they happened where ``corrected``."""
 
     def span(self, *, corrected: bool) -> tuple[int, int] | None:
         """The earliest and latest time that :meth:`ordered` gives, in ms; None where there is no event."""
 
-    def shares(self, of: int) -> list[Share]:
+    def shares(self, of: int) -> list[RecordShare]:
         """The source in parts for at most ``of`` processes; the source must stay open while they read."""
 
     def close(self) -> None:
         """Let go of files and connections."""
 
 
-class Share(Protocol):
+class RecordShare(Protocol):
     """A part of a source that another process is to read."""
 
-    def open(self) -> AbstractContextManager[Reading]:
+    def open(self) -> AbstractContextManager[RecordStream]:
         """The part, to be read."""
 
 
@@ -82,7 +89,7 @@ class _Times(msgspec.Struct):
 _times = msgspec.json.Decoder(_Times).decode
 
 
-def known_at(record: Record, *, corrected: bool) -> int | None:
+def known_at(record: RawRecord, *, corrected: bool) -> int | None:
     """When a record became known, in ms; None where it is no event.
 
     That is when the broker got it or, in a file, when the source system recorded it, never before it
@@ -119,28 +126,3 @@ def _known(occurred: datetime, recorded: datetime | None, broker: int, *, correc
     if broker:
         return max(at, broker)
     return max(at, millis(recorded)) if recorded else at
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was refused, by reason; listed in ``file``, one JSON object a line, if there is one."""
-
-    file: TextIO | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def rejected(self) -> int:
-        """All that was refused."""
-        return self.reasons.total()
-
-    def reject(self, record: Record, rejection: Rejection) -> None:
-        """Count a record that is no event, or one that cannot count."""
-        self.reasons[rejection.reason.value] += 1
-        if self.file is not None:
-            row = {
-                "origin": record.origin,
-                "line": record.position,
-                "reason": rejection.reason.value,
-                "detail": rejection.detail,
-            }
-            self.file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -19,13 +19,14 @@ from kafka.errors import (
 from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.partitioner import murmur2
 
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.settings.model import Kafka, Sasl
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_MS = 5_000
 
 
-class BrokerError(Exception):
+class BrokerError(SalesgaugeError):
     """Kafka cannot be reached or refused; the message says what to do."""
 
 

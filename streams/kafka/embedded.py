@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from salesgauge.schemas.errors import SalesgaugeError
+
 _READY_WITHIN = 10.0
 _STOP_WITHIN = 3.0
 _ATTEMPTS = 5
@@ -25,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
-class EmbeddedBrokerUnavailable(RuntimeError):  # noqa: N818 - the name says what is the matter
+class EmbeddedBrokerUnavailable(SalesgaugeError):  # noqa: N818 - the name says what is the matter
     """The embedded broker cannot be started; the message says what to do."""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
@@ -80,17 +80,17 @@ def read(name: str, token: str | None = None) -> Readings:
     """Readings from a JSON file (a document, or one a line), a Parquet file, ``-`` or an exporter.
 
     Raises:
-        ReplayError: they cannot be read.
+        InputError: they cannot be read.
     """
     if name.startswith(("http://", "https://")):
         live = _collected(name, [_fetch(name, token)])
         return replace(live, events=None)  # workers count since they started
     if name != "-" and not Path(name).is_file():
-        raise ReplayError(f"{name} does not exist")
+        raise InputError(f"{name} does not exist")
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise ReplayError(f"cannot read {name}: {error.strerror}") from error
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
     if content[:4] == b"PAR1":
         return _collected(name, _parquet(name))
     return _collected(name, _documents(name, content))
@@ -104,7 +104,7 @@ def _documents(name: str, content: bytes) -> list[Any]:
     try:
         return [json.loads(line) for line in content.splitlines() if line.strip()]
     except ValueError as error:
-        raise ReplayError(f"{name} holds no readings: {error}") from error
+        raise InputError(f"{name} holds no readings: {error}") from error
 
 
 def _fetch(address: str, token: str | None) -> Any:
@@ -116,11 +116,11 @@ def _fetch(address: str, token: str | None) -> Any:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise ReplayError(f"{url} answered {error.code}: is that an exporter, and may you read it?") from error
+        raise InputError(f"{url} answered {error.code}: is that an exporter, and may you read it?") from error
     except (OSError, HTTPException) as error:
-        raise ReplayError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
+        raise InputError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
     except ValueError as error:
-        raise ReplayError(f"{url} does not answer with readings: {error}") from error
+        raise InputError(f"{url} does not answer with readings: {error}") from error
 
 
 def _parquet(name: str) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def _parquet(name: str) -> list[dict[str, Any]]:
         with duckdb.connect() as connection:
             rows = connection.execute(query, [name]).fetchall()
     except duckdb.Error as error:
-        raise ReplayError(f"{name} holds no readings: {error}") from error
+        raise InputError(f"{name} holds no readings: {error}") from error
     documents: dict[int, dict[str, Any]] = {}
     for at, kpi, window, labels, stat, value in rows:
         document = documents.setdefault(at, {"at": iso(at), "readings": []})
@@ -155,12 +155,12 @@ class _Collector:
 def _collected(name: str, documents: list[Any]) -> Readings:
     collector = _Collector(several=len(documents) > 1)
     if not documents:
-        raise ReplayError(f"{name} is empty")
+        raise InputError(f"{name} is empty")
     try:
         for document in documents:
             collector.add(document)
         instants = tuple(str(document["at"]) for document in documents)
         events = documents[0].get("events") if len(documents) == 1 else None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ReplayError(f"{name} holds no readings as `replay --json` writes them") from error
+        raise InputError(f"{name} holds no readings as `replay --json` writes them") from error
     return Readings(name, collector.values, instants, events)

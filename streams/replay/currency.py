@@ -10,7 +10,7 @@ from salesgauge.metrics.rules.model import Rules
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from salesgauge.streams.io.records import Record
+    from salesgauge.streams.io.records import RawRecord
 
 _CURRENCY = re.compile(rb'"currency"\s*:\s*"([A-Za-z]{3})"')
 
@@ -20,7 +20,7 @@ def is_open(rules: Rules) -> bool:
     return "currency" not in rules.model_fields_set and not rules.rates
 
 
-def sole_currency(records: Iterable[Record], usual: str) -> str | None:
+def sole_currency(records: Iterable[RawRecord], usual: str) -> str | None:
     """The one currency that the records name; None where they name none, several, or the ``usual`` one."""
     found: str | None = None
     for record in records:

@@ -11,7 +11,8 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.families import Family, Type, families
 from salesgauge.schemas.codec import Rejection, read_batch
-from salesgauge.streams.io.records import BATCH, Known, Record, Tally, event_known_at
+from salesgauge.streams.io.records import BATCH, NOWHERE, KnownRecord, RawRecord, event_known_at
+from salesgauge.streams.io.rejects import Rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,11 +57,11 @@ class Snapshot:
 class _Ahead:
     """Records in order of time, taken up to an instant at a time."""
 
-    def __init__(self, ordered: Iterator[Known]) -> None:
+    def __init__(self, ordered: Iterator[KnownRecord]) -> None:
         self._ordered = ordered
         self._next = next(ordered, None)
 
-    def until(self, at: int) -> Iterator[Record]:
+    def until(self, at: int) -> Iterator[RawRecord]:
         """The records that were known at ``at`` (ms) and have not been taken."""
         while self._next is not None and self._next[0] <= at:
             record = self._next[1]
@@ -77,7 +78,7 @@ class Replay:
 
     rules: Rules
     catalogue: Catalogue
-    tally: Tally = field(default_factory=Tally)
+    rejects: Rejects = field(default_factory=Rejects)
     machine: Machine = field(init=False)
     seen: int = 0
     valid: int = 0
@@ -90,7 +91,7 @@ class Replay:
         """The virtual clock, ms."""
         return self.machine.shard.panes.now
 
-    def load(self, records: Iterable[Record], at: int | None, *, corrected: bool = True) -> Snapshot:
+    def load(self, records: Iterable[RawRecord], at: int | None, *, corrected: bool = True) -> Snapshot:
         """Apply everything known at ``at`` (ms; None: when the latest event happened), in any order.
 
         It is for a replay that has applied nothing yet: the records are taken in bulk.
@@ -104,7 +105,7 @@ class Replay:
         self._finish()
         return self.show()
 
-    def known(self, batch: list[Record], at: int | None, *, corrected: bool) -> list[tuple[Record, AnyEvent]]:
+    def known(self, batch: list[RawRecord], at: int | None, *, corrected: bool) -> list[tuple[RawRecord, AnyEvent]]:
         """The events among records that were known at ``at`` (ms); None: all, and the clock follows them."""
         pairs = self._decode(batch)
         if at is None:
@@ -114,7 +115,7 @@ class Replay:
             (record, event) for record, event in pairs if event_known_at(event, record.at, corrected=corrected) <= at
         ]
 
-    def walk(self, ordered: Iterator[Known], instants: Iterable[int]) -> Iterator[int]:
+    def walk(self, ordered: Iterator[KnownRecord], instants: Iterable[int]) -> Iterator[int]:
         """Go through time: at each instant (ms, ascending) apply what was known by it, then yield it.
 
         The readings are a function of the events and the clock, so the clock may move before the events
@@ -135,17 +136,17 @@ class Replay:
     def show(self) -> Snapshot:
         """The readings at the clock."""
         self.machine.readings()  # brings the view up to the clock; nothing is evaluated yet
-        return Snapshot(self.now, self.machine.events, self.tally.rejected, self.machine.view)
+        return Snapshot(self.now, self.machine.events, self.rejects.count, self.machine.view)
 
-    def _follow(self, pairs: list[tuple[Record, AnyEvent]]) -> None:
+    def _follow(self, pairs: list[tuple[RawRecord, AnyEvent]]) -> None:
         if pairs:
             self.machine.advance(max(millis(event.occurred_at) for _, event in pairs))
 
-    def _decode(self, batch: list[Record]) -> list[tuple[Record, AnyEvent]]:
+    def _decode(self, batch: list[RawRecord]) -> list[tuple[RawRecord, AnyEvent]]:
         pairs = []
         for record, result in zip(batch, read_batch([record.payload for record in batch]), strict=True):
             if isinstance(result, Rejection):
-                self.tally.reject(record, result)
+                self.rejects.add(record, result)
             else:
                 pairs.append((record, result))
         self.seen += len(batch)
@@ -154,9 +155,9 @@ class Replay:
 
     def _finish(self) -> None:
         for failure in self.machine.finish():
-            self.tally.reject(Record(None, "entities", 0), failure)
+            self.rejects.add(RawRecord(None, "entities", NOWHERE), failure)
 
-    def _tell(self, pairs: list[tuple[Record, AnyEvent]], refusals: list[Rejection | None]) -> None:
+    def _tell(self, pairs: list[tuple[RawRecord, AnyEvent]], refusals: list[Rejection | None]) -> None:
         for (record, _), refusal in zip(pairs, refusals, strict=True):
             if refusal is not None:
-                self.tally.reject(record, refusal)
+                self.rejects.add(record, refusal)

@@ -29,10 +29,12 @@ from salesgauge.metrics.shard.bulk import BulkLoad
 from salesgauge.metrics.shard.partials import absorb, export
 from salesgauge.metrics.shard.shard import MAX_HOPS, Addressed, Outcome, admit
 from salesgauge.schemas.codec import Reason, Rejection
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.io.outputs import uninterrupted
-from salesgauge.streams.io.records import BATCH, Record, Tally
+from salesgauge.streams.io.records import BATCH, NOWHERE, RawRecord
+from salesgauge.streams.io.rejects import Rejects
+from salesgauge.streams.io.sorted_runs import read_frames, write_frame
 from salesgauge.streams.replay.machine import Replay
 from salesgauge.streams.replay.selection import select
 
@@ -43,12 +45,10 @@ if TYPE_CHECKING:
     from salesgauge.metrics.rules.model import Rules
     from salesgauge.metrics.shard.bulk import Told
     from salesgauge.schemas.wire import AnyEvent
-    from salesgauge.streams.io.records import Share
+    from salesgauge.streams.io.records import RecordShare
 
-_LENGTH_BYTES = 4
-
-_Item = tuple[str, int, tuple[AnyFact, ...], str, int]
-"""Address, hops and facts, with the origin and position of the record."""
+_Item = tuple[str, int, tuple[AnyFact, ...], str, int, bytes | None]
+"""Address, hops and facts; origin and position of the record and, where what is refused is listed, its payload."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Item]).decode
 
@@ -59,7 +59,7 @@ class Task:
 
     number: int
     of: int
-    share: Share
+    share: RecordShare
     rules: Rules
     selection: tuple[Sequence[str], Sequence[str], Sequence[str]]
     at: int | None
@@ -148,7 +148,7 @@ class Parallel:
         """Wait until all records are read; an item for each record.
 
         Raises:
-            ReplayError: a process failed.
+            SalesgaugeError: a process failed.
         """
         at = 0
         for waiting in self._until_all_wait():
@@ -163,7 +163,7 @@ class Parallel:
         """Let entities be told and computed, and merge what comes out.
 
         Raises:
-            ReplayError: a process failed.
+            SalesgaugeError: a process failed.
         """
         self._rounds()
         for connection in self._connections:
@@ -172,12 +172,12 @@ class Parallel:
             self._replay.seen += result.seen
             self._replay.valid += result.valid
             self._replay.machine.events += result.events
-            self._replay.tally.reasons += result.reasons
+            self._replay.rejects.reasons += result.reasons
             self.warnings += result.warnings
             self.processor_times.append(result.processor_time)
-        if (file := self._replay.tally.file) is not None:
+        if (file := self._replay.rejects.file) is not None:
             for task in self._tasks:
-                with _rejects(task).open(encoding="utf-8") as rows:
+                with _rejects(task).open("rb") as rows:
                     file.writelines(rows)
 
     def _rounds(self) -> None:
@@ -207,9 +207,9 @@ class Parallel:
         try:
             message = connection.recv()
         except (EOFError, OSError) as error:
-            raise ReplayError("a process of this replay was ended from outside; is there enough memory?") from error
+            raise SalesgaugeError("a process of this replay was ended from outside; is there enough memory?") from error
         if isinstance(message, _Failed):
-            raise ReplayError(message.message)
+            raise SalesgaugeError(message.message)
         return message
 
     def _tell(self, value: int) -> None:
@@ -223,7 +223,7 @@ def _work(connection: Connection, task: Task) -> None:
     with contextlib.suppress(BrokenPipeError, EOFError, ConnectionResetError):  # nobody waits for it any more
         try:
             connection.send(_Worker(connection, task).run())
-        except ReplayError as error:
+        except SalesgaugeError as error:
             connection.send(_Failed(str(error)))
         except OSError as error:
             if isinstance(error, BrokenPipeError | ConnectionResetError):
@@ -252,7 +252,7 @@ class _Worker:
         task, replay = self.task, self.replay
         with contextlib.ExitStack() as stack:
             if task.listing:
-                replay.tally = Tally(stack.enter_context(_rejects(task).open("w", encoding="utf-8")))
+                replay.rejects = Rejects(stack.enter_context(_rejects(task).open("wb")))
             if task.at is not None:
                 replay.machine.advance(task.at)
             warnings = self._read()
@@ -261,10 +261,10 @@ class _Worker:
                 self._take(items)
             for failure in self.bulk.finish(self._exchange):
                 rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
-                replay.tally.reject(Record(None, "entities", 0), rejection)
+                replay.rejects.add(RawRecord(None, "entities", NOWHERE), rejection)
         panes = list(export(replay.machine.shard.panes))
         return _Result(
-            panes, replay.seen, replay.valid, self.events, replay.tally.reasons, warnings, time.process_time()
+            panes, replay.seen, replay.valid, self.events, replay.rejects.reasons, warnings, time.process_time()
         )
 
     def _read(self) -> list[str]:
@@ -276,15 +276,17 @@ class _Worker:
                 self.connection.send(_Progress(len(batch), source.done()))
             return source.warnings
 
-    def _sort(self, pairs: Iterable[tuple[Record, AnyEvent]]) -> None:
+    def _sort(self, pairs: Iterable[tuple[RawRecord, AnyEvent]]) -> None:
         outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
         now, recorded_by, rules = self.replay.now, self.replay.machine.recorded_by, self.task.rules
         for record, event in pairs:
             item = admit(event, rules, now, recorded_by)
             if isinstance(item, Rejection):
-                self.replay.tally.reject(record, item)
+                self.replay.rejects.add(record, item)
             else:
-                outboxes[self._home(item.address)].append((*self._unpacked(item), record.origin, record.position))
+                payload = record.payload if self.task.listing else None
+                packed = (*self._unpacked(item), record.origin, record.position, payload)
+                outboxes[self._home(item.address)].append(packed)
         self._take(outboxes[self.task.number])
         self._post(outboxes)
 
@@ -296,12 +298,12 @@ class _Worker:
         return item.address, item.hops, item.facts
 
     def _take(self, items: Sequence[_Item]) -> None:
-        outcome: Outcome = self.bulk.add([Addressed(address, facts, hops) for address, hops, facts, _, _ in items])
+        outcome: Outcome = self.bulk.add([Addressed(address, facts, hops) for address, hops, facts, *_ in items])
         self.events += outcome.distinct
         full = Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts")
         for position in outcome.refused:
-            *_, origin, line = items[position]
-            self.replay.tally.reject(Record(None, origin, line), full)
+            *_, origin, line, payload = items[position]
+            self.replay.rejects.add(RawRecord(payload, origin, line), full)
 
     def _exchange(self, told: Told) -> Told | None:
         """Send what was told to where it belongs; None where nobody told anything."""
@@ -313,20 +315,19 @@ class _Worker:
             if home == self.task.number:
                 here[address] = items
             else:
-                outboxes[home] += [(*self._unpacked(item), "", 0) for item in items]
+                outboxes[home] += [(*self._unpacked(item), "", NOWHERE, None) for item in items]
         self._post(outboxes)
         if not self._agree(len(told)):
             return None
-        for address, hops, facts, _, _ in chain.from_iterable(self._inbox()):
+        for address, hops, facts, *_ in chain.from_iterable(self._inbox()):
             here.setdefault(address, []).append(Addressed(address, facts, hops))
         return here
 
     def _post(self, outboxes: Sequence[list[_Item]]) -> None:
         for number, items in enumerate(outboxes):
             if items and number != self.task.number:
-                packed = _encode(items)
                 with self._file(self.task.number, number).open("ab") as file:
-                    file.write(len(packed).to_bytes(_LENGTH_BYTES, "big") + packed)
+                    write_frame(file, _encode(items))
 
     def _inbox(self) -> Iterator[list[_Item]]:
         for number in range(self.task.of):
@@ -334,8 +335,7 @@ class _Worker:
             if number == self.task.number or not path.exists():
                 continue
             with path.open("rb") as file:
-                while length := file.read(_LENGTH_BYTES):
-                    yield _decode(file.read(int.from_bytes(length, "big")))
+                yield from map(_decode, read_frames(file))
             path.unlink()
 
     def _file(self, sender: int, receiver: int) -> Path:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import cramjam
 
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,15 +47,15 @@ def read_token(path: Path) -> str:
     """A bearer token from a file.
 
     Raises:
-        ReplayError: the file cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         return path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ReplayError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
 
 
-class RefusedError(ReplayError):
+class RefusedError(OutputError):
     """The receiver will not take these samples, however often they are sent."""
 
 
@@ -69,7 +69,7 @@ class Endpoint:
         patience: how long an unreachable receiver is tried, in s.
 
     Raises:
-        ReplayError: the address is no URL.
+        InputError: the address is no URL.
     """
 
     url: str
@@ -86,7 +86,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ReplayError(f"{self.url!r} is no address such as http://127.0.0.1:9090/api/v1/write")
+            raise InputError(f"{self.url!r} is no address such as http://127.0.0.1:9090/api/v1/write")
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "snappy",
@@ -105,7 +105,7 @@ class Endpoint:
 
         Raises:
             RefusedError: the receiver refused it.
-            ReplayError: the receiver did not answer for longer than the patience.
+            OutputError: the receiver did not answer for longer than the patience.
         """
         body = bytes(cramjam.snappy.compress_raw(message))
         end, wait = self.clock() + self.patience, self._first_wait
@@ -114,7 +114,7 @@ class Endpoint:
             if problem is None:
                 return
             if self.clock() >= end:
-                raise ReplayError(f"{self.url}: {problem}; gave up after {self.patience:g} s")
+                raise OutputError(f"{self.url}: {problem}; gave up after {self.patience:g} s")
             self.retries += 1
             jittered = wait * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             self.sleep(jittered if asked is None else asked)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi
 from salesgauge.metrics.windows.sums import WINDOWS
-from salesgauge.streams.io.errors import ReplayError
+from salesgauge.schemas.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -35,7 +35,7 @@ def select(
         breakdowns: ``rep``, ``product,competitor`` or ``none`` for the whole.
 
     Raises:
-        ReplayError: there is no such KPI, window or breakdown, or nothing is left.
+        InputError: there is no such KPI, window or breakdown, or nothing is left.
     """
     check_known("KPI", kpis, catalogue.by_id)
     check_known("window", windows, WINDOWS)
@@ -43,10 +43,9 @@ def select(
     wanted = {breakdown.replace(" ", "") for breakdown in breakdowns}
     check_known("breakdown", sorted(wanted), known | {NONE})
     chosen = [kpi for kpi in catalogue.kpis if not kpis or kpi.id in kpis]
-    narrowed = [_narrow(kpi, windows, wanted) for kpi in chosen]
-    left = tuple(kpi for kpi in narrowed if kpi.windows and (kpi.whole or kpi.breakdowns))
+    left = tuple(narrowed for kpi in chosen if (narrowed := _narrow(kpi, windows, wanted)) is not None)
     if not left:
-        raise ReplayError(
+        raise InputError(
             "none of the chosen KPIs has such a window and breakdown; `salesgauge kpis` lists what there is"
         )
     return Catalogue(left)
@@ -56,22 +55,23 @@ def check_known(what: str, given: Collection[str], known: Collection[str]) -> No
     """See to it that all names are known.
 
     Raises:
-        ReplayError: one is not; the message says which are, or which may have been meant.
+        InputError: one is not; the message says which are, or which may have been meant.
     """
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"
-            raise ReplayError(f"there is no {what} {name!r}{hint}")
+            raise InputError(f"there is no {what} {name!r}{hint}")
 
 
-def _narrow(kpi: Kpi, windows: Collection[str], breakdowns: Collection[str]) -> Kpi:
-    return dataclasses.replace(
-        kpi,
-        windows=tuple(window for window in kpi.windows if not windows or window in windows),
-        breakdowns=tuple(b for b in kpi.breakdowns if not breakdowns or _joined(b) in breakdowns),
-        whole=kpi.whole and (not breakdowns or NONE in breakdowns),
-    )
+def _narrow(kpi: Kpi, windows: Collection[str], breakdowns: Collection[str]) -> Kpi | None:
+    """The KPI with what was chosen of it; None where that is nothing."""
+    left = tuple(window for window in kpi.windows if not windows or window in windows)
+    by = tuple(b for b in kpi.breakdowns if not breakdowns or _joined(b) in breakdowns)
+    whole = kpi.whole and (not breakdowns or NONE in breakdowns)
+    if not left or not (whole or by):
+        return None
+    return dataclasses.replace(kpi, windows=left, breakdowns=by, whole=whole)
 
 
 def _joined(breakdown: Breakdown) -> str:

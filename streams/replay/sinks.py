@@ -16,8 +16,8 @@ import duckdb
 import msgspec
 
 from salesgauge.metrics.kpis.families import Family, Sample, Type
-from salesgauge.streams.io.errors import ReplayError
-from salesgauge.streams.io.outputs import give_name, made, refuse_folder, scratch, uninterrupted, whole_file
+from salesgauge.schemas.errors import InputError, OutputError
+from salesgauge.streams.io.outputs import give_name, made, refuse_folder, scratch, text_file, uninterrupted
 from salesgauge.streams.replay.documents import document, encode, item
 from salesgauge.streams.replay.machine import Snapshot
 from salesgauge.streams.replay.openmetrics import OpenMetrics
@@ -61,13 +61,13 @@ def openmetrics_file(path: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     """An OpenMetrics file with timestamps.
 
     Raises:
-        ReplayError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     refuse_folder(path)
     with scratch(path) as folder:
         metrics = OpenMetrics(folder, labels)
         yield lambda snapshot: metrics.take(snapshot.at, _samples(snapshot))
-        with whole_file(path) as file:
+        with text_file(path) as file:
             metrics.write(file)
 
 
@@ -76,11 +76,11 @@ def tsdb_blocks(folder: Path, labels: Mapping[str, str]) -> Iterator[Take]:
     """Blocks for Prometheus' data folder, made by promtool; they are moved there when all are whole.
 
     Raises:
-        ReplayError: there is no promtool, or it fails.
+        OutputError: there is no promtool, or it fails.
     """
     promtool = shutil.which("promtool")
     if promtool is None:
-        raise ReplayError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
+        raise OutputError("--tsdb needs promtool, which comes with Prometheus; install it or use --openmetrics")
     with made(folder), scratch(folder / "blocks") as working:
         blocks = _Blocks(promtool, working, labels)
         yield blocks.take
@@ -113,18 +113,18 @@ class _Blocks:
         """Make blocks of what is kept.
 
         Raises:
-            ReplayError: promtool fails.
+            OutputError: promtool fails.
         """
         if self._metrics is None:
             return
         text = self._working / "readings.om"
-        with whole_file(text) as file:
+        with text_file(text) as file:
             self._metrics.write(file)
         self._metrics = None
         command = [self._promtool, "tsdb", "create-blocks-from", "openmetrics", str(text), str(self.folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode != 0:
-            raise ReplayError(f"promtool made no blocks: {(done.stderr or done.stdout).strip()}")
+            raise OutputError(f"promtool made no blocks: {(done.stderr or done.stdout).strip()}")
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def remote_write(endpoint: Endpoint, labels: Mapping[str, str], acknowledged: Ca
     """Samples to a remote-write receiver; ``acknowledged`` hears of the last instant (ms) that has arrived.
 
     Raises:
-        ReplayError: the receiver refuses or cannot be reached.
+        OutputError: the receiver refuses or cannot be reached.
     """
     writer = RemoteWrite(endpoint.post, labels, acknowledged)
     yield lambda snapshot: writer.take(snapshot.at, _samples(snapshot))
@@ -144,7 +144,7 @@ def parquet_file(path: Path) -> Iterator[Take]:
     """A Parquet file of readings: at, kpi, window, labels (JSON), stat, value, numerator, denominator.
 
     Raises:
-        ReplayError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     refuse_folder(path)
     with scratch(path) as folder:
@@ -176,7 +176,7 @@ def _to_parquet(rows: Path, made: Path) -> None:
             query = f"COPY ({select} FROM {source}) TO '{_sql_text(made)}' (FORMAT parquet, COMPRESSION zstd)"
             connection.execute(query, [str(rows)])
         except duckdb.Error as error:
-            raise ReplayError(f"the Parquet file cannot be written: {error}") from error
+            raise OutputError(f"the Parquet file cannot be written: {error}") from error
 
 
 def _sql_text(path: Path) -> str:
@@ -203,19 +203,19 @@ class Resume:
         """The last instant (ms) that arrived; None where nothing did.
 
         Raises:
-            ReplayError: the file belongs to another run or cannot be read.
+            InputError: the file belongs to another run or cannot be read.
         """
         try:
             state = msgspec.json.decode(self.path.read_bytes(), type=_State)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
-            raise ReplayError(f"{self.path} is no state of a replay: {error}") from error
+            raise InputError(f"{self.path} is no state of a replay: {error}") from error
         if state.of != self.of:
-            raise ReplayError(f"{self.path} remembers a run with other events, steps or target; name another file")
+            raise InputError(f"{self.path} remembers a run with other events, steps or target; name another file")
         return state.acknowledged
 
     def write(self, at: int) -> None:
         """Remember an instant (ms)."""
-        with whole_file(self.path) as file:
+        with text_file(self.path) as file:
             file.write(msgspec.json.encode(_State(self.of, at)).decode())

@@ -13,21 +13,21 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 
+from salesgauge.schemas.errors import InputError, TruncatedError
 from salesgauge.schemas.events import TOPICS
-from salesgauge.streams.io.errors import ReplayError, TruncatedError
-from salesgauge.streams.io.event_output import SortedLines
-from salesgauge.streams.io.records import Known, Record, known_at
+from salesgauge.streams.io.records import KnownRecord, RawRecord, known_at
+from salesgauge.streams.io.sorted_runs import SortedRuns
 from salesgauge.streams.kafka.connection import BrokerError, consumer
 from salesgauge.streams.kafka.fetcher import fetcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from salesgauge.streams.io.records import Reading, Share
+    from salesgauge.streams.io.records import RecordShare, RecordStream
     from salesgauge.streams.kafka.fetcher import Fetcher
     from salesgauge.streams.settings.model import Kafka
 
@@ -37,6 +37,16 @@ _POLL_RECORDS = 5_000
 _BUFFERED = 2_000
 """Records of a partition that wait for the others' before it is paused."""
 _RUN_LENGTH = 100_000
+
+
+class _Happened(NamedTuple):
+    """A record by when it happened (ms), and when the broker got it (ms)."""
+
+    at: int
+    origin: str
+    position: int
+    stamp: int
+    payload: bytes | None
 
 
 @dataclass(slots=True)
@@ -55,7 +65,7 @@ class _Log:
     settled: bool = False
     latest: int = 0
     missing: int = 0
-    buffer: deque[Record] = field(default_factory=deque)
+    buffer: deque[RawRecord] = field(default_factory=deque)
 
     @property
     def origin(self) -> str:
@@ -77,7 +87,7 @@ class Topics:
         allow_truncated: go on where the beginning of a topic was deleted, or records inside are missing.
 
     Raises:
-        ReplayError: from any method, if Kafka cannot be reached or refuses, or a part of the past is missing.
+        InputError: from any method, if Kafka cannot be reached or refuses, or a part of the past is missing.
     """
 
     kafka: Kafka
@@ -90,7 +100,7 @@ class Topics:
     _read: int = 0
     _all: int = 0
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[RawRecord]:
         """All records, each partition in its order."""
         with self._reader() as (client, logs):
             while not all(log.finished for log in logs.values()):
@@ -99,26 +109,26 @@ class Topics:
                     while log.buffer:
                         yield log.buffer.popleft()
 
-    def ordered(self, *, corrected: bool) -> Iterator[Known]:
+    def ordered(self, *, corrected: bool) -> Iterator[KnownRecord]:
         """Merged by time as they were known; sorted on disk by the time they happened where ``corrected``."""
         return self._sorted() if corrected else _in_time(self._merged())
 
     def span(self, *, corrected: bool) -> tuple[int, int] | None:
         """Unknown: a topic would have to be read for it."""
         del corrected
-        raise ReplayError("topics need --from TIME")
+        raise InputError("topics need --from TIME")
 
     def done(self) -> tuple[int, int]:
         """Records read, and in all."""
         return self._read, self._all
 
-    def shares(self, of: int) -> list[Share]:
+    def shares(self, of: int) -> list[RecordShare]:
         """Some partitions of each topic for each process; no more parts than there are partitions."""
         try:
             with consumer(self.kafka) as client:
                 numbers = sorted({partition.partition for partition in _partitions(self, client)})
         except BrokerError as error:
-            raise ReplayError(str(error)) from error
+            raise InputError(str(error)) from error
         parts = [frozenset(numbers[start::of]) for start in range(min(of, len(numbers)))]
         return [
             TopicsShare(self.kafka, part, self.since, self.until, self.allow_truncated, tuple(self.topics))
@@ -140,12 +150,12 @@ class Topics:
                 reader.read({partition: log.next for partition, log in logs.items()})
                 yield reader, logs
         except BrokerError as error:
-            raise ReplayError(str(error)) from error
+            raise InputError(str(error)) from error
 
-    def _merged(self) -> Iterator[Record]:
+    def _merged(self) -> Iterator[RawRecord]:
         """By the time of the log, over all partitions; each in its own order."""
         with self._reader() as (client, logs):
-            heads: list[tuple[int, int, Record]] = []
+            heads: list[tuple[int, int, RawRecord]] = []
             waiting = set(range(len(logs)))
             numbered = list(logs.values())
             while heads or waiting:
@@ -161,7 +171,7 @@ class Topics:
         logs: dict[TopicPartition, _Log],
         numbered: list[_Log],
         waiting: set[int],
-        heads: list[tuple[int, int, Record]],
+        heads: list[tuple[int, int, RawRecord]],
     ) -> None:
         """Take the next record of each partition whose last one was taken, or learn that there is none."""
         while waiting:
@@ -176,23 +186,21 @@ class Topics:
             if waiting:
                 self._poll(client, logs)
 
-    def _sorted(self) -> Iterator[Known]:
+    def _sorted(self) -> Iterator[KnownRecord]:
         with tempfile.TemporaryDirectory(prefix="salesgauge-") as folder:
-            lines = SortedLines(Path(folder), run_length=_RUN_LENGTH)
+            runs = SortedRuns(_Happened, Path(folder), run_length=_RUN_LENGTH)
             for record in self.records():
                 at = known_at(record, corrected=True) or 0
-                place = f"{at} {record.at} {record.origin} {record.position} ".encode()
-                lines.add(at, f"{record.origin}/{record.position:015d}", place + (record.payload or b""))
-            for line in lines:
-                at_, stamp, origin, position, payload = line.split(b" ", 4)
-                yield int(at_), Record(payload or None, origin.decode(), int(position), int(stamp))
+                runs.add(_Happened(at, record.origin, record.position, record.at, record.payload))
+            for at, origin, position, stamp, payload in runs:
+                yield at, RawRecord(payload, origin, position, stamp)
 
     def _poll(self, client: Fetcher, logs: dict[TopicPartition, _Log]) -> None:
         """Move what has come into the buffers; wait for it, but not for ever.
 
         Raises:
             TruncatedError: records are missing.
-            ReplayError: nothing comes.
+            InputError: nothing comes.
         """
         client.only({p for p, log in logs.items() if len(log.buffer) < _BUFFERED and not log.finished})
         end = time.monotonic() + _PATIENCE
@@ -200,7 +208,7 @@ class Topics:
             if self._take(client.poll(_POLL_MS, _POLL_RECORDS), client, logs):
                 return
         behind = next(log for log in logs.values() if not log.finished)
-        raise ReplayError(f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}")
+        raise InputError(f"{behind.origin}: the broker sends nothing from offset {behind.next} on, of {behind.end}")
 
     def _take(
         self,
@@ -226,7 +234,7 @@ class Topics:
                 log.next = message.offset + 1
                 self._read += 1
                 if self.since is None or log.latest >= self.since:
-                    log.buffer.append(Record(message.value, log.origin, message.offset, log.latest))
+                    log.buffer.append(RawRecord(message.value, log.origin, message.offset, log.latest))
         for log in logs.values():
             # What ends with records that are never handed out (marks of transactions) ends nevertheless.
             if not log.finished and client.position(log.partition) >= log.end:
@@ -261,7 +269,7 @@ class TopicsShare:
     topics: tuple[str, ...]
 
     @contextmanager
-    def open(self) -> Iterator[Reading]:
+    def open(self) -> Iterator[RecordStream]:
         """The share, to be read."""
         yield Topics(self.kafka, self.partitions, self.since, self.until, self.allow_truncated, self.topics)
 
@@ -283,7 +291,7 @@ def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
     existing = client.topics()
     found = [topic for topic in topics.topics if topic in existing]
     if not found:
-        raise ReplayError(f"none of the event topics exists at {topics.kafka.bootstrap}; `salesgauge topics create`")
+        raise InputError(f"none of the event topics exists at {topics.kafka.bootstrap}; `salesgauge topics create`")
     partitions = [
         TopicPartition(topic, number)
         for topic in found
@@ -291,7 +299,7 @@ def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
         if topics.partitions is None or number in topics.partitions
     ]
     if not partitions:
-        raise ReplayError(f"no event topic has one of the partitions {sorted(topics.partitions or ())}")
+        raise InputError(f"no event topic has one of the partitions {sorted(topics.partitions or ())}")
     return partitions
 
 
@@ -320,9 +328,9 @@ def _check_beginnings(topics: Topics, logs: Sequence[_Log]) -> None:
     topics.warnings.append(what)
 
 
-def _in_time(records: Iterator[Record]) -> Iterator[Known]:
+def _in_time(records: Iterator[RawRecord]) -> Iterator[KnownRecord]:
     """Hold back what a log has before it happened (a clock that is ahead) until it has."""
-    early: list[tuple[int, int, Record]] = []
+    early: list[tuple[int, int, RawRecord]] = []
     latest = count = 0
     for record in records:
         at = known_at(record, corrected=False)

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from salesgauge.schemas.errors import SalesgaugeError
+
 _TYPES = (
     ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
@@ -22,7 +24,7 @@ _TYPES = (
 )
 
 
-class SettingsError(Exception):
+class SettingsError(SalesgaugeError):
     """The settings are not usable; the message says which and why."""
 
 

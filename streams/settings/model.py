@@ -227,6 +227,10 @@ class Settings(BaseSettings):
         """The topic of records that could not be processed."""
         return f"{self.app_id}.dead-letters"
 
+    def files(self) -> list[Path]:
+        """All files that the settings name: certificates, tokens, targets."""
+        return [value for value in _flat(self.model_dump()).values() if isinstance(value, Path)]
+
     @property
     def control_topic(self) -> str:
         """The topic that says which version is the active one."""

@@ -162,7 +162,7 @@ def test_what_was_scraped_is_what_a_replay_of_the_topics_gives(installation):
         for series, value in replayed.items():
             shown[series].add(value)
     assert replay.machine.events == len({event.event_id for event in installation.sent})
-    assert replay.tally.rejected == 0
+    assert replay.rejects.count == 0
 
     # That equality is about something: many series, and much that moved with events and with time.
     assert len(shown) > 3000

@@ -21,9 +21,9 @@ from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.families import family_name
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.codec import encode
+from salesgauge.schemas.errors import OutputError, TruncatedError
 from salesgauge.streams.cli.diff import diff_command
 from salesgauge.streams.cli.replay import replay_command
-from salesgauge.streams.io.errors import ReplayError, TruncatedError
 from salesgauge.streams.io.instants import iso, moment
 from salesgauge.streams.replay.machine import Replay
 from salesgauge.streams.replay.remote_write import Endpoint, RefusedError, _varint
@@ -288,7 +288,7 @@ def test_remote_write_retries_and_tells_what_is_refused():
         server.shutdown()
     clock = iter(range(100))
     patient = Endpoint(f"http://127.0.0.1:{free_port()}", patience=5, sleep=waits.append, clock=lambda: next(clock))
-    with pytest.raises(ReplayError, match=r"cannot be reached.*gave up after 5 s"):
+    with pytest.raises(OutputError, match=r"cannot be reached.*gave up after 5 s"):
         patient.post(b"x")
 
 

@@ -22,7 +22,8 @@ from salesgauge.schemas.events import EVENTS, DealWon, EventBase, LeadCreated, O
 from salesgauge.schemas.sources.conversion import Rejected, convert
 from salesgauge.schemas.sources.mapping import ConvertError, find_mapping, load_mapping, parse_mapping, shipped_mappings
 from salesgauge.streams.cli.convert import convert_command
-from salesgauge.streams.io.event_output import SortedLines, write_events
+from salesgauge.streams.io.event_output import write_events
+from salesgauge.streams.io.sorted_runs import SortedRuns
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "convert.md"
 
@@ -757,7 +758,7 @@ def test_events_are_sorted_by_time_and_rejects_lie_beside_them(folder: Path, map
     assert [event.key for event in events if isinstance(event, EventBase)] == ["L3", "L1", "L2"]
     (rejected,) = map(json.loads, (folder / "new" / "events.jsonl.rejects.jsonl").read_text().splitlines())
     assert rejected["detail"] == "lead_id: Field required"
-    assert rejected["row"] == {"occurred_at": "2024-05-02 00:00:00", "source": "Web"}
+    assert rejected["payload"] == {"occurred_at": "2024-05-02 00:00:00", "source": "Web"}
     assert {path.name for path in out.parent.iterdir()} == {"events.jsonl", "events.jsonl.rejects.jsonl"}
 
 
@@ -878,10 +879,10 @@ def test_the_result_is_a_function_of_the_set_of_rows(tmp_path: Path, rows: list[
 
 @given(entries=st.lists(st.tuples(st.integers(-(2**40), 2**60), st.text(max_size=3), st.binary(max_size=4))))
 def test_sorting_in_runs_is_sorting(tmp_path_factory: pytest.TempPathFactory, entries: list[Any]) -> None:
-    lines = SortedLines(tmp_path_factory.mktemp("runs"), run_length=3)
+    runs = SortedRuns(tuple[int, str, bytes], tmp_path_factory.mktemp("runs"), run_length=3)
     for entry in entries:
-        lines.add(*entry)
-    assert list(lines) == [line for _, _, line in sorted(entries)]
+        runs.add(entry)
+    assert list(runs) == sorted(entries)
 
 
 @pytest.mark.parametrize("event", EVENTS)

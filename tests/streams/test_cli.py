@@ -189,7 +189,7 @@ def test_a_missing_settings_file_is_2(tmp_path):
 def test_missing_input_is_named(tmp_path):
     code, said = run("publish", str(tmp_path / "none.jsonl"))
     assert code == 1
-    assert "no such file" in said
+    assert "does not exist" in said
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")

@@ -7,6 +7,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import pytest
 import zstandard
 from click.testing import CliRunner
@@ -81,22 +82,47 @@ def test_what_is_no_event_is_counted_and_written_with_its_line(settings, tmp_pat
     path.write_bytes(lines(event(1), b"", b"not json", event(2, event="lead_exploded"), event(3)))
     said = publish(settings, path, "--rejects", tmp_path / "rejects")
     assert "2 events published" in said
-    assert "1 lines rejected: not_json" in said
-    assert "1 lines rejected: unknown_event" in said
-    rejected = (tmp_path / "rejects").read_text().splitlines()
-    assert [line.split("\t")[:2] for line in rejected] == [[f"{path}:3", "not_json"], [f"{path}:4", "unknown_event"]]
+    assert "1 records rejected: not_json" in said
+    assert "1 records rejected: unknown_event" in said
+    first, second = map(json.loads, (tmp_path / "rejects").read_text().splitlines())
+    assert first | {"detail": ""} == {
+        "origin": str(path), "position": 3, "event": None, "event_id": None,
+        "reason": "not_json", "detail": "", "payload": "not json",
+    }  # fmt: skip
+    assert (second["position"], second["event"], second["event_id"]) == (4, "lead_exploded", "e2")
+    assert second["payload"]["lead_id"] == "lead-2"
 
 
 def test_strict_stops_at_the_first_bad_line(settings, tmp_path):
     path = tmp_path / "events.jsonl"
     path.write_bytes(lines(event(1), b"not json", event(2)))
-    said = publish(settings, path, "--strict", code=1)
+    said = publish(settings, path, "--strict", "--rejects", tmp_path / "rejects", code=1)
     assert f"{path}:2: not_json" in said
+    assert "1 events before that are published" in said
     assert len(stored(settings)) == 1
+    assert json.loads((tmp_path / "rejects").read_text())["position"] == 2
 
 
 def test_nothing_published_is_a_failure(settings):
     assert "nothing was published" in publish(settings, "-", stdin=b"not json\n", code=1)
+
+
+@pytest.mark.parametrize(("bad", "code"), [(2, 0), (3, 1)])
+def test_more_than_half_rejected_is_a_failure(settings, bad, code):
+    said = publish(settings, "-", stdin=lines(event(1), event(2), *[b"not json"] * bad), code=code)
+    assert ("more than half" in said) == bool(code)
+    assert len(stored(settings)) == 2
+
+
+def test_files_of_windows_programs_patterns_and_parquet_are_read_whole(settings, tmp_path):
+    (tmp_path / "1.jsonl").write_bytes(b"\xef\xbb\xbf" + lines(event(1), event(2)).replace(b"\n", b"\r\n"))
+    (tmp_path / "2.jsonl").write_text(lines(event(3), event(4)).decode(), encoding="utf-16")
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT '{json.dumps(event(5))}' AS event) TO '{tmp_path / 'events.parquet'}'")
+    said = publish(settings, f"{tmp_path}/*.jsonl", tmp_path / "events.parquet")
+    assert "5 events published" in said
+    assert "rejected" not in said
+    assert {record.key for record in stored(settings)} == {f"lead-{n}".encode() for n in range(1, 6)}
 
 
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
@@ -105,7 +131,10 @@ def test_a_truncated_file_is_told(settings, tmp_path, suffix):
     packed = gzip.compress(content) if suffix == "gz" else zstandard.compress(content)
     path = tmp_path / f"events.jsonl.{suffix}"
     path.write_bytes(packed[: len(packed) // 2])
-    assert "is truncated or damaged" in publish(settings, path, code=1)
+    said = publish(settings, path, code=1)
+    assert "ends too early" in said
+    assert f"{len(stored(settings)):,} events before that are published" in said
+    assert "warning" in publish(settings, path, "--allow-truncated")
 
 
 def test_a_dying_broker_is_told(monkeypatch):

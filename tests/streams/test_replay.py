@@ -23,10 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesgauge.schemas.codec import encode
+from salesgauge.schemas.errors import InputError
 from salesgauge.streams.cli.diff import diff_command
 from salesgauge.streams.cli.replay import replay_command
-from salesgauge.streams.io.errors import ReplayError
-from salesgauge.streams.io.event_files import Files
+from salesgauge.streams.io.event_files import EventFiles
 from salesgauge.streams.io.instants import aligned, iso, moment, parse_instant, parse_span
 from salesgauge.streams.io.records import known_at
 from salesgauge.streams.replay.compare import Readings, Tolerance, differences
@@ -138,7 +138,7 @@ def test_what_is_no_event_is_counted_listed_and_passed_over(tmp_path):
     doc = json.loads(result.stdout)
     assert (doc["events"], doc["rejected"]) == (2, 6)
     rows = [json.loads(row) for row in rejects.read_text().splitlines()]
-    assert [(row["line"], row["reason"]) for row in rows] == [
+    assert [(row["position"], row["reason"]) for row in rows] == [
         (2, "not_json"), (3, "not_an_object"), (5, "invalid"), (6, "unknown_event"), (7, "not_json"), (8, "too_large"),
     ]  # fmt: skip
     assert "rejected: 2 not_json" in result.stderr
@@ -316,7 +316,7 @@ def test_unsorted_files_are_sorted_on_disk_and_sorted_ones_streamed(tmp_path, li
     random.Random(1).shuffle(shuffled)
     (tmp_path / "a").write_bytes(b"".join(lines[::2]))
     (tmp_path / "b").write_bytes(b"".join([*shuffled[:7], b"junk\n", *lines[1::2]]))
-    source = Files([str(tmp_path / "a"), str(tmp_path / "b")])
+    source = EventFiles([str(tmp_path / "a"), str(tmp_path / "b")])
     ordered = list(source.ordered(corrected=False))
     assert len(ordered) == len(lines) + 8
     assert [at for at, _ in ordered] == sorted(at for at, _ in ordered)
@@ -427,7 +427,7 @@ def test_instants_and_spans():
     assert parse_span("1h30m") == 5_400_000
     assert parse_span("250ms") == 250
     for text in ("", "0s", "5", "m", "-1m", "1m 2s"):
-        with pytest.raises(ReplayError, match="is no span"):
+        with pytest.raises(InputError, match="is no span"):
             parse_span(text)
 
 

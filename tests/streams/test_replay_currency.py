@@ -26,8 +26,8 @@ def revenue(path, events, env=None):
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
     arguments = ["replay", "--events", str(path), "--at", "2026-02-01T00:00:00Z", "--json"]
     result = CliRunner().invoke(cli, arguments, env=env or {})
-    assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
+    assert result.exit_code == (2 * document["rejected"] > len(events)), result.stderr
     whole = [r for r in document["readings"] if r["window"] == "all" and not r["labels"]]
     [value] = [r["value"] for r in whole if r["kpi"] == "sales_revenue"]
     return value, document["rejected"], result.stderr
