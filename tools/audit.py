@@ -93,11 +93,11 @@ def check_asked(lock: Lock, asked: list[str]) -> list[str]:
 
 
 def check_agreement(runtime: Lock, developer: Lock) -> list[str]:
-    """Where the developers' lock departs from the runtime's."""
+    """Where the developers' lock has another version than the runtime's. It may need a package on more platforms."""
     return [
         f"{developer.name}: {name} differs from {runtime.name}; run `make lock`"
         for name, locked in runtime.packages.items()
-        if sorted(map(str, locked)) != sorted(map(str, developer.packages.get(name, [])))
+        if set(map(version, locked)) != set(map(version, developer.packages.get(name, [])))
     ]
 
 

@@ -86,11 +86,17 @@ class CalendarRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     zone: Zone = "UTC"
+    """Time zone of the business hours. Unset: `rules.zone`."""
     opens: time = time(9)
+    """Start of the business hours, local time."""
     closes: time = time(17)
+    """End of the business hours, local time."""
     weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(5))
+    """Working days. Monday is 0."""
     holidays: str = ""
+    """Country, or country and subdivision, whose public holidays are free: `DE`, `DE-BY`."""
     extra_holidays: frozenset[date] = frozenset()
+    """More free days, as dates."""
 
     @field_validator("holidays")
     @classmethod
@@ -141,43 +147,50 @@ class Rules(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     zone: Zone = "UTC"
-    """Business time zone: calendar windows and dates without a zone follow it."""
+    """Business time zone. It applies to calendar windows and to dates without a zone."""
     response_sla: Annotated[timedelta, Field(gt=timedelta(0)), _SECONDS] = timedelta(minutes=15)
-    """A lead is to have its first human touch within this time after its creation."""
+    """A lead should be answered by a person within this time after its creation."""
     sla_in_business_hours: bool = False
-    """Whether the SLA clock stands still outside business hours."""
+    """Whether the SLA clock stops outside business hours."""
     contact_includes_automated: bool = True
-    """Whether an automated outbound message makes a lead a contacted one (it never is a response)."""
+    """Whether an automated outbound message counts as contact. It never counts as a response."""
     calendar: CalendarRule = CalendarRule()
     team_calendars: Mapping[str, CalendarRule] = {}
+    """Business hours of single teams: team → calendar."""
     roster: Mapping[str, str] = {}
-    """rep -> team, for events that name a rep without a team."""
+    """The team of each rep: rep → team. Used when an event names a rep but no team."""
     currency: Currency = "EUR"
-    """The reporting currency; amounts without a currency are in it."""
+    """Reporting currency. Amounts without a currency are in it."""
     decimals: Annotated[int, Field(ge=0, le=6)] = 6
-    """Decimal places with which amounts are added up: each deal line, each event is rounded to them once. Fewer
-    allow for larger totals, which end at 9.2e18 units of the last place; 2 rounds like an invoice."""
+    """Decimal places of amounts. Each deal line and each event is rounded once, then added up. 2 rounds like an
+    invoice. A total may reach 9.2e18 units of the last place, so fewer places allow larger totals."""
     rates: tuple[CurrencyRate, ...] = ()
+    """Exchange rates: list of `{currency, rate, since}`. From the date `since` on, one unit of `currency` is `rate`
+    units of the reporting currency."""
     growth_target: Annotated[float, Field(allow_inf_nan=False)] = 0.1
-    """The quota calculator suggests the trailing revenue times one plus this."""
+    """Growth that the quota calculator assumes: it suggests the trailing revenue times (1 + this)."""
     commission_tiers: tuple[CommissionTier, ...] = (
         CommissionTier(attainment=0.0, rate=0.05),
         CommissionTier(attainment=1.0, rate=0.08),
         CommissionTier(attainment=1.5, rate=0.10),
     )
+    """Commission tiers, list of `{attainment, rate}`: the rate applies to the revenue above this attainment of the
+    quota, up to the next tier."""
     max_future: Annotated[timedelta, Field(ge=timedelta(0)), _SECONDS] = timedelta(minutes=5)
-    """Events further ahead of the clock are refused."""
+    """Events further in the future are refused (`future`)."""
     fine_retention: Annotated[timedelta, Field(ge=timedelta(hours=49)), _SECONDS] = timedelta(hours=49)
-    """How long minute panes are kept; they serve windows up to 24 h, the window before, and a 25 h day."""
+    """How long minute panes are kept. At least 49 h: windows up to 24 h and the window before need them, on a day of
+    25 h too."""
     coarse_retention: Annotated[timedelta, Field(ge=timedelta(days=731)), _SECONDS] = timedelta(days=731)
-    """How long hour panes are kept; what is older is folded into the base."""
+    """How long hour panes are kept. At least 731 days: windows up to a year and the year before need them. Older panes
+    are added to a base sum."""
     label_ceiling: Annotated[int, Field(ge=1)] = 100
-    """Label values shown per breakdown; the smaller ones beyond it are folded into ``other``."""
+    """Greatest number of label values per breakdown. The smaller ones beyond it are added up as ``other``."""
     unredacted: frozenset[str] = frozenset()
-    """Dimensions (``rep``) whose label values may be e-mail addresses or telephone numbers; elsewhere they are
-    shown as ``redacted``."""
+    """Dimensions whose label values may be e-mail addresses or telephone numbers, such as ``rep``. Elsewhere these are
+    shown as ``redacted`` ([what labels show](operations.md#what-labels-show))."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
-    """Facts that one entity remembers; events beyond are refused as ``entity_full``."""
+    """Greatest number of facts that one entity keeps. Further events are refused (`entity_full`)."""
 
     @field_validator("unredacted")
     @classmethod

@@ -41,9 +41,14 @@ class Tls(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     ca_file: Path | None = None
+    """Certificate of the authority to trust (PEM). For `kafka` it signed the brokers' certificates; for `web` it is
+    what `doctor` trusts when it asks the exporter. Unset: the system's authorities."""
     cert_file: Path | None = None
+    """Certificate (PEM). For `kafka` the client certificate of mutual TLS; for `web` the server's, needed for HTTPS."""
     key_file: Path | None = None
+    """Private key (PEM), if it is not in `cert_file`."""
     key_password: SecretStr | None = None
+    """Password of the private key. Secret."""
 
     def client_context(self) -> ssl.SSLContext:
         """A context for connecting: the broker's certificate is verified, one's own is shown if given.
@@ -84,9 +89,13 @@ class Sasl(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`. Required."""
     username: str | None = None
+    """User name, for all mechanisms but `OAUTHBEARER`."""
     password: SecretStr | None = None
+    """Password of that user. Secret."""
     token_file: Path | None = None
+    """File with the token for `OAUTHBEARER`. It is read at each login, so the token can be rotated."""
 
     @model_validator(mode="after")
     def _complete(self) -> Sasl:
@@ -103,17 +112,23 @@ class Kafka(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     bootstrap: str = "127.0.0.1:9092"
+    """Brokers to connect to first: `host:port`, separated by commas."""
     tls: Tls | None = None
+    """Encrypt connections to Kafka. `{}` trusts the system's authorities."""
     sasl: Sasl | None = None
+    """Log in to Kafka."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
-    """Partitions of each event topic: the greatest number of workers. Changing it needs a rebuild."""
+    """Partitions of each topic. This is the greatest number of workers. A change needs a
+    [rebuild](operations.md#rebuild)."""
     replication: Annotated[int, Field(ge=1, le=10)] = 1
+    """Replicas of the topics that `topics create` makes. Use 3 in production."""
     session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
-    """A worker that Kafka has not heard of for so long loses its partitions to the others."""
+    """A worker that sends no heartbeat for this many seconds loses its partitions to the others."""
     produce_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
-    """A write that Kafka does not acknowledge within this time ends the worker; nothing of it is committed."""
+    """If Kafka does not acknowledge a write within this many seconds, the worker stops. Nothing of the batch is
+    committed."""
     retention_days: Annotated[int, Field(ge=-1)] = -1
-    """How long event topics are kept; -1 for ever, which lets a rebuild reach all of history."""
+    """How many days events are kept. -1 keeps them for ever, so that a rebuild can use the whole history."""
 
     @field_validator("bootstrap")
     @classmethod
@@ -130,20 +145,24 @@ class Web(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     host: str = "127.0.0.1"
+    """Address to listen on. The default is reachable from this machine only."""
     port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    """Port to listen on."""
     tls: Tls | None = None
+    """Serve HTTPS instead of HTTP."""
     token: SecretStr | None = None
-    """A bearer token that readers must send."""
+    """Bearer token that readers must send. Secret."""
     username: str | None = None
+    """User name for basic authentication. It can be used together with the token, or instead of it."""
     password: SecretStr | None = None
-    """Basic authentication, beside or instead of the token."""
+    """Password for basic authentication. Secret."""
 
     @model_validator(mode="after")
     def _guarded(self) -> Web:
         for name in ("token", "password"):
             secret: SecretStr | None = getattr(self, name)
             if secret is not None and not secret.get_secret_value():
-                raise ValueError(f"{name} is empty, which guards nothing; give one, or leave it away")
+                raise ValueError(f"{name} is empty and would protect nothing; set a value, or leave it unset")
         if (self.username is None) != (self.password is None):
             raise ValueError("username and password go together")
         return self
@@ -153,33 +172,39 @@ class WorkerWeb(Web):
     """Where a worker shows its own metrics."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_WORKER_PORT
+    """Port to listen on. 0 takes a free one, for several workers on one machine."""
 
 
 class IngestWeb(Web):
     """Where webhooks are received. Who may send is up to each source's signature, not to a token."""
 
     port: Annotated[int, Field(ge=0, le=65535)] = 9110
+    """Port that receives webhooks."""
 
 
 class Ingest(BaseModel):
-    """How foreign data comes in."""
+    """How records of other systems come in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     sources: Path | None = None
-    """A source's file, or a folder of them."""
+    """The file of a source, or a folder of such files."""
     web: IngestWeb = IngestWeb()
     raw_retention_days: Annotated[int, Field(ge=-1)] = 90
-    """How long records are kept as they came; -1 for ever. A mapping can be run again over what is kept."""
+    """How many days received records are kept in their original form; -1 for ever. A changed mapping can be applied to
+    what is kept."""
     max_body_bytes: Annotated[int, Field(ge=1024, le=5 * 2**20)] = 2**20
+    """Largest body of a request, in bytes. Larger ones are answered with 413."""
     max_connections: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Greatest number of open connections."""
     max_pending_bytes: Annotated[int, Field(ge=2**20)] = 64 * 2**20
-    """Of requests that wait for Kafka; beyond it, senders are asked to come again."""
+    """Most bytes of requests that wait for Kafka. Beyond it, senders are asked to try again later (503)."""
     max_rate: Annotated[float, Field(gt=0)] = 10_000.0
-    """Requests a second of one source; beyond it, the sender is asked to slow down."""
+    """Most requests per second from one source. Beyond it, the sender is asked to slow down (429)."""
     ack_seconds: Annotated[float, Field(gt=0, le=60)] = 4.0
-    """A request is answered within this time: 503 where Kafka has not acknowledged. HubSpot waits for five seconds."""
+    """A request is answered within this many seconds, with 503 if Kafka has not acknowledged the records. HubSpot waits
+    for five seconds."""
     read_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
-    """How long a sender may take for the headers, and again for the body of a request."""
+    """How many seconds a sender may take for the headers, and again for the body of a request."""
 
 
 class Settings(BaseSettings):
@@ -188,22 +213,24 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
 
     app_id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,60}$")] = "salesgauge"
-    """The consumer group, and the prefix of the engine's own topics."""
+    """Name of the installation: the prefix of its consumer groups and of its own topics."""
     version: Annotated[int, Field(ge=1)] = 1
-    """Version of the state: another one is another consumer group with its own tables, as `rebuild` uses."""
+    """Version of the state. Leave it unset: processes then follow the active version
+    ([rebuild](operations.md#rebuild))."""
     kafka: Kafka = Kafka()
     web: Web = Web()
     worker_web: WorkerWeb = WorkerWeb()
     batch: bool = True
-    """Whole batches of a partition per step; off for Faust's own delivery of single messages."""
+    """Take whole batches of a partition per step. `false` uses Faust's own delivery of single messages."""
     publish_every: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """Seconds between publications of changed panes, at least."""
+    """Shortest time between two publications of changed panes, in seconds."""
     build_processes: Annotated[int, Field(ge=0, le=64)] | None = None
-    """Processes that help a worker after a recovery, until its panes are whole; by default one for each other core."""
+    """Number of processes that help a worker to build its panes after a recovery. Unset: one for each other core, at
+    most 3."""
     ready_lag: Annotated[int, Field(ge=0)] = 10_000
-    """Records that an exporter may lie behind and still be ready."""
+    """An exporter is ready while it is at most this many records behind."""
     thresholds: Path | None = None
-    """A file with `targets` for the built-in board, such as prometheus/thresholds.yml; without it, the shipped ones."""
+    """A file with `targets` for the built-in board, such as `prometheus/thresholds.yml`. Unset: the shipped targets."""
     ingest: Ingest = Ingest()
     rules: Rules = Rules()
 

@@ -1,53 +1,49 @@
-"""docs/operations.md is current: every setting with its default, every reason, every topic."""
+"""The guides are current: docs/operations.md has every reason and topic, and every setting has a text."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from typing import TYPE_CHECKING, get_args
 
 import pytest
 from pydantic import BaseModel
 
 from salesgauge.schemas.codec import Reason
-from salesgauge.streams.settings.model import Settings, load, origins
+from salesgauge.streams.settings.model import load, origins
+from salesgauge.streams.settings.reference import settings_reference
 from tests.support.kafka import ROOT
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 GUIDE = (ROOT / "docs" / "operations.md").read_text()
-TABLE = dict(re.findall(r"^\| `([a-z_.]+)` \|\s*([^|]*?)\s*\|", GUIDE, re.MULTILINE))
-IN_WORDS = {"rules.commission_tiers", "rules.calendar.holidays"}
 
 
-def paths(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """The dotted path of every field; of a group that may be absent itself, too."""
-    for name, field in model.model_fields.items():
-        kinds = get_args(field.annotation) or (field.annotation,)
-        group = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if group is None or field.default is None:
-            yield f"{above}{name}"
-        if group is not None:
-            yield from paths(group, f"{above}{name}.")
+def test_every_setting_is_explained():
+    settings = settings_reference()
+    paths = [one.path for one in settings]
+    assert len(set(paths)) == len(paths) > 60
+    known = {path for path, _, _ in origins(load())}
+    assert {path for path in paths if not any(k.startswith(path) or path.startswith(k) for k in known)} == set()
+    assert {path for path in known if not any(path.startswith(p) for p in paths)} == set()
+    assert all(one.text.endswith((".", ")")) for one in settings)
 
 
-def test_every_setting_is_in_the_table():
-    entries = ("rules.rates.", "rules.commission_tiers.", "rules.team_calendars.")
-    known = {path for path in paths(Settings) if not path.startswith(entries)}
-    assert known - TABLE.keys() == set()
+def test_a_setting_is_shown_with_the_default_that_holds():
+    shown = {one.path: one.default for one in settings_reference()}
+    assert shown["kafka.partitions"] == "8"
+    assert shown["rules.response_sla"] == "PT15M"
+    assert shown["rules.coarse_retention"] == "P731D"
+    assert shown["rules.calendar.weekdays"] == "[0, 1, 2, 3, 4]"
+    assert shown["kafka.sasl.mechanism"] == ""
 
 
-def test_every_default_is_right():
-    for path, value, _ in origins(load()):
-        if path not in IN_WORDS:
-            assert TABLE[path] in {f"`{value}`", value}, path
+def test_a_setting_without_a_text_is_refused():
+    class Half(BaseModel):
+        said: int = 1
+        """Text."""
+        unsaid: int = 2
 
-
-def test_nothing_in_the_table_is_no_setting():
-    known = set(paths(Settings)) | {one.path for one in origins(load())}
-    assert {path for path in TABLE if "." in path and path.split(".")[0] in Settings.model_fields} - known == set()
+    with pytest.raises(LookupError, match="setting unsaid has no docstring; write one below the field"):
+        settings_reference(Half)
 
 
 @pytest.mark.parametrize("reason", Reason)
