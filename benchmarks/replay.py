@@ -27,10 +27,10 @@ from salesgauge.schemas.codec import decode_batch, encode
 from salesgauge.streams.io.event_files import EventFiles
 from salesgauge.streams.io.instants import aligned
 from salesgauge.streams.io.memory import seldom_look_for_cycles
-from salesgauge.streams.replay.machine import BATCH, Replay
-from salesgauge.streams.replay.openmetrics import OpenMetrics
-from salesgauge.streams.replay.parallel import Parallel, Task, exchange_folder
-from salesgauge.streams.replay.selection import select
+from salesgauge.streams.replay.parallel import Parallel, Task
+from salesgauge.streams.replay.selection import KpiChoice, select
+from salesgauge.streams.replay.sinks.openmetrics import OpenMetricsText
+from salesgauge.streams.replay.virtual_clock import BATCH, ClockedEngine
 from salesgauge.streams.simulation.history import Organisation, history
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def decode_only(path: Path) -> None:
     decode_batch(batch)
 
 
-def chosen(*, few: bool) -> Replay:
+def chosen(*, few: bool) -> ClockedEngine:
     kpis = ("new_leads", "sales_revenue", "lead_response_seconds") if few else ()
-    return Replay(Rules(), select(kpis, (), ("none",) if few else ()))
+    return ClockedEngine(Rules(), select(kpis, (), ("none",) if few else ()))
 
 
 def load(path: Path, *, few: bool = False) -> None:
@@ -114,11 +114,11 @@ def by_processes(path: Path, count: int, jobs: int, bound: float) -> None:
     source = EventFiles([str(path)])
     replay = chosen(few=False)
     began = time.process_time()
-    with exchange_folder() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         tasks = [
             Task(
-                number=number, of=jobs, share=share, rules=replay.rules, folder=folder, at=None,
-                selection=((), (), ()), corrected=True, listing=False,
+                number=number, of=jobs, share=share, rules=replay.rules, folder=Path(folder), at=None,
+                choice=KpiChoice(), corrected=True, listing=False,
             )
             for number, share in enumerate(source.shares(jobs))
         ]  # fmt: skip
@@ -150,7 +150,7 @@ def step(path: Path, name: str, size: int, *, few: bool, folder: Path) -> None:
     span = source.span(corrected=False)
     assert span is not None
     replay = chosen(few=few)
-    metrics = OpenMetrics(folder, {})
+    metrics = OpenMetricsText(folder, {})
     steps = iter(aligned(span[1] - 24 * HOUR, span[1], size))
     walk = replay.walk(source.ordered(corrected=False), steps)
     next(walk)

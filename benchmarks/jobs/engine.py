@@ -19,7 +19,7 @@ from salesgauge.metrics.kpis.families import families
 from salesgauge.schemas.codec import decode_batch, encode
 from salesgauge.schemas.events import EventBase
 from salesgauge.streams.io.memory import seldom_look_for_cycles
-from salesgauge.streams.serve.exposition import encode as exposition
+from salesgauge.streams.io.prometheus_text import encode as exposition
 from salesgauge.streams.worker.shards import Worker
 
 if TYPE_CHECKING:

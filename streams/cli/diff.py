@@ -14,8 +14,8 @@ from rich.text import Text
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.errors import InputError
+from salesgauge.streams.io.secrets import read_token
 from salesgauge.streams.replay.compare import Difference, Readings, Tolerance, differences, read
-from salesgauge.streams.replay.remote_write import read_token
 from salesgauge.streams.replay.selection import check_known
 
 EXIT_DIFFERENT = 1

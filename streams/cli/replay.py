@@ -7,8 +7,8 @@ import json
 import signal
 import sys
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,129 +18,79 @@ from rich.console import Console
 from salesgauge.metrics.kpis.readings import OTHER
 from salesgauge.metrics.rules.privacy import REDACTED
 from salesgauge.schemas.errors import InputError, SalesgaugeError
+from salesgauge.streams.cli.common import Function
 from salesgauge.streams.io.event_files import EventFiles
-from salesgauge.streams.io.instants import Steps, aligned, iso, parse_instant, parse_span
+from salesgauge.streams.io.instants import iso, parse_instant, parse_span, wall_clock
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.io.outputs import output_file
 from salesgauge.streams.io.paths import STANDARD, keep_inputs
 from salesgauge.streams.io.rejects import Rejects
-from salesgauge.streams.replay.currency import is_open, reporting, sole_currency
-from salesgauge.streams.replay.machine import Replay, Snapshot
-from salesgauge.streams.replay.parallel import Parallel, Task, exchange_folder
 from salesgauge.streams.replay.progress import Display
-from salesgauge.streams.replay.remote_write import Endpoint, read_token
-from salesgauge.streams.replay.selection import select
-from salesgauge.streams.replay.sinks import (
-    Resume,
-    Take,
-    json_lines,
-    openmetrics_file,
-    parquet_file,
-    remote_write,
-    tsdb_blocks,
-)
+from salesgauge.streams.replay.run import DEFAULT_STEP, ReplayRequest, ReplayRun, Span
+from salesgauge.streams.replay.selection import KpiChoice
+from salesgauge.streams.replay.sinks import Role, SinkContext, sink_types
 from salesgauge.streams.replay.table import readings_table
 from salesgauge.streams.settings.model import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from salesgauge.metrics.rules.model import Rules
     from salesgauge.streams.io.records import RecordSource
+    from salesgauge.streams.replay.sinks import Sink, SinkOption
+    from salesgauge.streams.replay.virtual_clock import Evaluation
     from salesgauge.streams.settings.model import Settings
 
-EXIT_NOTHING = 1
+EXIT_REJECTED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # as shells report Ctrl-C
-_DEFAULT_STEP = "1m"
 _MOST_JOBS = 256
 _PLAIN_WIDTH = 200  # characters, where stdout is no terminal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What was asked for, as it was written."""
-
-    events: tuple[str, ...]
-    topics: bool
-    bootstrap: str | None
-    config: Path | None
-    partitions: tuple[int, ...]
-    since: str | None
-    allow_truncated: bool
-    at: str | None
-    step: str | None
-    start: str | None
-    end: str | None
-    corrected: bool | None
-    kpis: tuple[str, ...]
-    windows: tuple[str, ...]
-    breakdowns: tuple[str, ...]
-    as_json: bool
-    openmetrics: Path | None
-    tsdb: Path | None
-    remote: str | None
-    token_file: Path | None
-    resume: Path | None
-    parquet: Path | None
-    labels: tuple[str, ...]
-    rejects: Path | None
-    jobs: int
-    quiet: bool
-
-    @property
-    def stepping(self) -> bool:
-        """Whether many instants are wanted."""
-        return self.step is not None or self.start is not None or self.end is not None
-
-    @property
-    def has_sink(self) -> bool:
-        """Whether readings go anywhere but to a table."""
-        return self.as_json or any((self.openmetrics, self.tsdb, self.remote, self.parquet))
-
-
 _PATH = click.Path(path_type=Path)
+_IDENTITY = frozenset({
+    "events", "topics", "bootstrap", "partitions", "since", "allow_truncated", "step", "start", "corrected",
+    "kpis", "windows", "breakdowns", "labels",
+})  # fmt: skip
+"""The options that make two runs the same run."""
+
+
+def _sink_options(function: Function) -> Function:
+    """The options of all sinks."""
+    for option in reversed([option for sink in sink_types() for option in (sink.option, *sink.further)]):
+        kind: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {"is_flag": True}
+        function = click.option(option.flag, option.name, help=option.help, **kind)(function)
+    return function
 
 
 @click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--events", multiple=True, metavar="FILE", help="JSON lines, .gz, .zst or Parquet; - is stdin.")
 @click.option("--topics", is_flag=True, help="Read the event topics instead of files.")
-@click.option("--bootstrap", metavar="HOST:PORT", help="The broker, if not the one of the settings.")
+@click.option("--bootstrap", metavar="HOST:PORT", help="The Kafka broker, if not the one of the settings.")
 @click.option("--config", type=_PATH, metavar="FILE", help="Settings file (YAML): broker, rules, zone, currency.")
-@click.option("--partition", "partitions", type=int, multiple=True, help="Read these partitions alone.")
-@click.option("--since", metavar="TIME", help="Topics: leave out what the log has before; stocks then begin there.")
+@click.option("--partition", "partitions", type=int, multiple=True, help="Only read these partitions.")
+@click.option("--since", metavar="TIME", help="Topics: skip older records. Stocks and cohorts then start at this time.")
 @click.option("--allow-truncated", is_flag=True, help="Go on where a part of the input is missing.")
-@click.option("--at", metavar="TIME", help="One instant; by default when the latest event happened.")
-@click.option("--step", metavar="SPAN", help="Many instants, this far apart: 30s, 1m, 1h. 1m if only --from is given.")
-@click.option("--from", "start", metavar="TIME", help="First instant; by default the first event.")
-@click.option("--to", "end", metavar="TIME", help="Last instant; by default the last event, for topics now.")
+@click.option("--at", metavar="TIME", help="Compute one instant; default: when the latest event happened.")
+@click.option("--step", metavar="SPAN", help="Compute many instants, this far apart: 30s, 1m, 1h (default 1m).")
+@click.option("--from", "start", metavar="TIME", help="First instant; default: the first event.")
+@click.option("--to", "end", metavar="TIME", help="Last instant; default: the last event, for topics now.")
 @click.option(
     "--corrected/--as-known",
     default=None,
-    help="With what is known today of an instant (default of --at), or was known then (of --step).",
+    help="Use what is known today (default with --at), or only what was known then (default with --step).",
 )
-@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="These KPIs alone.")
-@click.option("--window", "windows", multiple=True, metavar="W", help="These windows alone: 1h, 24h, mtd, all.")
+@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Only compute these KPIs.")
+@click.option("--window", "windows", multiple=True, metavar="W", help="Only compute these windows: 1h, 24h, mtd, all.")
 @click.option(
-    "--breakdown", "breakdowns", multiple=True, metavar="DIMS", help="rep or product,competitor; none: whole."
+    "--breakdown",
+    "breakdowns",
+    multiple=True,
+    metavar="DIMS",
+    help="Only compute these breakdowns: rep, or product,competitor; none is the total.",
 )
-@click.option("--json", "as_json", is_flag=True, help="To stdout: one object, with --step one per line and instant.")
-@click.option("--openmetrics", type=_PATH, metavar="FILE", help="OpenMetrics with timestamps, for promtool.")
-@click.option("--tsdb", type=_PATH, metavar="DIR", help="Prometheus blocks, made by promtool.")
-@click.option("--remote-write", "remote", metavar="URL", help="Send samples: http://127.0.0.1:9090/api/v1/write.")
-@click.option("--token-file", type=_PATH, metavar="FILE", help="Bearer token for --remote-write.")
-@click.option(
-    "--resume",
-    type=_PATH,
-    metavar="FILE",
-    help="Remember here what --remote-write has acknowledged; go on there.",
-)
-@click.option("--parquet", type=_PATH, metavar="FILE", help="Readings as a table.")
-@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Added to samples: job=salesgauge.")
-@click.option(
-    "--rejects", type=_PATH, metavar="FILE", help="List what is no valid event, with its line and the reason."
-)
+@_sink_options
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Add a label to samples: job=salesgauge.")
+@click.option("--rejects", type=_PATH, metavar="FILE", help="List what is not a valid event, with line and reason.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1, max=_MOST_JOBS), default=1, help="Processes that share the work of --at."
 )
@@ -156,16 +106,18 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     Exit codes: 0 done, 1 no valid event in the input or more than half of the records rejected, 2 an option or the
     input is wrong, 130 interrupted.
     """  # noqa: D301 - \b keeps click from joining the examples' lines
-    asked = Options(events=(*events, *files), **options)
+    asked = {**options, "events": (*events, *files)}
     console = Console(stderr=True)
+    sinks: list[Sink] = []
     try:
         _check(asked)
-        settings = load(asked.config, {"kafka.bootstrap": asked.bootstrap})
-        run = Run(asked, settings, console)
         with _ended_as_by_ctrl_c():
-            verdict = run.go()
+            settings = load(asked["config"], {"kafka.bootstrap": asked["bootstrap"]})
+            plan = _plan(asked, settings)
+            sinks += plan.sinks
+            verdict = _run(plan, console)
         if verdict:
-            _fail(console, verdict, EXIT_NOTHING)
+            _fail(console, verdict, EXIT_REJECTED)
     except SalesgaugeError as error:
         _fail(console, str(error), EXIT_USAGE)
     except BrokenPipeError:  # who reads what is printed has seen enough
@@ -173,10 +125,7 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
     except OSError as error:
         _fail(console, f"{error.filename or 'cannot read or write'}: {error.strerror}", EXIT_USAGE)
     except KeyboardInterrupt:
-        if asked.resume:
-            left = f"the same command goes on from what {asked.resume} remembers"
-        else:
-            left = "no file was written" + ("; what was sent remains" if asked.remote else "")
+        left = next((text for sink in sinks if (text := sink.remains())), "no file was written")
         _fail(console, f"interrupted: {left}", EXIT_INTERRUPTED)
 
 
@@ -195,260 +144,124 @@ def _fail(console: Console, message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _check(asked: Options) -> None:
+# --- what was asked for
+
+
+def _asked_sinks(asked: dict[str, Any]) -> list[type[Sink]]:
+    return [sink for sink in sink_types() if asked[sink.option.name]]
+
+
+def _given(asked: dict[str, Any], sink: type[Sink]) -> dict[SinkOption, str]:
+    """The sink's options that were given."""
+    options = (sink.option, *sink.further)
+    return {option: str(asked[option.name]) for option in options if asked[option.name]}
+
+
+def _check(asked: dict[str, Any]) -> None:
     """Refuse what does not go together.
 
     Raises:
         click.UsageError: what and why.
     """
-    if asked.topics == bool(asked.events):
+    stepping = any(asked[name] is not None for name in ("step", "start", "end"))
+    sinks = _asked_sinks(asked)
+    if asked["topics"] == bool(asked["events"]):
         raise click.UsageError("give either --events FILE or --topics")
-    if not asked.topics and (asked.bootstrap or asked.partitions or asked.since):
+    if not asked["topics"] and (asked["bootstrap"] or asked["partitions"] or asked["since"]):
         raise click.UsageError("--bootstrap, --partition and --since are for --topics")
-    if asked.at and asked.stepping:
+    if asked["at"] and stepping:
         raise click.UsageError("--at is one instant; --step, --from and --to are for many")
-    if asked.stepping and asked.jobs > 1:
+    if stepping and asked["jobs"] > 1:
         raise click.UsageError("--jobs is for --at; steps can be shared out by --from and --to")
-    if asked.stepping and not asked.has_sink:
-        raise click.UsageError("many instants need --json, --openmetrics, --tsdb, --remote-write or --parquet")
-    if asked.topics and asked.stepping and not asked.start:
+    if stepping and not sinks:
+        outputs = ", ".join(sink.option.flag for sink in sink_types())
+        raise click.UsageError(f"many instants need an output: {outputs}")
+    if asked["topics"] and stepping and not asked["start"]:
         raise click.UsageError("--topics needs --from TIME: the first instant")
-    if (asked.resume or asked.token_file) and not asked.remote:
-        raise click.UsageError("--resume and --token-file are for --remote-write")
-    if asked.resume and (asked.openmetrics or asked.tsdb or asked.parquet or asked.as_json):
-        raise click.UsageError("--resume goes with --remote-write alone: files are written as a whole")
+    for sink in sink_types():
+        lost = [option.flag for option in sink.further if asked[option.name] and sink not in sinks]
+        if lost:
+            raise click.UsageError(f"{' and '.join(lost)} can only be used with {sink.option.flag}")
+        alone = [option.flag for option in sink.further if option.alone and asked[option.name]]
+        if alone and len(sinks) > 1:
+            raise click.UsageError(f"{alone[0]} works for {sink.option.flag} alone; leave the other outputs out")
 
 
-class Run:
-    """One replay, from options to sinks."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What was asked for, understood."""
 
-    def __init__(self, asked: Options, settings: Settings, console: Console) -> None:
-        self._asked = asked
-        self._settings = settings
-        self._console = console
-        self._catalogue = select(asked.kpis, asked.windows, asked.breakdowns)
-        self._labels = _labels(asked.labels)
-        self._instants = 0
-        self._remembered: int | None = None
-
-    def go(self) -> str | None:
-        """Run it; why it must not end with 0, or None.
-
-        Raises:
-            SalesgaugeError: the input or an option is wrong, or a sink fails.
-        """
-        began = time.monotonic()
-        seldom_look_for_cycles()
-        with ExitStack() as stack:
-            source = stack.enter_context(self._source())
-            self._keep_inputs(source)
-            rejects = Rejects(stack.enter_context(output_file(self._asked.rejects)) if self._asked.rejects else None)
-            replay = Replay(self._rules(source), self._catalogue, rejects)
-            display = stack.enter_context(Display(self._console, quiet=self._asked.quiet))
-            if self._asked.stepping:
-                self._step(source, replay, display)
-            else:
-                self._load(source, replay, display)
-        self._summary(replay, source, time.monotonic() - began)
-        return rejects.verdict(replay.seen) if replay.valid else self.nothing()
-
-    def _keep_inputs(self, source: RecordSource) -> None:
-        asked = self._asked
-        names = source.names if isinstance(source, EventFiles) else ()
-        outputs = {
-            "--rejects": asked.rejects, "--openmetrics": asked.openmetrics, "--tsdb": asked.tsdb,
-            "--parquet": asked.parquet, "--resume": asked.resume, "standard output": STANDARD,
-        }  # fmt: skip
-        keep_inputs([*names, asked.config, asked.token_file, *self._settings.files()], outputs)
-
-    def nothing(self) -> str:
-        """What it means that there was no valid event."""
-        if self._asked.topics and not self._corrected:
-            return "the topics had no valid event by then; --corrected counts what was published later"
-        return "there is no valid event in the input"
-
-    def _rules(self, source: RecordSource) -> Rules:
-        """The rules, in the currency of the files if that is one and none was set."""
-        rules = self._settings.rules
-        if not isinstance(source, EventFiles) or not source.rereadable or not is_open(rules):
-            return rules
-        currency = sole_currency(source.records(), rules.currency)
-        if currency is None:
-            return rules
-        self._say(f"all amounts are in {currency}, so it is the reporting currency; set rules.currency to choose")
-        return reporting(rules, currency)
-
-    @property
-    def _corrected(self) -> bool:
-        return not self._asked.stepping if self._asked.corrected is None else self._asked.corrected
-
-    def _time(self, text: str) -> int:
-        return parse_instant(text, self._settings.rules.tz)
-
-    def _load(self, source: RecordSource, replay: Replay, display: Display) -> None:
-        at = self._time(self._asked.at) if self._asked.at else None
-        with self._sinks(None) as takes:
-            if self._asked.jobs > 1:
-                snapshot = self._load_by_processes(source, replay, display, at)
-            else:
-                records = display.over(source.records(), "events", source.done, "events")
-                snapshot = replay.load(records, at, corrected=self._corrected)
-            self._instants = 1
-            for take in takes:
-                take(snapshot)
-        if at is None and replay.valid:
-            self._say(f"at {iso(snapshot.at)}, when the latest event happened; --at TIME asks for another instant")
-        if not self._asked.has_sink and replay.valid:
-            stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
-            stdout.print(readings_table(snapshot, stdout.width, breakdowns=bool(self._asked.breakdowns)))
-        if self._asked.as_json or not self._asked.has_sink:
-            self._note_labels(snapshot)
-
-    def _note_labels(self, snapshot: Snapshot) -> None:
-        """Say which settings keep labels from being shown."""
-        hidden = sorted({name for r in snapshot.readings for name, label in r.labels.items() if label == REDACTED})
-        if hidden:
-            self._say(
-                f"what looks like an e-mail address or telephone number of a {' or '.join(hidden)} is shown as "
-                f"`{REDACTED}`; to show it: SALESGAUGE_RULES__UNREDACTED={json.dumps(hidden)!r}"
-            )
-        folded = snapshot.view.folded
-        if folded:
-            (kpi, breakdown), count = max(folded.items(), key=lambda item: item[1])
-            self._say(
-                f"breakdowns show the {self._settings.rules.label_ceiling} largest labels (rules.label_ceiling); "
-                f"the rest, {count:,} for {kpi} by {' and '.join(breakdown)}, is `{OTHER}`"
-            )
-
-    def _load_by_processes(self, source: RecordSource, replay: Replay, display: Display, at: int | None) -> Snapshot:
-        asked = self._asked
-        shares = source.shares(asked.jobs)
-        with exchange_folder() as folder:
-            tasks = [
-                Task(
-                    number=number, of=len(shares), share=share, rules=replay.rules, folder=folder, at=at,
-                    selection=(asked.kpis, asked.windows, asked.breakdowns), corrected=self._corrected,
-                    listing=asked.rejects is not None,
-                )
-                for number, share in enumerate(shares)
-            ]  # fmt: skip
-            with Parallel(tasks, replay) as parallel:
-                for _ in display.over(parallel.read(), "events", parallel.done, "events"):
-                    pass
-                parallel.finish()
-        source.warnings.extend(dict.fromkeys(parallel.warnings))
-        return replay.show()
-
-    def _step(self, source: RecordSource, replay: Replay, display: Display) -> None:
-        steps = self._steps(source)
-        if steps is None:
-            return
-        with self._sinks(steps) as takes:
-            remembered = self._remembered
-            left = [at for at in steps if remembered is None or at > remembered]
-            if len(left) < len(steps):
-                self._say(f"{len(steps) - len(left):,} of {len(steps):,} steps were acknowledged before")
-            ordered = display.over(source.ordered(corrected=self._corrected), "events", source.done, "events")
-            walk = replay.walk(ordered, left)
-            for _ in display.over(walk, "steps", lambda: (self._instants, len(left)), "steps"):
-                snapshot = replay.show()
-                for take in takes:
-                    take(snapshot)
-                self._instants += 1
-
-    def _steps(self, source: RecordSource) -> Steps | None:
-        asked = self._asked
-        step = parse_span(asked.step or _DEFAULT_STEP)
-        first = self._time(asked.start) if asked.start else None
-        last = self._time(asked.end) if asked.end else None
-        if asked.topics:
-            last = int(time.time() * 1000) if last is None else last
-        if first is None or last is None:
-            span = source.span(corrected=self._corrected)
-            if span is None:
-                return None
-            first, last = span[0] if first is None else first, span[1] if last is None else last
-        if last < first:
-            raise InputError(f"--to {iso(last)} lies before --from {iso(first)}")
-        return Steps(first, last, step) if asked.start else aligned(first, last, step)
-
-    @contextmanager
-    def _source(self) -> Iterator[RecordSource]:
-        asked = self._asked
-        source: RecordSource
-        source = self._topics() if asked.topics else EventFiles(asked.events, asked.allow_truncated)
-        try:
-            yield source
-        finally:
-            source.close()
-
-    def _topics(self) -> RecordSource:
-        # Imported here: reading a file needs no Kafka client.
-        from salesgauge.streams.replay.topics import Topics
-
-        asked = self._asked
-        last = asked.at or asked.end
-        return Topics(
-            self._settings.kafka,
-            frozenset(asked.partitions) or None,
-            since=self._time(asked.since) if asked.since else None,
-            until=self._time(last) + 1 if last and not self._corrected else None,
-            allow_truncated=asked.allow_truncated,
-        )
-
-    @contextmanager
-    def _sinks(self, steps: Steps | None) -> Iterator[list[Take]]:
-        asked = self._asked
-        with ExitStack() as stack:
-            takes: list[Take] = []
-            if asked.as_json:
-                takes.append(stack.enter_context(json_lines(sys.stdout.buffer)))
-            if asked.openmetrics:
-                takes.append(stack.enter_context(openmetrics_file(asked.openmetrics, self._labels)))
-            if asked.tsdb:
-                takes.append(stack.enter_context(tsdb_blocks(asked.tsdb, self._labels)))
-            if asked.parquet:
-                takes.append(stack.enter_context(parquet_file(asked.parquet)))
-            if asked.remote:
-                takes.append(stack.enter_context(self._remote(asked.remote, steps)))
-            yield takes
-
-    @contextmanager
-    def _remote(self, url: str, steps: Steps | None) -> Iterator[Take]:
-        token = read_token(self._asked.token_file) if self._asked.token_file else None
-        resume = Resume(self._asked.resume, self._fingerprint(steps)) if self._asked.resume else None
-        self._remembered = resume.read() if resume else None
-        acknowledged = resume.write if resume else _forget
-        with remote_write(Endpoint(url, token), self._labels, acknowledged) as take:
-            yield take
-
-    def _fingerprint(self, steps: Steps | None) -> str:
-        """What makes a run the same run."""
-        asked = replace(self._asked, resume=None, quiet=False, rejects=None, token_file=None, end=None, config=None)
-        sizes = [Path(name).stat().st_size for name in asked.events if Path(name).exists()]
-        told = repr((asked, sizes, steps and (steps.first, steps.step), self._settings.rules))
-        return hashlib.sha256(told.encode()).hexdigest()[:32]
-
-    def _say(self, text: str) -> None:
-        if not self._asked.quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    def _summary(self, replay: Replay, source: RecordSource, seconds: float) -> None:
-        for warning in source.warnings:
-            self._console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-        rate = replay.seen / max(seconds, 1e-9)
-        self._say(
-            f"{replay.machine.events:,} events applied of {replay.seen:,} records "
-            f"in {seconds:.1f} s ({rate:,.0f}/s), {self._instants:,} instant{'s' * (self._instants != 1)}"
-        )
-        for reason, count in replay.rejects.reasons.most_common():
-            self._say(f"rejected: {count:,} {reason}")
-        if replay.rejects.count and not self._asked.rejects:
-            self._say("--rejects FILE lists what was rejected")
+    source: RecordSource
+    request: ReplayRequest
+    sinks: tuple[Sink, ...]
+    rejects: Path | None
+    quiet: bool
+    topics: bool
+    breakdowns: bool
 
 
-def _forget(_: int) -> None:
-    """Nobody wants to know what has arrived."""
+def _plan(asked: dict[str, Any], settings: Settings) -> _Plan:
+    """Understand the options, and see to it that nothing that is read is written to.
+
+    Raises:
+        SalesgaugeError: one is wrong.
+    """
+    request = _request(asked, settings)
+    source = _topics(asked, settings, request) if asked["topics"] else _files(asked)
+    given = {sink: _given(asked, sink) for sink in _asked_sinks(asked)}
+    _keep_inputs(asked, settings, source, given)
+    context = SinkContext(_labels(asked["labels"]), _identity(asked, settings, list(given)))
+    sinks = tuple(sink({option.flag: value for option, value in of.items()}, context) for sink, of in given.items())
+    return _Plan(source, request, sinks, asked["rejects"], asked["quiet"], asked["topics"], bool(asked["breakdowns"]))
+
+
+def _request(asked: dict[str, Any], settings: Settings) -> ReplayRequest:
+    def instant(name: str) -> int | None:
+        return parse_instant(asked[name], settings.rules.tz) if asked[name] else None
+
+    span = None
+    if any(asked[name] is not None for name in ("step", "start", "end")):
+        last = wall_clock() if asked["topics"] and not asked["end"] else instant("end")
+        span = Span(parse_span(asked["step"]) if asked["step"] else DEFAULT_STEP, instant("start"), last)
+    return ReplayRequest(
+        at=instant("at"),
+        span=span,
+        corrected=asked["corrected"],
+        choice=KpiChoice(asked["kpis"], asked["windows"], asked["breakdowns"]),
+        rules=settings.rules,
+        processes=asked["jobs"],
+    )
+
+
+def _files(asked: dict[str, Any]) -> RecordSource:
+    return EventFiles(asked["events"], asked["allow_truncated"])
+
+
+def _topics(asked: dict[str, Any], settings: Settings, request: ReplayRequest) -> RecordSource:
+    # Imported here: reading a file needs no Kafka client.
+    from salesgauge.streams.replay.topics import Topics
+
+    return Topics(
+        settings.kafka,
+        frozenset(asked["partitions"]) or None,
+        since=parse_instant(asked["since"], settings.rules.tz) if asked["since"] else None,
+        until=request.until if asked["at"] or asked["end"] else None,
+        allow_truncated=asked["allow_truncated"],
+    )
+
+
+def _keep_inputs(
+    asked: dict[str, Any],
+    settings: Settings,
+    source: RecordSource,
+    given: dict[type[Sink], dict[SinkOption, str]],
+) -> None:
+    read = [*getattr(source, "names", ()), asked["config"], *settings.files()]
+    written: dict[str, str | Path | None] = {"--rejects": asked["rejects"], "standard output": STANDARD}
+    for options in given.values():
+        read += [value for option, value in options.items() if option.role is Role.READ]
+        written |= {option.flag: value for option, value in options.items() if option.role is Role.WRITTEN}
+    keep_inputs(read, written)
 
 
 def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -459,3 +272,113 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
             raise InputError(f"--label {pair}: write it as NAME=VALUE, such as job=salesgauge")
         labels[name] = value
     return labels
+
+
+def _identity(asked: dict[str, Any], settings: Settings, sinks: list[type[Sink]]) -> str:
+    """Equal for runs that compute the same, and send it to the same place."""
+    options = {name: value for name, value in asked.items() if name in _IDENTITY}
+    targets = [str(asked[sink.option.name]) for sink in sinks]
+    sizes = [Path(name).stat().st_size for name in asked["events"] if Path(name).exists()]
+    known = repr((sorted(options.items()), targets, sizes, settings.rules))
+    return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+# --- doing it
+
+
+def _run(plan: _Plan, console: Console) -> str | None:
+    """Do it; why the program must not end with 0, or None."""
+    began = time.monotonic()
+    seldom_look_for_cycles()
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(plan.source))
+        rejects = Rejects(stack.enter_context(output_file(plan.rejects)) if plan.rejects else None)
+        display = stack.enter_context(Display(console, quiet=plan.quiet))
+        run = ReplayRun(source, plan.request, rejects, display)
+        say = _Say(console, quiet=plan.quiet)
+        for note in run.notes:
+            say(note)
+        _deliver(run, plan, say)
+    for warning in source.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    _summary(run, say, time.monotonic() - began, listing=plan.rejects is not None)
+    return rejects.verdict(run.engine.seen) if run.engine.valid else _nothing(plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Say:
+    """Tells a person something, unless nothing is to be said."""
+
+    console: Console
+    quiet: bool
+
+    def __call__(self, text: str) -> None:
+        if not self.quiet:
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _deliver(run: ReplayRun, plan: _Plan, say: _Say) -> None:
+    """Give the sinks what the gauges show; without one, print it."""
+    many = plan.request.span is not None
+    steps = run.steps
+    if many and steps is None:
+        return
+    arrived = next((at for sink in plan.sinks if (at := sink.arrived()) is not None), None)
+    if steps is not None and arrived is not None:
+        before = sum(at <= arrived for at in steps)
+        say(f"{before:,} of {len(steps):,} steps were acknowledged before")
+    with ExitStack() as stack:
+        takes = [stack.enter_context(sink.open()) for sink in plan.sinks]
+        for evaluation in run.evaluations(after=arrived):
+            for take in takes:
+                take(evaluation)
+            if not many:
+                _explain(evaluation, run, plan, say)
+
+
+def _explain(evaluation: Evaluation, run: ReplayRun, plan: _Plan, say: _Say) -> None:
+    """Print one instant where no sink takes it, and say what to know of it."""
+    if plan.request.at is None and run.engine.valid:
+        say(f"at {iso(evaluation.at)}, when the latest event happened; --at TIME asks for another instant")
+    if not plan.sinks and run.engine.valid:
+        stdout = Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+        stdout.print(readings_table(evaluation, stdout.width, breakdowns=plan.breakdowns))
+    if not plan.sinks or any(sink.option.flag == "--json" for sink in plan.sinks):
+        _note_labels(evaluation, run, say)
+
+
+def _note_labels(evaluation: Evaluation, run: ReplayRun, say: _Say) -> None:
+    """Say which settings keep labels from being shown."""
+    hidden = sorted({name for r in evaluation.readings for name, label in r.labels.items() if label == REDACTED})
+    if hidden:
+        say(
+            f"what looks like an e-mail address or telephone number of a {' or '.join(hidden)} is shown as "
+            f"`{REDACTED}`; to show it: SALESGAUGE_RULES__UNREDACTED={json.dumps(hidden)!r}"
+        )
+    folded = evaluation.view.folded
+    if folded:
+        (kpi, breakdown), count = max(folded.items(), key=lambda item: item[1])
+        say(
+            f"breakdowns show the {run.engine.rules.label_ceiling} largest labels (rules.label_ceiling); "
+            f"the rest, {count:,} for {kpi} by {' and '.join(breakdown)}, is `{OTHER}`"
+        )
+
+
+def _summary(run: ReplayRun, say: _Say, seconds: float, *, listing: bool) -> None:
+    engine = run.engine
+    rate = engine.seen / max(seconds, 1e-9)
+    say(
+        f"{engine.machine.events:,} events applied of {engine.seen:,} records "
+        f"in {seconds:.1f} s ({rate:,.0f}/s), {run.instants:,} instant{'s' * (run.instants != 1)}"
+    )
+    for reason, count in engine.rejects.reasons.most_common():
+        say(f"rejected: {count:,} {reason}")
+    if engine.rejects.count and not listing:
+        say("--rejects FILE lists what was rejected")
+
+
+def _nothing(plan: _Plan) -> str:
+    """What it means that there was no valid event."""
+    if plan.topics and not plan.request.knows_today:
+        return "the topics had no valid event by then; --corrected counts what was published later"
+    return "there is no valid event in the input"

@@ -61,6 +61,10 @@ class RecordStream(Protocol):
 class RecordSource(RecordStream, Protocol):
     """Where records come from."""
 
+    @property
+    def rereadable(self) -> bool:
+        """Whether a second look costs little."""
+
     def ordered(self, *, corrected: bool) -> Iterator[KnownRecord]:
         """All records by the time they became known; by the time they happened where ``corrected``."""
 

@@ -35,8 +35,7 @@ from salesgauge.streams.io.outputs import uninterrupted
 from salesgauge.streams.io.records import BATCH, NOWHERE, RawRecord
 from salesgauge.streams.io.rejects import Rejects
 from salesgauge.streams.io.sorted_runs import read_frames, write_frame
-from salesgauge.streams.replay.machine import Replay
-from salesgauge.streams.replay.selection import select
+from salesgauge.streams.replay.virtual_clock import ClockedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +44,10 @@ if TYPE_CHECKING:
     from salesgauge.metrics.rules.model import Rules
     from salesgauge.metrics.shard.bulk import Told
     from salesgauge.schemas.wire import AnyEvent
-    from salesgauge.streams.io.records import RecordShare
+    from salesgauge.streams.io.records import RecordShare, RecordSource
+    from salesgauge.streams.replay.run import Progress, ReplayRequest
+    from salesgauge.streams.replay.selection import KpiChoice
+    from salesgauge.streams.replay.virtual_clock import Evaluation
 
 _Item = tuple[str, int, tuple[AnyFact, ...], str, int, bytes | None]
 """Address, hops and facts; origin and position of the record and, where what is refused is listed, its payload."""
@@ -61,7 +63,7 @@ class Task:
     of: int
     share: RecordShare
     rules: Rules
-    selection: tuple[Sequence[str], Sequence[str], Sequence[str]]
+    choice: KpiChoice
     at: int | None
     corrected: bool
     folder: Path
@@ -111,7 +113,7 @@ class Parallel:
         replay: has applied nothing yet.
     """
 
-    def __init__(self, tasks: Sequence[Task], replay: Replay) -> None:
+    def __init__(self, tasks: Sequence[Task], replay: ClockedEngine) -> None:
         self._tasks = tasks
         self._replay = replay
         self._processes: list[BaseProcess] = []
@@ -239,13 +241,13 @@ class _Worker:
 
     connection: Connection
     task: Task
-    replay: Replay = field(init=False)
+    replay: ClockedEngine = field(init=False)
     bulk: BulkLoad = field(init=False)
     events: int = 0
     round: int = 0
 
     def __post_init__(self) -> None:
-        self.replay = Replay(self.task.rules, select(*self.task.selection))
+        self.replay = ClockedEngine(self.task.rules, self.task.choice.catalogue())
         self.bulk = BulkLoad(self.replay.machine.shard)
 
     def run(self) -> _Result:
@@ -352,8 +354,26 @@ def _rejects(task: Task) -> Path:
     return task.folder / f"rejects-{task.number}"
 
 
-@contextlib.contextmanager
-def exchange_folder() -> Iterator[Path]:
-    """Where processes leave what is meant for each other."""
+def load_by_processes(
+    source: RecordSource, engine: ClockedEngine, request: ReplayRequest, progress: Progress
+) -> Evaluation:
+    """What the gauges show at an instant, computed by ``request.processes`` processes.
+
+    Raises:
+        SalesgaugeError: a process failed.
+    """
+    shares = source.shares(request.processes)
     with tempfile.TemporaryDirectory(prefix="salesgauge-") as folder:
-        yield Path(folder)
+        tasks = [
+            Task(
+                number=number, of=len(shares), share=share, rules=engine.rules, folder=Path(folder), at=request.at,
+                choice=request.choice, corrected=request.knows_today, listing=engine.rejects.file is not None,
+            )
+            for number, share in enumerate(shares)
+        ]  # fmt: skip
+        with Parallel(tasks, engine) as parallel:
+            for _ in progress.over(parallel.read(), "events", parallel.done, "events"):
+                pass
+            parallel.finish()
+    source.warnings.extend(dict.fromkeys(parallel.warnings))
+    return engine.show()

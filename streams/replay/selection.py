@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
@@ -18,6 +19,23 @@ if TYPE_CHECKING:
 
 NONE = "none"
 """How the whole, without a breakdown, is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class KpiChoice:
+    """What of the catalogue is computed; nothing named is no restriction. See :func:`select`."""
+
+    kpis: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    breakdowns: tuple[str, ...] = ()
+
+    def catalogue(self) -> Catalogue:
+        """The chosen part of the catalogue.
+
+        Raises:
+            InputError: there is no such KPI, window or breakdown, or nothing is left.
+        """
+        return select(self.kpis, self.windows, self.breakdowns)
 
 
 def select(

@@ -11,7 +11,7 @@ from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
-    from salesgauge.streams.replay.machine import Snapshot
+    from salesgauge.streams.replay.virtual_clock import Evaluation
 
 _DAY = 86_400
 _HOUR = 3_600
@@ -23,7 +23,7 @@ _WIDE = 150
 _FEW = ("24h", "7d", "30d", "mtd", "all")
 
 
-def readings_table(snapshot: Snapshot, width: int, *, breakdowns: bool) -> Table:
+def readings_table(snapshot: Evaluation, width: int, *, breakdowns: bool) -> Table:
     """All readings of an instant; those with labels only where ``breakdowns``.
 
     Fewer windows on less than 150 columns, unless few were asked for.

@@ -100,6 +100,11 @@ class Topics:
     _read: int = 0
     _all: int = 0
 
+    @property
+    def rereadable(self) -> bool:
+        """A topic is read once."""
+        return False
+
     def records(self) -> Iterator[RawRecord]:
         """All records, each partition in its order."""
         with self._reader() as (client, logs):

@@ -15,13 +15,14 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.families import families
 from salesgauge.metrics.kpis.readings import Reading, View
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
 from salesgauge.streams.io.instants import wall_clock
+from salesgauge.streams.io.prometheus_text import encode
 from salesgauge.streams.kafka.connection import BrokerError, consumer
 from salesgauge.streams.kafka.control import Active, watch
-from salesgauge.streams.serve.exposition import KpiCollector
 from salesgauge.streams.worker.publication import OWNER, Status, Subscriber
 
 if TYPE_CHECKING:
@@ -215,13 +216,16 @@ class Exporter:
             registry=self.registry,
         )
         self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
-        self.kpis = KpiCollector(lambda: self.board.view if self._follower.caught_up else None)
         self._follower = self._follower_of(board)
         self._next: tuple[Follower, Board] | None = None
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="control", daemon=True) if follow else None
         self._settings = settings
         self.registry.register(_Self(self))
+
+    def exposition(self, *, openmetrics: bool) -> bytes:
+        """The KPIs as ``/metrics`` shows them; none before the topic has been read. Hold the board still meanwhile."""
+        return encode(families(self.board.view) if self._follower.caught_up else [], openmetrics=openmetrics)
 
     def start(self) -> None:
         """Begin to follow.

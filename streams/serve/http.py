@@ -8,7 +8,6 @@ import errno
 import hmac
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -16,8 +15,8 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from salesgauge.metrics.kpis.readings import Reading
 from salesgauge.metrics.kpis.targets import Target
+from salesgauge.streams.io.readings_json import readings_document
 from salesgauge.streams.serve.board import DEFAULTS, Answer, BoardServer, page, page_gzip
 from salesgauge.streams.serve.board import headers as page_headers
 
@@ -32,29 +31,6 @@ _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 class ListenError(Exception):
     """The address cannot be listened on; the message says what to do."""
-
-
-def readings_document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:
-    """Readings as `replay --json` and ``/api/kpis`` give them; ``at`` is in ms."""
-    return {
-        "at": datetime.fromtimestamp(at / 1000, UTC).isoformat().replace("+00:00", "Z"),
-        "events": events,
-        "rejected": rejected,
-        "readings": [_reading(reading) for reading in readings],
-    }
-
-
-def _reading(reading: Reading) -> dict[str, Any]:
-    item: dict[str, Any] = {
-        "kpi": reading.kpi,
-        "window": reading.window,
-        "labels": dict(reading.labels),
-        "value": reading.value,
-        "stat": reading.stat,
-    }
-    if reading.numerator is not None:
-        item |= {"numerator": reading.numerator, "denominator": reading.denominator}
-    return item
 
 
 class Server:
@@ -143,7 +119,7 @@ class Server:
             return b"".join(encoder(registry) for registry in self._registries)
         with self._exporter.scrapes.time(), self._exporter.board.now():
             own = [encoder(registry) for registry in (*self._registries, self._exporter.registry)]
-            return _joined([*own, self._exporter.kpis.encode(openmetrics=openmetrics)])
+            return _joined([*own, self._exporter.exposition(openmetrics=openmetrics)])
 
     async def _ready(self, request: web.Request) -> web.Response:
         del request

@@ -28,8 +28,8 @@ import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.streams.io.instants import wall_clock
-from salesgauge.streams.replay.machine import Replay
 from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from salesgauge.streams.simulation.history import Organisation, live
 from salesgauge.streams.simulation.pacing import Due, utc_now
 from tests.support.live import ROOT, Live, messages
@@ -148,7 +148,7 @@ def test_what_was_scraped_is_what_a_replay_of_the_topics_gives(installation):
     scraped = compared_scrapes(installation, gaps)
     assert len(scraped) >= BURSTS * SCRAPES_IN_A_GAP
 
-    replay = Replay(installation.system.settings.rules, CATALOGUE)
+    replay = ClockedEngine(installation.system.settings.rules, CATALOGUE)
     ordered = Topics(installation.system.settings.kafka).ordered(corrected=False)
     shown: dict[Series, set[float]] = defaultdict(set)
     for at, instant in zip(scraped, replay.walk(ordered, scraped), strict=True):

@@ -25,10 +25,10 @@ from salesgauge.schemas.errors import OutputError, TruncatedError
 from salesgauge.streams.cli.diff import diff_command
 from salesgauge.streams.cli.replay import replay_command
 from salesgauge.streams.io.instants import iso, moment
-from salesgauge.streams.replay.machine import Replay
-from salesgauge.streams.replay.remote_write import Endpoint, RefusedError, _varint
 from salesgauge.streams.replay.selection import select
+from salesgauge.streams.replay.sinks.remote_write_client import Endpoint, RefusedError, _varint
 from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from salesgauge.streams.settings.model import Kafka
 from salesgauge.streams.simulation.history import Organisation, history
 from tests.grafana.names import ROOT
@@ -314,7 +314,7 @@ def test_an_interrupted_remote_write_goes_on_where_it_was_acknowledged(tmp_path,
         assert b"\x10" + _varint(first - HOUR) not in server.bodies[0]
         other = replay(*args, "--window", "24h")
         assert other.exit_code == 2
-        assert "remembers a run with other" in other.stderr
+        assert "belongs to a run with other" in other.stderr
         server.shutdown()
 
 
@@ -374,7 +374,7 @@ def test_topics_and_files_give_the_same_readings(published, file, span, tmp_path
 
 def test_a_record_is_known_from_its_timestamp_on(published, past, span):
     last = millis(past[-1].occurred_at)
-    replayed = Replay(Rules(), select(["new_leads"]))
+    replayed = ClockedEngine(Rules(), select(["new_leads"]))
     ordered = Topics(published).ordered(corrected=False)
     for at in replayed.walk(ordered, range(last - 24 * HOUR, last, 6 * HOUR)):
         assert replayed.show().events == sum(millis(event.occurred_at) <= at for event in past)

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from salesgauge.metrics.kpis.families import Family, Sample, Type
-from salesgauge.streams.serve.exposition import encode, to_metric
+from salesgauge.streams.io.prometheus_text import encode
 
 ODD = 'a\\b "c"\nd é'
 VALUES = [0.0, -0.0, 1.0, 0.1, 999_999.5, 1e6, 1_234_567.25, 1e21, -2.5e7, 1e-9, math.inf, -math.inf, math.nan, 7]
@@ -32,7 +32,11 @@ def some() -> list[Family]:
 
 class Fixed(Collector):
     def collect(self) -> Iterator[Metric]:
-        return map(to_metric, some())
+        for family in some():
+            metric = Metric(family.name, family.help, family.type.value)
+            for sample in family.samples:
+                metric.add_sample(sample.name, dict(sample.labels), sample.value)
+            yield metric
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])

@@ -31,7 +31,7 @@ from salesgauge.streams.io.instants import aligned, iso, moment, parse_instant, 
 from salesgauge.streams.io.records import known_at
 from salesgauge.streams.replay.compare import Readings, Tolerance, differences
 from salesgauge.streams.replay.selection import select
-from salesgauge.streams.replay.spool import Spool
+from salesgauge.streams.replay.sinks.sample_store import SampleStore
 from salesgauge.streams.simulation.history import Organisation, history
 
 DAY = 86_400_000
@@ -175,7 +175,7 @@ def test_nothing_usable_missing_files_and_wrong_options(tmp_path, events):
         (("--events", events, "--kpi", "new_lead"), "did you mean new_leads?"),
         (("--events", events, "--window", "2h"), "there is no window '2h'"),
         (("--events", events, "--kpi", "new_leads", "--breakdown", "team"), "none of the chosen KPIs"),
-        (("--events", events, "--step", "1h"), "need --json"),
+        (("--events", events, "--step", "1h"), "many instants need an output: --json"),
         (("--events", events, "--at", "2026-03-03", "--step", "1h", "--json"), "--at is one instant"),
         (("--events", events, "--json", "--label", "a-b=c"), "NAME=VALUE"),
         (("--events", events, "--remote-write", "localhost"), "no address such as"),
@@ -432,7 +432,7 @@ def test_instants_and_spans():
 
 
 def test_a_spool_keeps_all_samples_of_a_series_together(tmp_path):
-    spool = Spool(tmp_path, limit=7)
+    spool = SampleStore(tmp_path, limit=7)
     for at in range(10):
         for series in (3, 1, 2):
             spool.add(series, at, at + series / 10)

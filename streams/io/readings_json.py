@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from salesgauge.metrics.kpis.readings import Reading
 
 
-def document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:
+def readings_document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:
     """``{"at", "events", "rejected", "readings": [...]}``; ``at`` in ms.
 
     A reading has ``kpi``, ``window``, ``labels``, ``value`` and ``stat``, a
@@ -24,11 +24,11 @@ def document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -
         "at": iso(at),
         "events": events,
         "rejected": rejected,
-        "readings": [item(reading) for reading in readings],
+        "readings": [reading_fields(reading) for reading in readings],
     }
 
 
-def item(reading: Reading) -> dict[str, Any]:
+def reading_fields(reading: Reading) -> dict[str, Any]:
     """One reading."""
     fields: dict[str, Any] = {
         "kpi": reading.kpi,

@@ -32,7 +32,6 @@ from salesgauge.schemas.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from salesgauge.metrics.kpis.families import Family, Sample
 
@@ -41,18 +40,6 @@ _SERVER_ERRORS = 500
 _EXPLAINED = 500  # characters of an answer that are shown
 
 Post = Callable[[bytes], None]
-
-
-def read_token(path: Path) -> str:
-    """A bearer token from a file.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
 
 
 class RefusedError(OutputError):

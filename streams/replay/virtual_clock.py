@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.families import Family, Type, families
 from salesgauge.schemas.codec import Rejection, read_batch
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.records import BATCH, NOWHERE, KnownRecord, RawRecord, event_known_at
 from salesgauge.streams.io.rejects import Rejects
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Snapshot:
+class Evaluation:
     """What the gauges show at an instant (ms), each form computed once. Use it before the clock moves on."""
 
     at: int
@@ -70,7 +70,7 @@ class _Ahead:
 
 
 @dataclass(slots=True)
-class Replay:
+class ClockedEngine:
     """Applies records and shows what the gauges would have shown.
 
     ``seen`` counts records, ``valid`` those that are events, whenever they happened.
@@ -84,14 +84,14 @@ class Replay:
     valid: int = 0
 
     def __post_init__(self) -> None:
-        self.machine = Machine(self.rules, self.catalogue, recorded_by=time.time_ns() // 1_000_000)
+        self.machine = Machine(self.rules, self.catalogue, recorded_by=wall_clock())
 
     @property
     def now(self) -> int:
         """The virtual clock, ms."""
         return self.machine.shard.panes.now
 
-    def load(self, records: Iterable[RawRecord], at: int | None, *, corrected: bool = True) -> Snapshot:
+    def load(self, records: Iterable[RawRecord], at: int | None, *, corrected: bool = True) -> Evaluation:
         """Apply everything known at ``at`` (ms; None: when the latest event happened), in any order.
 
         It is for a replay that has applied nothing yet: the records are taken in bulk.
@@ -101,7 +101,7 @@ class Replay:
         stream = iter(records)
         while batch := list(islice(stream, BATCH)):
             pairs = self.known(batch, at, corrected=corrected)
-            self._tell(pairs, self.machine.load([event for _, event in pairs]))
+            self._note_refusals(pairs, self.machine.load([event for _, event in pairs]))
         self._finish()
         return self.show()
 
@@ -128,15 +128,15 @@ class Replay:
             while batch := list(islice(ahead.until(at), BATCH)):
                 pairs = self._decode(batch)
                 take = self.machine.apply if number else self.machine.load
-                self._tell(pairs, take([event for _, event in pairs]))
+                self._note_refusals(pairs, take([event for _, event in pairs]))
             if not number:
                 self._finish()
             yield at
 
-    def show(self) -> Snapshot:
+    def show(self) -> Evaluation:
         """The readings at the clock."""
         self.machine.readings()  # brings the view up to the clock; nothing is evaluated yet
-        return Snapshot(self.now, self.machine.events, self.rejects.count, self.machine.view)
+        return Evaluation(self.now, self.machine.events, self.rejects.count, self.machine.view)
 
     def _follow(self, pairs: list[tuple[RawRecord, AnyEvent]]) -> None:
         if pairs:
@@ -157,7 +157,7 @@ class Replay:
         for failure in self.machine.finish():
             self.rejects.add(RawRecord(None, "entities", NOWHERE), failure)
 
-    def _tell(self, pairs: list[tuple[RawRecord, AnyEvent]], refusals: list[Rejection | None]) -> None:
+    def _note_refusals(self, pairs: list[tuple[RawRecord, AnyEvent]], refusals: list[Rejection | None]) -> None:
         for (record, _), refusal in zip(pairs, refusals, strict=True):
             if refusal is not None:
                 self.rejects.add(record, refusal)

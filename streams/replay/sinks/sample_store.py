@@ -24,7 +24,7 @@ class _Block:
     values: array[float] = field(default_factory=lambda: array("d"))
 
 
-class Spool:
+class SampleStore:
     """Samples by series number: an instant (ms) and a value each."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:

@@ -1,7 +1,7 @@
 """Readings as OpenMetrics text with timestamps, as ``promtool tsdb create-blocks-from openmetrics`` takes it.
 
 The format wants all samples of a series together, in order of time, and all series of a family together:
-they are spooled while time goes by and written at the end. Specification:
+they are stored while time goes by and written at the end. Specification:
 https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 The parts of a histogram (``_bucket``, ``_gcount``, ``_gsum``) are written as gauge families of their own. The
@@ -11,18 +11,38 @@ histogram with several timestamps.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from salesgauge.streams.replay.spool import LIMIT, Spool
+from salesgauge.streams.io import prometheus_text
+from salesgauge.streams.io.outputs import refuse_folder, scratch, text_file
+from salesgauge.streams.replay.sinks import Role, Sink, SinkOption, samples_of
+from salesgauge.streams.replay.sinks.sample_store import LIMIT, SampleStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from salesgauge.metrics.kpis.families import Family, Sample
+    from salesgauge.streams.replay.sinks import Take
 
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
+
+class OpenMetricsFile(Sink):
+    """An OpenMetrics file with timestamps."""
+
+    option = SinkOption("--openmetrics", "Write OpenMetrics text with timestamps, for promtool.", "FILE", Role.WRITTEN)
+
+    @contextmanager
+    def open(self) -> Iterator[Take]:
+        """Keep everything, then write the file."""
+        path = Path(self.target)
+        refuse_folder(path)
+        with scratch(path) as folder:
+            text = OpenMetricsText(folder, self.context.labels)
+            yield lambda evaluation: text.take(evaluation.at, samples_of(evaluation))
+            with text_file(path) as file:
+                text.write(file)
 
 
 @dataclass(slots=True)
@@ -33,8 +53,8 @@ class _Family:
     series: dict[tuple[str, ...], tuple[int, str]] = field(default_factory=dict)
 
 
-class OpenMetrics:
-    """Takes snapshots in order of time, then writes them as a whole.
+class OpenMetricsText:
+    """Takes the samples of instants in order of time, then writes them as a whole.
 
     Args:
         folder: for temporary files.
@@ -43,14 +63,14 @@ class OpenMetrics:
     """
 
     def __init__(self, folder: Path, labels: Mapping[str, str], limit: int = LIMIT) -> None:
-        self._spool = Spool(folder, limit)
+        self._store = SampleStore(folder, limit)
         self._labels = dict(labels)
         self._families: dict[str, _Family] = {}
         self._count = 0
 
     def take(self, at: int, families: Iterable[Family]) -> None:
         """Keep the samples of an instant (ms)."""
-        add = self._spool.add
+        add = self._store.add
         for family in families:
             for sample in family.samples:
                 known = self._families.get(sample.name)
@@ -65,19 +85,16 @@ class OpenMetrics:
     def write(self, file: TextIO) -> None:
         """Write everything, with the end mark."""
         for name, family in self._families.items():
-            file.write(f"# TYPE {name} gauge\n# HELP {name} {family.help.translate(_ESCAPES)}\n")
-            for number, line in family.series.values():
-                file.writelines(self._lines(number, line))
-        file.write("# EOF\n")
-        self._spool.close()
+            file.write(prometheus_text.header(name, "gauge", family.help, openmetrics=True))
+            for number, series in family.series.values():
+                file.writelines(self._lines(number, series))
+        file.write(prometheus_text.END)
+        self._store.close()
 
-    def _lines(self, number: int, line: str) -> Iterator[str]:
-        for at, value in self._spool.read(number):
-            time = f"{at // 1000}.{at % 1000:03d}" if at % 1000 else f"{at // 1000}"
-            yield f"{line} {value!r} {time}\n"
+    def _lines(self, number: int, series: str) -> Iterator[str]:
+        for at, value in self._store.read(number):
+            yield f"{series} {prometheus_text.number(value)} {prometheus_text.timestamp(at)}\n"
 
     def _new(self, sample: Sample) -> tuple[int, str]:
         self._count += 1
-        labels = {**sample.labels, **self._labels}
-        inner = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
-        return self._count, f"{sample.name}{{{inner}}}"
+        return self._count, prometheus_text.series(sample.name, {**sample.labels, **self._labels})

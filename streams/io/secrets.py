@@ -1,0 +1,22 @@
+"""Tokens that lie in files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from salesgauge.schemas.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_token(path: Path) -> str:
+    """A bearer token from a file, as it is now: it may be rotated.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
