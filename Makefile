@@ -44,7 +44,7 @@ nightly: $(VENV)/.dev ## Run the long tests (hundreds of fault rounds)
 	@$(BIN)/python -m pytest -m nightly $(PYTEST_ARGS)
 
 .PHONY: check
-check: lint types imports generated ## Check everything that needs no test run
+check: lint types imports generated docs ## Check everything that needs no test run
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Lint, and check the format of the code (ruff)
@@ -67,6 +67,10 @@ imports: $(VENV)/.dev ## Check the import contracts: streams -> metrics -> schem
 .PHONY: generated
 generated: $(VENV)/.dev ## Check that generated files (dashboards, rules, schemas, reference) are current
 	@$(BIN)/salesgauge generate --check
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Build the site of docs/ into build/site; fails on a dead link or a page outside the navigation
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 .PHONY: audit
 audit: $(VENV)/.dev ## Check the lock files: complete, pinned, hashed, installed as locked, no conflicts

@@ -475,7 +475,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         description=f"{{{{ $labels.instance }}}} last heard of the oldest partition "
         f"{{{{ $value | humanizeDuration }}}} ago; "
         f"{limits.stale_after} are allowed.",
-        meaning="Workers send a word for each partition every few seconds, events or not. Without it the "
+        meaning="Workers send a heartbeat for each partition every few seconds, events or not. Without it the "
         "gauges are old.",
         action=(
             "Are workers running, and do they own all partitions (*Engine health*)?",
@@ -497,7 +497,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         "applies new events.",
         action=(
             "Look whether the broker answers slowly; look at the worker's log.",
-            "Configure standby replicas or a volume for the state if this happens often.",
+            "If this happens often, use more partitions and more workers: each then has less to read.",
         ),
         subject="recovery",
     )

@@ -45,7 +45,7 @@ class UnknownCurrencyError(ValueError):
 
 def _currency(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{3}", value.strip()):
-        raise ValueError(f"{value!r} is no currency; write its three letters, such as EUR")
+        raise ValueError(f"{value!r} is not a currency code; write three letters, such as EUR")
     return value.strip().upper()
 
 
@@ -109,7 +109,7 @@ class CalendarRule(BaseModel):
     def _local(cls, value: Any) -> Any:
         """Numbers would be seconds since midnight in UTC; ``9:00`` is as good as ``09:00``."""
         if isinstance(value, int | float):
-            raise ValueError(f"{value} is no time of day; write it as '09:00'")  # noqa: TRY004 - pydantic wants it
+            raise ValueError(f"{value} is not a time of day; write it as '09:00'")  # noqa: TRY004 - pydantic wants it
         return f"0{value}" if isinstance(value, str) and re.match(r"\d:", value) else value
 
     @field_validator("opens", "closes")
@@ -197,7 +197,7 @@ class Rules(BaseModel):
     def _known_dimensions(cls, value: frozenset[str]) -> frozenset[str]:
         known = {dim for measure in MEASURES.values() for dim in measure.dims}
         if unknown := value - known:
-            raise ValueError(f"{min(unknown)!r} is no dimension; there are {', '.join(sorted(known))}")
+            raise ValueError(f"{min(unknown)!r} is not a dimension; there are {', '.join(sorted(known))}")
         return value
 
     @field_validator("rates")
@@ -206,7 +206,7 @@ class Rules(BaseModel):
         for (currency, since), count in Counter((rate.currency, rate.since) for rate in value).items():
             if count > 1:
                 day = "ever" if since == date.min else f"{since}"
-                raise ValueError(f"{currency} has {count} rates since {day}; give each the date `since` which it holds")
+                raise ValueError(f"{currency} has {count} rates since {day}; give each its own date `since`")
         return value
 
     @field_validator("commission_tiers")
@@ -214,7 +214,7 @@ class Rules(BaseModel):
     def _sorted_tiers(cls, value: tuple[CommissionTier, ...]) -> tuple[CommissionTier, ...]:
         for attainment, count in Counter(tier.attainment for tier in value).items():
             if count > 1:
-                raise ValueError(f"{count} tiers begin at the attainment {attainment:g}; only one can hold")
+                raise ValueError(f"{count} tiers begin at the attainment {attainment:g}; only one is possible")
         return tuple(sorted(value, key=lambda tier: tier.attainment))
 
     @model_validator(mode="after")

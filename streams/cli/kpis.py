@@ -74,7 +74,7 @@ def metrics_of(kpi: Kpi) -> list[str]:
 
 
 def _list(kpis: list[Kpi]) -> None:
-    table = Table("#", "id", "title", "unit", "form", "breakdowns", title=f"{len(kpis)} KPIs")
+    table = Table("#", "id", "title", "unit", "form", "breakdowns", title=f"The catalogue: {len(kpis)} entries")
     role = None
     for kpi in kpis:
         if kpi.role is not role:

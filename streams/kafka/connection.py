@@ -101,7 +101,7 @@ def _unreachable(kafka: Kafka) -> str:
     if any(map(_listens, where.split(","))):
         if kafka.sasl:
             return f"Kafka at {where} refused the login, or speaks another protocol; check kafka.sasl and kafka.tls"
-        return f"what listens at {where} is no Kafka in {_protocol(kafka)}; check kafka.tls and kafka.sasl"
+        return f"what listens at {where} does not speak Kafka over {_protocol(kafka)}; check kafka.tls and kafka.sasl"
     return (
         f"no Kafka broker answers at {kafka.bootstrap}; start one, or name it with --bootstrap or "
         "SALESGAUGE_KAFKA__BOOTSTRAP"

@@ -154,7 +154,9 @@ def _check_partitions(topic: Topic, partitions: int) -> list[Finding]:
         return []
     problem = f"has {partitions} partitions, not {topic.partitions}"
     if topic.name.startswith("crm.") and partitions > topic.partitions:
-        return [Finding(topic.name, problem, "events are sent on to their home; rebuild to use all", fatal=False)]
+        return [
+            Finding(topic.name, problem, "events are forwarded to their partition; rebuild to use all", fatal=False)
+        ]
     return [Finding(topic.name, problem, "set kafka.partitions to what the topics have, or recreate them")]
 
 

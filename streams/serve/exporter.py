@@ -151,7 +151,7 @@ class Follower:
         if missing > 0:
             reasons.append(f"{missing} of {partitions} partitions have not been published by a worker")
         if ages and max(ages) > _STALE_MS:
-            reasons.append(f"no word of a worker for {max(ages) // 1000} s on some partitions; it recovers or is down")
+            reasons.append(f"no heartbeat for {max(ages) // 1000} s from a partition's worker; it is down or recovers")
         if self.caught_up and sum(lag.values()) > self.settings.ready_lag:
             reasons.append(f"{sum(lag.values())} records behind on the windows topic")
         workers = len({status.worker for status in statuses.values()})
@@ -212,7 +212,7 @@ class Exporter:
         self.registry = CollectorRegistry()
         self._bad_records = Counter(
             "salesgauge_windows_bad_records",
-            "Records of the windows topic that are no publication.",
+            "Records of the windows topic that are not publications.",
             registry=self.registry,
         )
         self.scrapes = Histogram("salesgauge_scrape_seconds", "Time to compute a scrape.", registry=self.registry)
@@ -276,14 +276,14 @@ class Exporter:
             board = Board(active.applied_to(self._settings), self.board.catalogue, lock=self.board.lock)
             self._next = self._follower_of(board), board
             self._next[0].start()
-            _log.warning("version %d is the active one now; loading it", active.version)
+            _log.warning("version %d is now the active one; loading it", active.version)
 
     def _change(self, follower: Follower, board: Board) -> None:
         old, self._next = self._follower, None
         with self.board.lock:
             self.board.become(board)
             self._follower = follower
-        _log.warning("the gauges show version %d now", follower.settings.version)
+        _log.warning("the gauges now show version %d", follower.settings.version)
         old.stop()
 
     def _drop_next(self) -> None:
@@ -314,9 +314,9 @@ class _Self(Collector):
         yield GaugeMetricFamily("salesgauge_ready", "Whether the gauges can be trusted.", float(health.ready))
         if health.freshness is not None:
             yield GaugeMetricFamily(
-                "salesgauge_freshness_seconds", "Age of the oldest partition's last word.", health.freshness
+                "salesgauge_freshness_seconds", "Age of the oldest partition's last heartbeat.", health.freshness
             )
-        lag = GaugeMetricFamily("salesgauge_windows_lag_records", "Records not read yet.", labels=["partition"])
+        lag = GaugeMetricFamily("salesgauge_windows_lag_records", "Records still to read.", labels=["partition"])
         for partition, behind in health.lag.items():
             lag.add_metric([str(partition)], behind)
         yield lag
@@ -325,7 +325,7 @@ class _Self(Collector):
         )
         yield GaugeMetricFamily(
             "salesgauge_evaluated_timestamp_seconds",
-            "The instant that all KPIs of this scrape speak of, to the millisecond.",
+            "The instant at which all KPIs of this scrape end, to the millisecond.",
             board.view.sums.now / 1000,
         )
         yield GaugeMetricFamily("salesgauge_series", "Series held.", len(board.view.sums.index))
@@ -337,6 +337,6 @@ class _Self(Collector):
         yield folded
         yield GaugeMetricFamily(
             "salesgauge_fenced_records",
-            "Records ignored, of workers that had lost their partition.",
+            "Records ignored because their worker had lost the partition.",
             board.subscriber.ignored,
         )

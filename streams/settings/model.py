@@ -136,7 +136,7 @@ class Kafka(BaseModel):
         for one in value.split(","):
             port = re.fullmatch(r"\s*(?:\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})\s*", one)
             if port is None or not 0 < int(port[1]) < _PORTS:
-                raise ValueError(f"{one.strip()!r} is no host:port; write it as kafka-1:9092,kafka-2:9092")
+                raise ValueError(f"{one.strip()!r} is not host:port; write it as kafka-1:9092,kafka-2:9092")
         return value
 
 

@@ -235,7 +235,7 @@ class DeliveryApp(faust.App):
         try:
             if not await self._positioned():
                 waited = f"{_POSITION_SECONDS:.0f} s"
-                self._fail(f"Kafka did not tell the committed offsets within {waited} after a rebalance")
+                self._fail(f"Kafka did not return the committed offsets within {waited} after a rebalance")
                 return
             if shards:
                 await self._restore(shards, generation)
@@ -270,7 +270,7 @@ class DeliveryApp(faust.App):
                     async with step:
                         pass
         except TimeoutError:
-            _log.warning("writes are under way for more than %.0f s; the rebalance goes on", _SETTLE_SECONDS)
+            _log.warning("writes are not acknowledged after %.0f s; the rebalance goes on", _SETTLE_SECONDS)
 
     def _fail(self, why: str) -> None:
         """End the worker. What its libraries say from here on are consequences."""
@@ -410,4 +410,4 @@ async def _stop(app: DeliveryApp) -> None:
     try:
         await asyncio.wait_for(app.stop(), _STOP_SECONDS / 5 if failed else None)
     except TimeoutError:
-        _log.warning("left without saying good-bye to the broker")
+        _log.warning("closed the connection without leaving the consumer group; the broker waits for the session's end")

@@ -122,7 +122,7 @@ class Builders:
             for mate in self._mates:
                 mate.serve(shard)
         except (EOFError, OSError) as error:
-            raise BuildError("a process that added up restored leads was ended; is there enough memory?") from error
+            raise BuildError("a process that helped to build the panes was stopped; is there enough memory?") from error
         if not any(mate.taking for mate in self._mates):  # they wait while it is taken
             shard.build(_OWN_STEP)
         if self._mates and not shard.unbuilt and not shard.built:

@@ -119,7 +119,7 @@ def _packed(producer: AIOKafkaProducer, items: Iterable[Item]) -> Iterator[Any]:
     for key, value, headers in items:
         while batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
             if not batch.record_count():
-                raise ValueError(f"a record of {len(value or b'')} bytes is larger than a batch may be")
+                raise ValueError(f"a record of {len(value or b'')} bytes is larger than the limit of a batch")
             yield batch
             batch = producer.create_batch()
     if batch.record_count():
@@ -129,5 +129,5 @@ def _packed(producer: AIOKafkaProducer, items: Iterable[Item]) -> Iterator[Any]:
 def _unacknowledged(why: str) -> str:
     return (
         f"Kafka did not acknowledge a write ({why}); nothing that depends on it was committed. "
-        "Check the brokers and start the worker again: it goes on where it was"
+        "Check the brokers and start the worker again: it continues from there"
     )

@@ -138,7 +138,7 @@ def _unpack(value: bytes) -> _Record:
     try:
         return _decode(zstandard.decompress(packed) if kind == _COMPRESSED else packed)
     except (msgspec.MsgspecError, zstandard.ZstdError) as error:
-        raise ValueError(f"a record of the windows topic is no publication: {error}") from error
+        raise ValueError(f"a record of the windows topic is not a publication: {error}") from error
 
 
 @dataclass(slots=True)
@@ -280,4 +280,4 @@ def _parse(key: bytes) -> tuple[int, PaneKey | Mark]:
             return int(partition), PaneKey(Resolution(kind), int(index[0]))
         return int(partition), Mark(kind)
     except ValueError as error:
-        raise ValueError(f"{key!r} is no key of the windows topic") from error
+        raise ValueError(f"{key!r} is not a key of the windows topic") from error

@@ -44,8 +44,8 @@ class WorkerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.events = Counter("salesgauge_events", "Events read, repetitions included.", ["event"], registry=registry)
-        self.repeated = Counter("salesgauge_repeated", "Events that were known already.", registry=registry)
+        self.events = Counter("salesgauge_events", "Events read, duplicates included.", ["event"], registry=registry)
+        self.repeated = Counter("salesgauge_repeated", "Duplicates: events that were already known.", registry=registry)
         self.rejected = Counter("salesgauge_rejected", "Records sent to dead letters.", ["reason"], registry=registry)
         self.forwarded = Counter("salesgauge_forwarded", "Facts sent to another partition.", registry=registry)
         self.batches = Counter("salesgauge_batches", "Batches applied.", registry=registry)

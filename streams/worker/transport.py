@@ -292,7 +292,7 @@ class ChunkConsumer(driver.Consumer):
             first, expected = part.records[0].offset, self._done.get(part.tp)
             if expected is not None and first > expected:
                 name = f"{part.tp.topic}[{part.tp.partition}]"
-                text = "%s: records %d to %d are gone; retention or a deletion took them"
+                text = "%s: records %d to %d are gone: deleted by retention or by hand"
                 _log.warning(text, name, expected, first - 1)
         return parts
 
@@ -381,7 +381,7 @@ class Producer(driver.Producer):
         except KafkaConnectionError:
             raise
         except KafkaError as error:
-            _log.info("the broker knows no idempotent producers: %r", error)
+            _log.info("the broker does not support idempotent producers: %r", error)
             with contextlib.suppress(KafkaError):
                 await self._ensure_producer().stop()
             self._idempotent = False

@@ -353,10 +353,10 @@ def test_a_silent_exporter_makes_the_page_stale_until_it_answers(browser: Browse
 def test_an_engine_that_is_not_ready_says_why(browser: Browser):
     server = small(lead("a", 3))
     with serving(server), opened(browser, server) as page:
-        server.reasons = ("no word of a worker for 70 s",)
+        server.reasons = ("no heartbeat for 70 s",)
         page.wait_for_selector("[data-state=catching-up]", timeout=6000)
         assert page.inner_text("#state") == "Incomplete"
-        assert "no word of a worker for 70 s" in page.inner_text("#engine")
+        assert "no heartbeat for 70 s" in page.inner_text("#engine")
 
 
 def test_a_page_that_is_not_looked_at_asks_nothing(browser: Browser):

@@ -908,7 +908,7 @@ def test_every_event_can_be_converted_from_its_required_columns(tmp_path: Path, 
 
 
 def test_the_example_in_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = dict(re.findall(r"```\w+ (\S+)\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL))
+    blocks = dict(re.findall(r'```\w+ title="(\S+)"\n(.*?)```', DOCS.read_text(encoding="utf-8"), re.DOTALL))
     expected = {name: blocks.pop(name) for name in list(blocks) if name.endswith(".jsonl")}
     assert set(blocks) == {"deals.csv", "crm.yaml"}
     for name, content in blocks.items():

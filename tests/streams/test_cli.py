@@ -217,7 +217,7 @@ def test_the_settings_file_counts_for_all_commands(events, tmp_path):
     for args in (["simulate", "--publish"], ["convert", "sales-pipeline", "--out", "-"], ["publish", str(events)]):
         code, said = run(*args, "--config", str(path))
         assert code == 2
-        assert "kafka.bootstrap: 'nowhere' is no host:port" in said
+        assert "kafka.bootstrap: 'nowhere' is not host:port" in said
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
@@ -245,7 +245,7 @@ def test_a_terminal_without_unicode_gets_escapes(args, events):
 def test_a_bootstrap_that_is_no_address_is_told_by_all_alike(args, events):
     code, said = run(*(str(events) if arg == "EVENTS" else arg for arg in args), "--bootstrap", "nowhere")
     assert code == 2
-    assert "kafka.bootstrap: 'nowhere' is no host:port" in said
+    assert "kafka.bootstrap: 'nowhere' is not host:port" in said
 
 
 WRITING = [

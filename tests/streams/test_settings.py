@@ -108,9 +108,9 @@ RATES = "write it as [{currency: USD, rate: '0.92', since: '2026-01-01'}]"
         ("kafka: {sasl: {mechanism: OAUTHBEARER}}", "kafka.sasl: token_file is required with OAUTHBEARER"),
         ("kafka: {tls: true}", "kafka.tls: must be a group of fields; write it as {ca_file: "),
         ("kafka: {bootstrap: [a, b]}", "kafka.bootstrap: must be text"),
-        ("kafka: {bootstrap: kafka}", "kafka.bootstrap: 'kafka' is no host:port; write it as kafka-1:9092,"),
-        ("kafka: {bootstrap: 'kafka:9092,kafka:99999'}", "kafka.bootstrap: 'kafka:99999' is no host:port"),
-        ("kafka: {bootstrap: ''}", "kafka.bootstrap: '' is no host:port"),
+        ("kafka: {bootstrap: kafka}", "kafka.bootstrap: 'kafka' is not host:port; write it as kafka-1:9092,"),
+        ("kafka: {bootstrap: 'kafka:9092,kafka:99999'}", "kafka.bootstrap: 'kafka:99999' is not host:port"),
+        ("kafka: {bootstrap: ''}", "kafka.bootstrap: '' is not host:port"),
         ("kafka:", "kafka: must be a group of fields"),
         ("kafka.bootstrap: 'x:1'", "kafka.bootstrap: write it as a group: kafka: {bootstrap: ...}"),
         ("web: {username: one}", "web: username and password go together"),
@@ -128,13 +128,13 @@ RATES = "write it as [{currency: USD, rate: '0.92', since: '2026-01-01'}]"
             "rules: {rates: [{currency: USD, rate: 1, since: May}]}",
             "rules.rates[1].since: must be a date such as '2026-",
         ),
-        ("rules: {rates: [{currency: Dollar, rate: 1}]}", "rules.rates[1].currency: 'Dollar' is no currency"),
+        ("rules: {rates: [{currency: Dollar, rate: 1}]}", "rules.rates[1].currency: 'Dollar' is not a currency code"),
         (
             "rules: {rates: [{currency: USD, rate: 1}, {currency: usd, rate: 2}]}",
             "rules.rates: USD has 2 rates since ever",
         ),
         ("rules: {rates: [{currency: EUR, rate: 2}]}", "rules: rates must not have one for EUR"),
-        ("rules: {currency: euro}", "rules.currency: 'euro' is no currency; write its three letters"),
+        ("rules: {currency: euro}", "rules.currency: 'euro' is not a currency code; write three letters"),
         ("rules: {response_sla: soon}", "rules.response_sla: must be a duration such as PT15M"),
         ("rules: {response_sla: -5}", "rules.response_sla: must be greater than 0"),
         ("rules: {fine_retention: PT1H}", "rules.fine_retention: must be greater than or equal to 2 days and 1 hour"),
@@ -142,11 +142,11 @@ RATES = "write it as [{currency: USD, rate: '0.92', since: '2026-01-01'}]"
         ("rules: {roster: [a]}", "rules.roster: must be a group of names and values; write it as {rep-01: north}"),
         ("rules: {roster: {1: a}}", "rules.roster.1: must be text"),
         ("rules: {unredacted: rep}", "rules.unredacted: must be a list; write it as [rep]"),
-        ("rules: {unredacted: [raps]}", "rules.unredacted: 'raps' is no dimension; there are "),
+        ("rules: {unredacted: [raps]}", "rules.unredacted: 'raps' is not a dimension; there are "),
         ("rules: {calendar: {holidays: XX}}", "rules.calendar.holidays: no public holidays are known for 'XX'"),
         ("rules: {calendar: {weekdays: Mon-Fri}}", "rules.calendar.weekdays: must be a list; write it as [0, 1, 2"),
         ("rules: {calendar: {weekdays: []}}", "rules.calendar.weekdays: is empty"),
-        ("rules: {calendar: {opens: 9}}", "rules.calendar.opens: 9 is no time of day; write it as '09:00'"),
+        ("rules: {calendar: {opens: 9}}", "rules.calendar.opens: 9 is not a time of day; write it as '09:00'"),
         ("rules: {calendar: {opens: '09:00Z'}}", "rules.calendar.opens: has a zone of its own"),
         ("rules: {calendar: {opens: 18:00}}", "rules.calendar: closes (17:00) must come after opens (18:00)"),
         ("rules: {team_calendars: {a: {zone: X}}}", "rules.team_calendars.a.zone: 'X' is not an IANA time zone"),
@@ -221,7 +221,7 @@ def test_a_variable_holds_a_list_as_the_file_does_or_as_json(monkeypatch, value)
 def test_a_bad_flag_is_named_like_any_other_value():
     result = CliRunner().invoke(cli, ["topics", "check", "--bootstrap", "nowhere"])
     assert result.exit_code == 2
-    assert "kafka.bootstrap: 'nowhere' is no host:port" in result.output
+    assert "kafka.bootstrap: 'nowhere' is not host:port" in result.output
 
 
 def test_variables_that_are_no_settings_are_found(monkeypatch):
