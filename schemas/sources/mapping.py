@@ -6,7 +6,6 @@ query per kind of event. See docs/convert.md.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping as MappingABC
 from pathlib import Path
@@ -18,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
+from salesgauge.schemas.sources.advice import near_event
 from salesgauge.schemas.values import Currency, Label
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SHIPPED = Path(__file__).parent / "mappings"
+DateOrder = Literal["dmy", "mdy", "ymd"]
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -35,7 +36,7 @@ class InputSpec(BaseModel):
     model_config = STRICT
 
     path: Annotated[tuple[str, ...], Field(min_length=1)]
-    format: Literal["csv", "parquet", "json"] | None = None
+    format: Literal["csv", "parquet", "json", "excel"] | None = None
     """By default the file's suffix tells."""
     duplicates: Literal["keep", "drop"] = "keep"
     """Whether rows that are equal in all their columns are read once only."""
@@ -52,6 +53,10 @@ class InputSpec(BaseModel):
     nullstr: str | list[str] | None = None
     encoding: str | None = None
     """CSV: by its name in Python, such as ``cp1252``. By default UTF-8, or what the file's byte order mark says."""
+    sheet: str | None = None
+    """Excel: the sheet's name, where there are several."""
+    dates: DateOrder | dict[str, DateOrder] | None = None
+    """The order of day, month and year in dates such as 03/04/2026: ``dmy``, ``mdy`` or ``ymd``; or column -> order."""
     dateformat: str | None = None
     timestampformat: str | None = None
     decimal_separator: str | None = None
@@ -90,8 +95,8 @@ class EventSpec(BaseModel):
     @classmethod
     def _known(cls, value: str) -> str:
         if value not in EVENTS:
-            near = difflib.get_close_matches(value, EVENTS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known events: {', '.join(EVENTS)}"
+            near = near_event(value, EVENTS)
+            hint = f"did you mean '{near}'?" if near else f"known events: {', '.join(EVENTS)}"
             raise ValueError(f"unknown event '{value}'; {hint}")
         return value
 
@@ -185,7 +190,20 @@ def load_mapping(path: Path) -> Mapping:
     Raises:
         ConvertError: it cannot be read, is not YAML, or a key is wrong, missing or unknown (and named).
     """
+    _refuse_export(path)
     return parse_mapping(read_yaml(path), where=str(path))
+
+
+_EXPORTS = frozenset({".csv", ".tsv", ".xlsx", ".xls", ".xlsm", ".ods", ".parquet", ".json", ".jsonl", ".ndjson"})
+
+
+def _refuse_export(path: Path) -> None:
+    """Say it where somebody gives the data instead of the mapping."""
+    if {suffix.lower() for suffix in path.suffixes} & _EXPORTS:
+        raise ConvertError(
+            f"{path} is an export, not a mapping. `salesgauge try {path}` drafts a mapping for it and shows its board; "
+            f"`salesgauge convert --describe {path}` lists its columns"
+        )
 
 
 def read_yaml(path: Path) -> object:
@@ -210,7 +228,10 @@ def parse_mapping(content: object, *, where: str = "mapping") -> Mapping:
         ConvertError: see :func:`load_mapping`.
     """
     if not isinstance(content, dict):
-        raise ConvertError(f"{where}: must be a YAML mapping with the keys inputs and events")
+        raise ConvertError(
+            f"{where}: must be a YAML mapping with the keys inputs and events; is it the mapping, or the export? "
+            "`salesgauge try FILE` drafts a mapping for an export"
+        )
     try:
         return Mapping.model_validate(content)
     except ValidationError as error:
@@ -253,6 +274,10 @@ def _line(location: tuple[int | str, ...], kind: str, message: str, model: type[
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         return f"unknown key '{key}'; known keys here: {', '.join(model.model_fields)}"
+    if location == ("events",) and kind == "list_type":
+        return "events must be a list: each entry begins with '- event: NAME' and has sql: | with its query below"
+    if location[:1] == ("inputs",) and len(location) == 1 and kind == "dict_type":
+        return "inputs must name files: a line such as 'deals: deals.csv' for each"
     if kind == "missing":
         return f"the key '{key}' is missing"
     return f"{key}: {message}".removeprefix(": ").replace("Value error, ", "")

@@ -15,6 +15,8 @@ import duckdb
 import zstandard
 
 from salesgauge.schemas.sources.mapping import ConvertError, InputSpec
+from salesgauge.schemas.sources.sql import literal, quoted
+from salesgauge.schemas.sources.workbooks import workbook_as_csv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +26,15 @@ _SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv",
     ".parquet": "parquet", ".pq": "parquet",
     ".json": "json", ".jsonl": "json", ".ndjson": "json",
+    ".xlsx": "excel", ".xlsm": "excel", ".xls": "excel", ".xlsb": "excel", ".ods": "excel",
 }  # fmt: skip
 _COMPRESSED = frozenset({".gz", ".zst"})
-_COMMON = frozenset({"path", "format", "duplicates", "encoding"})
+_COMMON = frozenset({"path", "format", "duplicates", "encoding", "dates", "sheet"})
+_NOTATIONS = frozenset({"dateformat", "timestampformat", "decimal_separator", "thousands"})
+"""How values are written: heeded by :mod:`.columns`; DuckDB needs them for the columns of ``types`` alone."""
+_WORKBOOK_OPTIONS = frozenset({*_NOTATIONS, "types", "all_varchar", "skip", "nullstr", "sheet", "dates"})
+_AS_WRITTEN = {"delim": ",", "quote": '"', "escape": '"', "strict_mode": True}
+"""The dialect in which a workbook's sheet is written out."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LONGEST_MARK = 3
 _CHUNK = 1 << 20
@@ -57,9 +65,7 @@ _OWN_SQL = "LINE 1: CREATE"
 _JSON_OPTIONS = frozenset({"ignore_errors", "dateformat", "timestampformat"})
 
 
-def quoted(name: str) -> str:
-    """A name as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
+_LOOKS_LIKE = re.compile(r"(DATE|TIME|TIMESTAMP\w*|UUID)\b(?!.*\])")
 
 
 class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"):)
@@ -74,14 +80,24 @@ class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError | EOFError | zlib.error | zstandard.ZstdError):
             raise ConvertError(f"{self._where}: cannot be read: {error}") from error
+        if isinstance(error, duckdb.InvalidInputException) and _NOT_UTF8 in str(error):
+            raise ConvertError(f"{self._where}: {_not_utf8(str(error))}") from error
         if isinstance(error, duckdb.Error):
             message = str(error).partition(_OWN_SQL)[0].strip()
             raise ConvertError(f"{self._where}: {message}{_remedy(error)}") from error
 
 
+def _not_utf8(message: str) -> str:
+    """In plain words; DuckDB would advise to try UTF-16."""
+    line = re.search(r"Line: (\d+)", message)
+    where = f"line {line[1]} is not UTF-8" if line else "the file is not UTF-8"
+    return (
+        f"{where}. Say the file's encoding in the mapping, such as encoding: cp1252 for exports of Windows programs, "
+        "or export it as UTF-8."
+    )
+
+
 def _remedy(error: duckdb.Error) -> str:
-    if isinstance(error, duckdb.InvalidInputException) and _NOT_UTF8 in str(error):
-        return "\nSay the file's encoding in the mapping, such as encoding: cp1252 for exports of Windows programs."
     if isinstance(error, duckdb.BinderException) and _UNDIVIDED.search(str(error)):
         return (
             "\nThe file's lines were not divided into columns. Say delim, quote or skip in the mapping; "
@@ -136,15 +152,46 @@ def read_input(
     kind = formats.pop()
     _check_options(name, spec, kind)
     with explained(f"input {name}"):
-        readable = files
-        if kind != "parquet":
-            readable = [_as_utf8(name, path, spec.encoding, spill / f"{name}-{i}") for i, path in enumerate(files)]
+        _refuse_empty(name, files)
+        readable = _readable(name, kind, spec, files, spill)
+        options = _options(spec)
+        if kind == "excel":
+            kind, options = "csv", {**options, **_AS_WRITTEN}
+        if kind == "csv":
+            options = _as_text(options)
         table = _Table(connection, name, kind, [str(path) for path in readable], distinct)
-        if kind != "csv" or spec.ignore_errors is False:
-            table.create(_options(spec))
+        if kind == "json":
+            table.create(table.with_text(options))
+            return []
+        if kind == "parquet" or spec.ignore_errors is False:
+            table.create(options)
             return []
         original = {str(copy): path.name for copy, path in zip(readable, files, strict=True)}
-        return table.create_leniently(_options(spec), original, strictly_first=not spec.ignore_errors)
+        return table.create_leniently(options, original, strictly_first=not spec.ignore_errors)
+
+
+def _refuse_empty(name: str, files: list[Path]) -> None:
+    for path in files:
+        with _opened(path) as file:
+            if not file.read(_CHUNK).strip(b"\xef\xbb\xbf \t\r\n"):
+                raise ConvertError(f"input {name}: {path.name} is empty; export it again")
+
+
+def _readable(name: str, kind: str, spec: InputSpec, files: list[Path], spill: Path) -> list[Path]:
+    """The files as DuckDB can read them: text in UTF-8, sheets of workbooks as CSV."""
+    copies = [(path, spill / f"{name}-{number}") for number, path in enumerate(files)]
+    if kind == "parquet":
+        return files
+    if kind == "excel":
+        return [workbook_as_csv(name, path, spec.sheet, copy) for path, copy in copies]
+    return [_as_utf8(name, path, spec.encoding, copy) for path, copy in copies]
+
+
+def _as_text(options: MappingABC[str, Any]) -> dict[str, Any]:
+    """All columns of a CSV as text but those whose type is given: :mod:`.columns` finds out the others' types."""
+    notations = {key: value for key, value in options.items() if key in _NOTATIONS}
+    others = {key: value for key, value in options.items() if key not in _NOTATIONS}
+    return {**others, **(notations if "types" in options else {}), "all_varchar": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +229,15 @@ class _Table:
     def _reader(self, files: list[str], options: MappingABC[str, Any]) -> str:
         arguments = [f"{key} = {literal(value)}" for key, value in {**_DEFAULTS[self.kind], **options}.items()]
         return f"read_{self.kind}({', '.join([literal(files), *arguments])})"
+
+    def with_text(self, options: MappingABC[str, Any]) -> dict[str, Any]:
+        """Options by which texts of a JSON file stay texts, though they look like dates, times or UUIDs."""
+        if options.keys() & _NOTATIONS:
+            return dict(options)
+        reader = self._reader(self.files, {"union_by_name": len(self.files) > 1, **options})
+        rows = self.connection.execute(f"DESCRIBE FROM {reader}").fetchall()
+        columns = {str(name): "VARCHAR" if _LOOKS_LIKE.match(kind) else str(kind) for name, kind, *_ in rows}
+        return {**options, "columns": columns} if any(_LOOKS_LIKE.match(kind) for _, kind, *_ in rows) else {**options}
 
     def create_leniently(
         self, options: MappingABC[str, Any], original: MappingABC[str, str], *, strictly_first: bool
@@ -244,8 +300,8 @@ def _format(name: str, path: Path) -> str:
     found = _SUFFIXES.get(suffixes[-1] if suffixes else "")
     if found is None:
         raise ConvertError(
-            f"input {name}: cannot tell the format of '{path.name}'; export it as CSV, Parquet or JSON, "
-            "or say format: csv, parquet or json in the mapping"
+            f"input {name}: cannot tell the format of '{path.name}'; export it as CSV, XLSX, Parquet or "
+            "JSON, or say format: csv, excel, parquet or json in the mapping"
         )
     return found
 
@@ -285,8 +341,10 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _check_options(name: str, spec: InputSpec, kind: str) -> None:
-    options = set(_options(spec)) | ({"encoding"} if spec.encoding else set())
-    allowed = {"csv": options, "json": _JSON_OPTIONS, "parquet": frozenset[str]()}[kind]
+    options = set(_options(spec)) | {key for key in ("encoding", "sheet") if getattr(spec, key)}
+    allowed = {
+        "csv": options - {"sheet"}, "json": _JSON_OPTIONS, "excel": _WORKBOOK_OPTIONS, "parquet": frozenset[str](),
+    }[kind]  # fmt: skip
     misplaced = sorted(options - allowed)
     if misplaced:
         raise ConvertError(f"input {name}: the option '{misplaced[0]}' does not apply to {kind} files")
@@ -294,16 +352,3 @@ def _check_options(name: str, spec: InputSpec, kind: str) -> None:
 
 def _options(spec: InputSpec) -> dict[str, Any]:
     return spec.model_dump(exclude_none=True, exclude=set(_COMMON), exclude_defaults=True)
-
-
-def literal(value: Any) -> str:
-    """A value as SQL."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, list):
-        return "[" + ", ".join(literal(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
-    return "'" + str(value).replace("'", "''") + "'"

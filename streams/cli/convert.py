@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import convert
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 EXIT_REJECTS = 1
+MUCH = 0.5
+"""The share of an event's rows from which on a conversion has failed, whatever else came out."""
 EXIT_USAGE = 2
 _REASONS_SHOWN = 20
+_INVALID = "invalid"
 
 
 @click.command(
@@ -65,7 +70,8 @@ def convert_command(
     to the rejects file with the reason; the others are written sorted by time. Nothing is written if the
     mapping is wrong.
 
-    Exit codes: 0 done, 1 rows were rejected (--strict), 2 the mapping, an input or an option is wrong.
+    Exit codes: 0 done; 1 no event came out, or half of an event's rows or more were rejected as invalid, or, with
+    --strict, any row was rejected; 2 the mapping, an input or an option is wrong.
     """
     console = Console(stderr=True)
     if rejects is None and out != STDOUT:
@@ -85,6 +91,7 @@ def convert_command(
             folders=folders,
             timezone=timezone,
             default_timezone=settings.rules.zone,
+            not_after=datetime.now(UTC),
             distinct=distinct,
             notice=notices.append,
         )
@@ -97,8 +104,39 @@ def convert_command(
     for notice in notices:
         console.print(f"note: {notice}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     _name_files(console, out, rejects, summary)
-    if strict and summary.rejected:
+    _say_currencies(console, summary, settings.rules)
+    if failed := _failed(summary, strict=strict):
+        console.print(f"convert: {failed}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(EXIT_REJECTS)
+
+
+def _failed(summary: Summary, *, strict: bool) -> str:
+    """Why the conversion is no success though it has ended; empty where it is one."""
+    if not summary.rejected:
+        return ""
+    if not summary.events:
+        return "no row became an event; the reasons are above"
+    for event, converted in summary.events.items():
+        invalid = sum(n for (name, reason, _), n in summary.rejected.items() if name == event and reason == _INVALID)
+        if invalid >= MUCH * (invalid + converted):
+            return f"{invalid:,} of {invalid + converted:,} rows of {event} were rejected as invalid"
+    for event in {name for name, reason, _ in summary.rejected if reason == _INVALID} - set(summary.events):
+        return f"no row of {event} became an event; the reasons are above"
+    return "rows were rejected (--strict)" if strict else ""
+
+
+def _say_currencies(console: Console, summary: Summary, rules: Rules) -> None:
+    """Amounts in a currency without a rate count nowhere; that is to be known before the KPIs are looked at."""
+    reporting = rules.currency
+    unknown = sorted(set(summary.currencies) - {reporting, *(rate.currency for rate in rules.rates)})
+    if unknown and len(summary.currencies) > 1:
+        counted = ", ".join(f"{n:,} in {currency}" for currency, n in summary.currencies.most_common())
+        console.print(
+            f"note: events with amounts: {counted}. Without a rate those in {', '.join(unknown)} will be refused: set "
+            f"rules.rates in the settings, such as [{{currency: {unknown[0]}, rate: 0.9}}] (units of {reporting} for "
+            "one), or rules.currency",
+            style="yellow", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def _overrides(inputs: Iterable[str]) -> dict[str, str]:

@@ -47,6 +47,8 @@ class Summary:
     """Event name -> number of events."""
     rejected: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     """(event name, reason, detail) -> number of rows."""
+    currencies: Counter[str] = field(default_factory=Counter)
+    """Currency -> number of events that have amounts in it."""
 
 
 def write_events(
@@ -83,6 +85,8 @@ def write_events(
                 rows.add(_RejectLine(result.event, _reject(result).line()))
             else:
                 summary.events[result.name] += 1
+                if currency := getattr(result, "currency", None):
+                    summary.currencies[currency] += 1
                 events.add(_EventLine(_micros(result.occurred_at), result.event_id, encode(result) + b"\n"))
             if count % _PROGRESS_EVERY == 0:
                 progress(summary)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from salesgauge.schemas.errors import InputError
-from salesgauge.schemas.sources.reading import quoted
+from salesgauge.schemas.sources.sql import quoted
 from salesgauge.streams.io.records import RawRecord
 
 if TYPE_CHECKING:

@@ -667,7 +667,7 @@ def test_views_are_shared_and_build_on_each_other(folder: Path) -> None:
     [
         ("lead_created", "SELECT id AS lead_id FROM leads", "event lead_created: the SQL does not"),
         ("activity_logged", "SELECT 'call' AS kind, created AS occurred_at FROM leads", "none of lead_id, account_id"),
-        ("lead_created", f"SELECT *, 1 AS campaign FROM ({LEAD_SQL})", "no field campaign; its fields are "),
+        ("lead_created", f"SELECT *, 1 AS campaign FROM ({LEAD_SQL})", "did you mean campaign_id for campaign?"),
         ("deal_won", f"SELECT {WON}, [1] AS lines, 'P' AS product", "has no field product"),
         ("lead_created", f"SELECT *, 1 AS event FROM ({LEAD_SQL})", "has no field event"),
         ("lead_created", "SELECT id AS lead_id, id AS Lead_Id, created AS occurred_at FROM leads", "two col"),
@@ -712,7 +712,7 @@ FINE = {"inputs": {"leads": "leads.csv"}, "events": EVENT}
         ({**FINE, "inputs": {"my leads": "leads.csv"}}, "'my leads' cannot name a table"),
         ({**FINE, "inputs": {"leads": "a", "Leads": "b"}}, "names two"),
         ({**FINE, "inputs": {"leads": "none.csv"}}, "--input leads=PATH"),
-        ({**FINE, "inputs": {"leads": "leads.xlsx"}}, "export it as CSV, Parquet or JSON"),
+        ({**FINE, "inputs": {"leads": "leads.doc"}}, "XLSX, Parquet or JSON, or say format"),
         ({**FINE, "inputs": {"leads": {"path": "leads.parquet", "delim": ";"}}}, "'delim' does not apply"),
         ({**FINE, "inputs": {"leads": {"path": "leads.csv", "encoding": "cp9"}}}, "unknown encoding 'cp9'"),
         ({**FINE, "inputs": {"leads": {"path": "leads.csv", "encoding": "hex"}}}, "unknown encoding 'hex'"),
@@ -721,7 +721,7 @@ FINE = {"inputs": {"leads": "leads.csv"}, "events": EVENT}
     ],
 )  # fmt: skip
 def test_wrong_mappings_end_with_2_and_write_nothing(folder: Path, content: Any, message: str) -> None:
-    for name in ("leads.xlsx", "leads.parquet"):
+    for name in ("leads.doc", "leads.parquet"):
         (folder / name).write_text("?")
     before = set(folder.iterdir())
     mapping = folder / "m.yaml"
