@@ -51,7 +51,7 @@ class ParquetFile(Sink):
 def _to_parquet(rows: Path, made: Path) -> None:
     import duckdb  # noqa: PLC0415 - only a replay with this sink needs it
 
-    from salesgauge.schemas.sources.reading import literal  # noqa: PLC0415 - as above
+    from salesgauge.schemas.sources.sql import literal  # noqa: PLC0415 - as above
 
     select = 'SELECT to_timestamp("at" / 1000) AS "at", * EXCLUDE ("at")'
     source = f"read_json(?, format = 'newline_delimited', columns = {literal(_COLUMNS)})"
