@@ -76,6 +76,13 @@ docs: $(VENV)/.dev ## Build the site of docs/ into build/site; fails on a dead l
 audit: $(VENV)/.dev ## Check the lock files: complete, pinned, hashed, installed as locked, no conflicts
 	@$(BIN)/python tools/audit.py
 
+.PHONY: sbom
+sbom: $(VENV)/.dev ## Write the bill of materials of what runs (CycloneDX, with licences) to build/salesgauge.cdx.json
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom
+	@$(BIN)/uv pip install --quiet --system-certs --python build/sbom/bin/python --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/salesgauge.cdx.json build/sbom/bin/python
+	@echo "sbom: build/salesgauge.cdx.json"
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure (benchmarks/; BENCH_ARGS)
 	@tools/fetch.sh kafka

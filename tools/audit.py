@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -133,25 +135,31 @@ def advisories() -> tuple[str, list[str]]:
     """Ask for known vulnerabilities where that is possible. Returns what to say and what was found."""
     program = shutil.which("pip-audit")
     if program is None:
-        return (
-            "skipped: pip-audit is not installed (it needs an advisory service on the network)",
-            [],
-        )
+        return "skipped: pip-audit is not installed (it needs an advisory service on the network)", []
+    options = ["--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json"]
     try:
         done = subprocess.run(
-            [program, "--disable-pip", "--require-hashes", "--progress-spinner=off", "-r", str(RUNTIME)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
+            [program, *options, "-r", str(RUNTIME)], capture_output=True, text=True, check=False, timeout=180
         )
+        return judge(json.loads(done.stdout)["dependencies"])
     except subprocess.TimeoutExpired:
         return "skipped: the advisory service does not answer", []
-    if done.returncode == 0:
-        return "none known", []
-    if "vulnerabilit" in done.stderr and done.stdout.strip():
-        return "found", done.stdout.splitlines()
-    return "skipped: the advisory service is unreachable", []
+    except (ValueError, KeyError):
+        return "skipped: the advisory service is unreachable", []
+
+
+def judge(dependencies: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """What to say of pip-audit's answer, and the vulnerabilities in it. A package that it skipped was not audited."""
+    audited = [one for one in dependencies if "skip_reason" not in one]
+    found = [
+        f"{one['name']} {one['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version'}"
+        for one in audited
+        for flaw in one["vulns"]
+    ]
+    skipped = len(dependencies) - len(audited)
+    if not audited:
+        return "skipped: the advisory service knows none of the packages", []
+    return f"none known of {len(audited)} packages" + (f", {skipped} not audited" if skipped else ""), found
 
 
 def main() -> int:

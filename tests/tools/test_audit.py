@@ -80,3 +80,13 @@ def test_an_installed_version_that_is_not_locked_is_found(lock):
 def test_our_own_locks_are_good():
     runtime, developer = audit.read_lock(audit.RUNTIME), audit.read_lock(audit.DEVELOPER)
     assert runtime.findings + developer.findings + audit.check_agreement(runtime, developer) == []
+
+
+def test_advisories_are_told_and_what_was_not_audited_is_not_called_good():
+    good = {"name": "click", "version": "8.1.0", "vulns": []}
+    skipped = {"name": "uvloop", "skip_reason": "not found"}
+    bad = {"name": "old", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
+    assert audit.judge([good]) == ("none known of 1 packages", [])
+    assert audit.judge([good, skipped]) == ("none known of 1 packages, 1 not audited", [])
+    assert audit.judge([skipped]) == ("skipped: the advisory service knows none of the packages", [])
+    assert audit.judge([good, bad])[1] == ["old 1.0: PYSEC-1, fixed in 1.1"]
