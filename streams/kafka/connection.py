@@ -134,9 +134,12 @@ def admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
 
 @contextmanager
 def consumer(kafka: Kafka, **arguments: Any) -> Iterator[KafkaConsumer]:
-    """A consumer without a group unless one is named, closed at the end."""
+    """A consumer of committed records, without a group unless one is named, closed at the end."""
     with explained(kafka):
-        defaults = {"enable_auto_commit": False, "group_id": None, "bootstrap_timeout_ms": _TIMEOUT_MS}
+        defaults = {
+            "enable_auto_commit": False, "group_id": None, "bootstrap_timeout_ms": _TIMEOUT_MS,
+            "isolation_level": "read_committed",
+        }  # fmt: skip
         client = KafkaConsumer(**connection(kafka), **{**defaults, **arguments})
         try:
             yield client

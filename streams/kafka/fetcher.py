@@ -67,8 +67,10 @@ class Fetcher:
         return int(self._run(self._consumer.position(partition)))
 
     def highwater(self, partition: Any) -> int:
-        """The end of a partition as its last answer knew it; 0 where there was none."""
-        return self._consumer.highwater(partition) or 0
+        """The end of what can be read of a partition as its last answer knew it; 0 where there was none."""
+        stable = self._consumer.last_stable_offset(partition)  # -1 or None of brokers that do not tell
+        end = self._consumer.highwater(partition) if stable is None or stable < 0 else stable
+        return end or 0
 
 
 async def _started(kafka: Kafka) -> AIOKafkaConsumer:
@@ -76,6 +78,7 @@ async def _started(kafka: Kafka) -> AIOKafkaConsumer:
         bootstrap_servers=kafka.bootstrap,
         **connection(kafka),
         enable_auto_commit=False,
+        isolation_level="read_committed",
         auto_offset_reset="earliest",  # what was deleted meanwhile shows as a gap
         max_partition_fetch_bytes=_PARTITION_BYTES,
         fetch_max_wait_ms=_WAIT_MS,

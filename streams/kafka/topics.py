@@ -11,7 +11,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from salesgauge.schemas.events import TOPICS
 from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError, admin, explained
-from salesgauge.streams.settings.model import Settings
+from salesgauge.streams.settings.model import Kafka, Settings
 
 CARRIED_BYTES = 512 * 1024
 """What a dead letter keeps of a value at most; an event is never so large."""
@@ -45,7 +45,12 @@ def changelog_topic(settings: Settings) -> str:
 def wanted(settings: Settings) -> list[Topic]:
     """All topics that the settings call for."""
     kafka = settings.kafka
-    retention = {"retention.ms": str(kafka.retention_days * _DAY_MS if kafka.retention_days >= 0 else -1)}
+    # Said although it is the default: a cluster may have others.
+    retention = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(kafka.retention_days * _DAY_MS if kafka.retention_days >= 0 else -1),
+        "retention.bytes": "-1",
+    }
     # Only closed segments are compacted: short ones keep a restart from reading hours of superseded values.
     compacted = {
         "cleanup.policy": "compact",
@@ -54,7 +59,7 @@ def wanted(settings: Settings) -> list[Topic]:
         "min.cleanable.dirty.ratio": "0.2",
         "delete.retention.ms": str(60 * 60_000),
     }
-    forever = {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    forever = retention | {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     return [
         *(Topic(name, kafka.partitions, retention) for name in TOPICS),
         Topic(settings.rekey_topic, kafka.partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES), **retention}),
@@ -138,10 +143,22 @@ def check(settings: Settings) -> list[Finding]:
             if topic.name not in existing
         ]
         partitions = _partitions(client, found)
+        configs = _configs(client, [topic.name for topic in found])
         for topic in found:
             findings += _check_partitions(topic, partitions.get(topic.name, topic.partitions))
-            findings += _check_config(topic, _config(client, topic.name))
+            findings += _check_config(topic, configs.get(topic.name, {}))
     return findings
+
+
+def compacted(settings: Kafka, names: Sequence[str]) -> frozenset[str]:
+    """Those of some topics whose records are compacted away; none where the broker does not tell.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    with admin(settings) as client:
+        configs = _configs(client, names)
+    return frozenset(name for name, config in configs.items() if "compact" in config.get("cleanup.policy", ""))
 
 
 def _partitions(client: KafkaAdminClient, topics: list[Topic]) -> dict[str, int]:
@@ -161,36 +178,38 @@ def _check_partitions(topic: Topic, partitions: int) -> list[Finding]:
 
 
 def _check_config(topic: Topic, actual: Mapping[str, str]) -> list[Finding]:
-    if not actual:
-        return []  # the broker does not tell, as the embedded one
+    """What of a topic's configuration is wrong; nothing where the broker does not tell, as the embedded one."""
     findings = []
     for name, value in topic.config.items():
-        if name in actual and actual[name] != value and name != "retention.ms":
+        if name in actual and (problem := _problem(name, actual[name], value)) is not None:
             remedy = f"set it with kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}"
-            findings.append(Finding(topic.name, f"has {name}={actual[name]}, not {value}", remedy))
+            findings.append(Finding(topic.name, problem, remedy, fatal=not name.startswith("retention.")))
     return findings
 
 
-def _config(client: KafkaAdminClient, name: str) -> dict[str, str]:
+def _problem(name: str, actual: str, value: str) -> str | None:
+    """What is wrong with a setting of a topic, if anything; a longer retention than wanted is not."""
+    if name.startswith("retention."):
+        if int(actual) == -1 or -1 != int(value) <= int(actual):
+            return None
+        kept = f"{int(actual) / _DAY_MS:.3g} days" if name == "retention.ms" else f"{int(actual):,} bytes a partition"
+        return f"keeps {kept} only ({name}={actual}, not {value}): a rebuild or replay lacks what is older"
+    if actual == value:
+        return None
+    if name == "cleanup.policy" and "compact" in actual:
+        return f"has {name}={actual}: of the records with one key only the last stays, and history is lost"
+    return f"has {name}={actual}, not {value}"
+
+
+def _configs(client: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The configurations of topics by name, as far as the broker tells."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     try:
-        resources: Any = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)], config_filter="all")
+        answer: Any = client.describe_configs(resources, config_filter="all") if resources else {}
+        return {
+            str(topic): {str(name): str(entry["value"]) for name, entry in config.items()}
+            for topics in answer.values()
+            for topic, config in topics.items()
+        }
     except Exception:  # noqa: BLE001 - brokers without DescribeConfigs answer in many ways; then nothing is known
         return {}
-    return _flatten(resources)
-
-
-def _flatten(resources: Any) -> dict[str, str]:
-    """Name -> value from the nested answer, whose shape depends on the version of the protocol."""
-    values: dict[str, str] = {}
-    stack = [resources]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            for key, value in item.items():
-                if isinstance(value, dict) and "value" in value:
-                    values[str(key)] = str(value["value"])
-                else:
-                    stack.append(value)
-        elif isinstance(item, list | tuple):
-            stack.extend(item)
-    return values

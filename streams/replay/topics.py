@@ -1,7 +1,10 @@
 """Events in Kafka topics, read by time up to an end fixed beforehand, without a consumer group.
 
 A record is known from its timestamp on (the producer's clock or, better, the broker's), and in its
-partition never before the records ahead of it, since workers read a log in its order.
+partition never before the records ahead of it, since workers read a log in its order. A timestamp that lies ahead of
+the clock (another unit, a wrong clock) says nothing: the record is known as soon as those ahead of it are.
+
+Transactions are read committed; offsets without a record are theirs, unless the topic is compacted.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from kafka import KafkaConsumer, TopicPartition
 
 from salesgauge.schemas.errors import InputError, TruncatedError
 from salesgauge.schemas.events import TOPICS
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.records import KnownRecord, RawRecord, known_at
 from salesgauge.streams.io.sorted_runs import SortedRuns
 from salesgauge.streams.kafka.connection import BrokerError, consumer
 from salesgauge.streams.kafka.fetcher import fetcher
+from salesgauge.streams.kafka.topics import compacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +42,8 @@ _POLL_RECORDS = 5_000
 _BUFFERED = 2_000
 """Records of a partition that wait for the others' before it is paused."""
 _RUN_LENGTH = 100_000
+_AHEAD_MS = 300_000
+"""How far a clock may be ahead of this one."""
 
 
 class _Happened(NamedTuple):
@@ -62,9 +69,11 @@ class _Log:
     next: int
     end: int
     begin: int = 0
+    compacted: bool = False
     settled: bool = False
     latest: int = 0
     missing: int = 0
+    ahead: bool = False
     buffer: deque[RawRecord] = field(default_factory=deque)
 
     @property
@@ -97,6 +106,8 @@ class Topics:
     allow_truncated: bool = False
     topics: Sequence[str] = tuple(TOPICS)
     warnings: list[str] = field(default_factory=list)
+    clock: int = field(default_factory=wall_clock)
+    """The instant (ms) that no timestamp can lie far behind."""
     _read: int = 0
     _all: int = 0
 
@@ -232,7 +243,7 @@ class Topics:
                 if log.finished or message.offset >= log.end:
                     break
                 self._note_gap(log, message.offset)
-                log.latest = max(log.latest, message.timestamp)
+                self._note_time(log, message)
                 if self.until is not None and log.latest >= self.until:
                     log.end = log.next
                     break
@@ -248,14 +259,23 @@ class Topics:
                 moved = True
         return moved or bool(batches)
 
+    def _note_time(self, log: _Log, message: Any) -> None:
+        if message.timestamp <= self.clock + _AHEAD_MS:
+            log.latest = max(log.latest, message.timestamp)
+            return
+        if not log.ahead:
+            log.ahead = True
+            self.warnings.append(
+                f"{log.origin} has timestamps ahead of the clock, at offset {message.offset} the first "
+                f"({message.timestamp} ms): a producer sends another unit; they are left out of account"
+            )
+
     def _note_gap(self, log: _Log, offset: int) -> None:
         gap = offset - log.next
-        if gap <= 0:
+        if gap <= 0 or not log.compacted:
             return
         log.missing += gap
-        what = (
-            f"{log.origin} lacks {gap} records before offset {offset}: compacted or deleted, or marks of transactions"
-        )
+        what = f"{log.origin} lacks {gap} records before offset {offset}: the topic is compacted"
         if not self.allow_truncated:
             raise TruncatedError(f"{what}; what they said is missing from the past; --allow-truncated goes on without")
         if log.missing == gap:
@@ -284,8 +304,12 @@ def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
     partitions = _partitions(topics, client)
     begins, ends = client.beginning_offsets(partitions), client.end_offsets(partitions)
     starts = begins if topics.since is None else ends | _at_time(client, partitions, topics.since)
+    compact = compacted(topics.kafka, sorted({partition.topic for partition in partitions}))
     logs = {
-        partition: _Log(partition, starts[partition], ends[partition], begins[partition]) for partition in partitions
+        partition: _Log(
+            partition, starts[partition], ends[partition], begins[partition], compacted=partition.topic in compact
+        )
+        for partition in partitions
     }
     if topics.since is None:
         _check_beginnings(topics, list(logs.values()))

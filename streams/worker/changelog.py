@@ -40,6 +40,7 @@ async def read_changelog(topic: str, ends: Mapping[int, int], processor: Process
         **connection,
         group_id=None,
         enable_auto_commit=False,
+        isolation_level="read_committed",
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=16 * 1024 * 1024,
         fetch_max_wait_ms=_POLL_MS,

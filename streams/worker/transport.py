@@ -9,6 +9,9 @@ which Faust does after each rebalance. A part of a chunk carries the epoch in wh
 is over is dropped wherever it is, because its records will be fetched again, here or elsewhere. In an epoch no part is
 ever dropped, so what is done is without gaps and may be committed.
 
+Transactions are read committed. Their marks, and what was aborted, take offsets that no record is handed out for: what
+is done is therefore the client's position after the records, and where nothing is under way it follows the position.
+
 In a backlog the topics of a shard are read at one pace by the records' timestamps, so that what belongs to one entity
 comes together and in order. The result does not depend on it, the speed does.
 
@@ -50,21 +53,35 @@ _FETCH_WAIT_MS = 50
 position counts from the next fetch on."""
 _PART_RECORDS = 4000
 """Records of a topic in a chunk, at most."""
+_AHEAD_MS = 300_000
+"""A timestamp further ahead of the clock is in another unit, or of a clock that is wrong: it says nothing."""
 _THREAD_SECONDS = 5.0
 _CONFIRMED = 0.9
 """Share of the session timeout for which the group's word holds that this worker is a member."""
 
 
 class Part(NamedTuple):
-    """Consecutive records of a partition of a topic, at least one, and the epoch in which they were fetched."""
+    """Consecutive records of a partition of a topic, at least one, and the epoch in which they were fetched.
+
+    ``next`` is the offset from which on the partition is read after them.
+    """
 
     tp: TP
     records: Sequence[Any]
     epoch: int
+    next: int
 
     def cut(self, count: int) -> tuple[Part, Part]:
-        """The first ``count`` records, and the rest; either may be empty."""
-        return self._replace(records=self.records[:count]), self._replace(records=self.records[count:])
+        """The first ``count`` records, and the rest; neither may be empty."""
+        first = self._replace(records=self.records[:count], next=self.records[count - 1].offset + 1)
+        return first, self._replace(records=self.records[count:])
+
+
+class Fetched(NamedTuple):
+    """Records, and the offsets from which on their partitions, and those without records, are read next."""
+
+    records: Mapping[TP, Sequence[Any]]
+    positions: Mapping[TP, int]
 
 
 class Chunk(NamedTuple):
@@ -73,8 +90,10 @@ class Chunk(NamedTuple):
     parts: Sequence[Part]
 
 
-def _timestamp(record: Any) -> int:
-    return int(record.timestamp or 0)  # records of Kafka before 0.10 have none
+def _timestamp(record: Any, latest: int) -> int:
+    """When the record was written (ms), 0 where its timestamp cannot be: records of Kafka before 0.10 have none."""
+    stamp = int(record.timestamp or 0)
+    return stamp if stamp <= latest else 0
 
 
 class ChunkSchema(faust.Schema):
@@ -113,6 +132,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         # Faust has no settings for these.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
+        consumer._isolation_level = "read_committed"  # noqa: SLF001
         consumer._partition_assignment_strategy = [ShardAssignor()]  # noqa: SLF001
         return consumer
 
@@ -143,21 +163,42 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         return dict(await self.call_thread(self._seek_to_committed))
 
-    async def fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
-        """Records of the places, at most ``limit`` of each; waits so many seconds for the first ones."""
-        return dict(await self.call_thread(self._fetch, places, limit, seconds))
+    def highwater(self, tp: TP) -> int | None:
+        """The end of what can be read; records of a transaction that is open are not there yet."""
+        consumer = self._ensure_consumer()
+        stable: int | None = consumer.last_stable_offset(tp)  # -1 or None of brokers that do not tell
+        end: int | None = consumer.highwater(tp)
+        return end if stable is None or stable < 0 else stable
 
-    async def _fetch(self, places: set[TP], limit: int, seconds: float) -> dict[TP, Sequence[Any]]:
+    async def fetch(self, places: set[TP], limit: int, seconds: float) -> Fetched:
+        """Records of the places, at most ``limit`` of each; waits so many seconds for the first ones."""
+        fetched: Fetched = await self.call_thread(self._fetch, places, limit, seconds)
+        return fetched
+
+    async def _fetch(self, places: set[TP], limit: int, seconds: float) -> Fetched:
         consumer, left = self._ensure_consumer(), set(places)
         found: dict[TP, Sequence[Any]] = {}
+        positions: dict[TP, int] = {}
         while left:  # an empty set would mean all places
             some = await self._fetch_records(consumer, left, timeout=seconds, max_records=limit)
             if not some:
                 break
-            found |= {TP(place.topic, place.partition): records for place, records in some.items()}
-            left -= found.keys()
+            found |= {TP(place.topic, place.partition): records for place, records in some.items() if records}
+            positions |= self._known_positions(consumer, some)
+            left -= some.keys()
             seconds = 0
-        return found
+        return Fetched(found, positions | dict(self._known_positions(consumer, left)))
+
+    @staticmethod
+    def _known_positions(consumer: Any, places: Iterable[Any]) -> Iterator[tuple[TP, int]]:
+        """Without those that are not known yet, for which the client's own method would wait."""
+        subscription = consumer._subscription.subscription  # noqa: SLF001
+        if subscription is None or subscription.assignment is None:
+            return
+        for place in places:
+            state = subscription.assignment.state_value(place)
+            if state is not None and state.has_valid_position:
+                yield TP(place.topic, place.partition), state.position
 
     async def _seek_to_committed(self) -> Mapping[TP, int]:
         consumer = self._ensure_consumer()
@@ -180,7 +221,9 @@ class ChunkConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._epochs: Counter[TP] = Counter()
         self._done: dict[TP, int] = {}
-        """Per partition the offset after the last record that is done, in this epoch."""
+        """Per partition the offset from which on records are not done, in this epoch."""
+        self._fetched: dict[TP, int] = {}
+        """Per partition the offset from which on records are not fetched, in this epoch, where any are."""
         self._committed: dict[TP, int] = {}
         """The same, as the broker knows it."""
         self._held: dict[TP, Part] = {}
@@ -214,34 +257,76 @@ class ChunkConsumer(driver.Consumer):
             epochs = self._epochs.copy()
             seconds = 0 if self._held else _POLL_SECONDS
             fetched = await self._thread.fetch(wanted - self._held.keys(), _PART_RECORDS, seconds)
-        self._held |= {tp: Part(tp, records, epochs[tp]) for tp, records in fetched.items() if records}
-        self._drop_stale()  # a rebalance may have begun, and ended, while the client waited
+        # A rebalance may have begun, and ended, while the client waited.
+        positions = {tp: offset for tp, offset in fetched.positions.items() if epochs[tp] == self._epochs[tp]}
+        gaps = self._gaps(fetched.records, positions)
+        self._hold(
+            Part(tp, fetched.records[tp], epochs[tp], positions[tp]) for tp in fetched.records if tp in positions
+        )
+        self._pass_over(positions)
+        await self._tell_of_loss(gaps)
+        self._drop_stale()
         shards: dict[int, list[Part]] = {}
         for tp in self._held.keys() & wanted:
             shards.setdefault(tp.partition, []).append(self._held.pop(tp))
         return [self._chunk_message(self._earliest(parts)) for parts in shards.values()]
+
+    def _gaps(self, records: Mapping[TP, Sequence[Any]], positions: Mapping[TP, int]) -> dict[TP, int]:
+        """Where the partitions go on that did not go on where they should have."""
+        gaps = {}
+        for tp, position in positions.items():
+            expected = self._fetched.get(tp, self._done.get(tp))
+            found = records[tp][0].offset if tp in records else position
+            if expected is not None and found > expected:
+                gaps[tp] = expected
+        return gaps
+
+    def _hold(self, parts: Iterable[Part]) -> None:
+        for part in parts:
+            self._held[part.tp] = part
+            self._fetched[part.tp] = part.next
+
+    def _pass_over(self, positions: Mapping[TP, int]) -> None:
+        """Where all that was fetched is done, what lies before the position is done as well: no record is there."""
+        for tp, position in positions.items():
+            done = self._done.get(tp)
+            if self._fetched.get(tp, done) == done and position > (done or 0):
+                self._done[tp] = position
+
+    async def _tell_of_loss(self, gaps: Mapping[TP, int]) -> None:
+        """Warn of records that the broker no longer has; other gaps are left by transactions."""
+        if not gaps:
+            return
+        with contextlib.suppress(KafkaError):
+            for place, begin in (await self._thread.earliest_offsets(*gaps)).items():
+                tp = TP(place.topic, place.partition)
+                if begin > gaps[tp]:
+                    text = "%s[%d]: records %d to %d are gone: deleted by retention or by hand"
+                    _log.warning(text, tp.topic, tp.partition, gaps[tp], begin - 1)
 
     def _drop_stale(self) -> None:
         self._held = {tp: part for tp, part in self._held.items() if part.epoch == self._epochs[tp]}
 
     def _earliest(self, parts: Sequence[Part]) -> list[Part]:
         """The records up to the time that all topics with more to come have reached; the others are held."""
-        reached = [_timestamp(part.records[-1]) for part in parts if self._has_more(part)]
+        latest = time.time_ns() // 1_000_000 + _AHEAD_MS
+        reached = [_timestamp(part.records[-1], latest) for part in parts if self._has_more(part)]
         if not reached:
             return list(parts)
         horizon, first = min(reached), []
         for part in parts:
-            now, later = part, None
-            if _timestamp(part.records[-1]) > horizon:
-                now, later = part.cut(bisect.bisect_right(part.records, horizon, key=_timestamp))
-                self._held[part.tp] = later
-            if now.records:
+            if _timestamp(part.records[-1], latest) <= horizon:
+                first.append(part)
+            elif count := bisect.bisect_right(part.records, horizon, key=lambda record: _timestamp(record, latest)):
+                now, self._held[part.tp] = part.cut(count)
                 first.append(now)
+            else:
+                self._held[part.tp] = part
         return first
 
     def _has_more(self, part: Part) -> bool:
         end = self.highwater(part.tp)
-        return end is not None and part.records[-1].offset + 1 < end
+        return end is not None and part.next < end
 
     def _chunk_message(self, parts: Sequence[Part]) -> ConsumerMessage:
         message = self._to_message(parts[0].tp, parts[0].records[-1])
@@ -276,31 +361,26 @@ class ChunkConsumer(driver.Consumer):
             await super().perform_seek()
             known = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
             self._done, self._committed = dict(known), known
+            self._fetched.clear()
             self._halted = False
 
     def _end_epochs(self, tps: Iterable[TP]) -> None:
         for tp in tps:
             self._epochs[tp] += 1
             self._done.pop(tp, None)
+            self._fetched.pop(tp, None)
 
     # --- offsets
 
     def begin(self, message: ConsumerMessage) -> list[Part]:
         """The parts of a chunk to process; the records of the others will come again, here or elsewhere."""
-        parts = [] if self._halted else self._current(message)
-        for part in parts:
-            first, expected = part.records[0].offset, self._done.get(part.tp)
-            if expected is not None and first > expected:
-                name = f"{part.tp.topic}[{part.tp.partition}]"
-                text = "%s: records %d to %d are gone: deleted by retention or by hand"
-                _log.warning(text, name, expected, first - 1)
-        return parts
+        return [] if self._halted else self._current(message)
 
     def mark_done(self, parts: Iterable[Part]) -> None:
         """All that these parts led to is acknowledged: their offsets may be committed."""
         for part in parts:
             if self._epochs[part.tp] == part.epoch:
-                self._done[part.tp] = part.records[-1].offset + 1
+                self._done[part.tp] = part.next
 
     def ack(self, message: ConsumerMessage) -> bool:
         """Faust's own acknowledgement says that the agent asked for the next message; it decides nothing here."""
