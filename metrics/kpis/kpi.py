@@ -12,12 +12,14 @@ from typing import NamedTuple, assert_never
 from salesgauge.metrics.kpis.formula import Count as SampleCount
 from salesgauge.metrics.kpis.formula import Expr, Mean, Now, Quantile, Ratio
 from salesgauge.metrics.kpis.formula import In as SampleSum
-from salesgauge.metrics.measures.registry import Measure
+from salesgauge.metrics.measures.registry import MEASURES, Measure
 from salesgauge.metrics.windows.series import Breakdown
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.schemas.events import EVENTS
 
 ROLLING = ("1h", "24h", "7d", "30d", "90d", "365d")
+SCOPES = ("team", "rep", "source")
+"""Dimensions that people narrow a whole board to."""
 TO_DATE = ("today", "mtd", "qtd")
 EVERY = tuple(WINDOWS)
 LONG = ("7d", "30d", "90d", "365d")
@@ -279,6 +281,15 @@ class Kpi:
         names = (name for group in self.requires for name in group.split("|"))
         return tuple(dict.fromkeys((*names, *self.affected_by)))
 
+    def narrows_to(self, dims: Breakdown) -> bool:
+        """Whether its headline can be read for one rep, team or source alone: all of its measures have the dimension.
+
+        A breakdown of the entry is taken as it is, though a measure without the dimension counts as a whole in it.
+        """
+        known = [*self.headline.formula.measures(), *(m for m, _ in self.headline.formula.measures_across())]
+        alone = len(dims) == 1 and all(dims[0] in measure.dims for measure in known)
+        return not dims or dims in self.breakdowns or (alone and self.whole)
+
     def missing(self, seen: Collection[str]) -> tuple[str, ...]:
         """The required events of which none was ever ``seen``; where there are some, the KPI is not connected."""
         return tuple(group for group in self.requires if not any(name in seen for name in group.split("|")))
@@ -343,9 +354,15 @@ def applicable(breakdown: Breakdown, measure: Measure) -> Breakdown:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The KPIs, and what must be kept for them."""
+    """The KPIs, and what must be kept for them.
+
+    Args:
+        kpis: in the order in which people read them.
+        scopes: dimensions to which all numbers can be narrowed whose measures have them, see `Kpi.narrows_to`.
+    """
 
     kpis: tuple[Kpi, ...]
+    scopes: tuple[str, ...] = ()
     by_id: Mapping[str, Kpi] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -366,10 +383,24 @@ class Catalogue:
                     for measure, label in stat.formula.measures_across():
                         others = tuple(dim for dim in breakdown if dim != label)
                         wanted.setdefault(measure.name, {(): None})[applicable(others, measure)] = None
+        for name, breakdowns in wanted.items():
+            breakdowns.update(((dim,), None) for dim in self.scopes if dim in MEASURES[name].dims)
         return {name: tuple(breakdowns) for name, breakdowns in wanted.items()}
 
+    def narrows(self, kpi: Kpi, dims: Breakdown) -> bool:
+        """Whether what is kept is enough to read a KPI for one team, rep or source alone; a team is also its reps."""
+        kept = all(dim in self.scopes for dim in dims)
+        by_reps = dims == ("team",) and "rep" in self.scopes and kpi.narrows_to(("rep",))
+        return dims in ((), *kpi.breakdowns) or (kept and kpi.narrows_to(dims)) or by_reps
+
+    def scoped(self) -> Catalogue:
+        """The same catalogue, of which all that is possible can be narrowed to one rep, team or source."""
+        return Catalogue(self.kpis, SCOPES)
+
     def windows_before(self) -> list[str]:
-        """The windows whose preceding window some KPI needs."""
+        """The windows whose preceding window some KPI needs; with scopes, all that have one."""
+        if self.scopes:
+            return list(ROLLING)
         names = {w for kpi in self.kpis for stat in kpi.stats if stat.formula.needs_before() for w in kpi.windows}
         return [name for name in WINDOWS if name in names]
 

@@ -66,6 +66,10 @@ class SeriesIndex:
         self._of_leaf.clear()
         return True
 
+    def reps_of(self, team: str) -> list[str]:
+        """The reps who are of a team now, sorted."""
+        return sorted(rep for rep, theirs in self._teams.items() if theirs == team)
+
     def family(self, measure: str, breakdown: Breakdown) -> Mapping[tuple[str, ...], int]:
         """Label values -> number, of all series of a measure in a breakdown."""
         return self._by_family.get((measure, breakdown), {})

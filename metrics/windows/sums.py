@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import enum
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -258,15 +258,37 @@ class WindowSums:
         """The sum of one series in a window, in the measure's own unit."""
         return self._running[window, 0].sums.get(number * CODES, 0)
 
-    def counts(self, window: str, number: int) -> Mapping[int, int]:
+    def counts(self, window: str, number: int, *, before: bool = False) -> Mapping[int, int]:
         """Bucket code -> count of a distribution's series in a window."""
-        running = self._running[window, 0]
+        running = self._running[window, int(before)]
         known = running.counted.get(number)
         if known is None:
             sums, first = running.sums, number * CODES
             known = {code: n for code in self._codes.get(number, ()) if (n := sums.get(first + code, 0))}
             running.counted[number] = known
         return known
+
+    def between(self, edges: Sequence[int], numbers: Collection[int], resolution: Resolution) -> list[Cells]:
+        """Sums by series in the stretches between instants, of some series only.
+
+        Args:
+            edges: in ms, rising; each stretch holds the panes that begin in it. They are read one by one.
+            numbers: of the series.
+            resolution: of the panes read.
+        """
+        size = MINUTE if resolution is Resolution.FINE else self.rules.coarse_ms
+        ends = [_ceiling(edge, size) for edge in edges]
+        stretches: list[Cells] = [{} for _ in ends[1:]]
+        for panes in self._partitions.values():
+            store = panes.store(resolution)
+            for index in _present(store, range(ends[0], ends[-1])):
+                sums = stretches[bisect.bisect_right(ends, index) - 1]
+                for cell, amount in store.read(index).items():
+                    for number in self.index.of_leaf(cell // CODES):
+                        if number in numbers:
+                            key = number * CODES + cell % CODES
+                            sums[key] = sums.get(key, 0) + amount
+        return stretches
 
     def roster(self, number: int) -> SortedList[int]:
         """The instants of a roster's series, sorted."""

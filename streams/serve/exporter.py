@@ -63,7 +63,7 @@ class Board:
     """Window sums that a subscriber feeds and readers look at, one at a time."""
 
     settings: Settings
-    catalogue: Catalogue = CATALOGUE
+    catalogue: Catalogue = field(default_factory=CATALOGUE.scoped)
     view: View = field(init=False)
     subscriber: Subscriber = field(init=False)
     lock: threading.RLock = field(default_factory=threading.RLock)

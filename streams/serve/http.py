@@ -138,6 +138,8 @@ class Server:
     async def _board(self, request: web.Request) -> web.Response:
         answer = await asyncio.to_thread(self._answer, dict(request.query))
         response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
+        if answer.filename:
+            response.headers["Content-Disposition"] = f'attachment; filename="{answer.filename}"'
         response.enable_compression()
         return response
 
@@ -170,7 +172,8 @@ class Server:
         assert self._shown is not None
         if self._exporter.health().ready:
             with self._exporter.board.now() as view:
-                self._shown.observe(view, self._exporter.board.totals().events)
+                totals = self._exporter.board.totals()
+                self._shown.observe(view, totals.events, totals.newest_event)
 
     def _document(self) -> dict[str, Any]:
         assert self._exporter is not None

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.e2e
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 LIVE = "[data-state=live]"
+DAY = 86_400_000
 # Each text against what lies behind it, by the formula of WCAG 2.2; large text may have less contrast.
 CONTRAST = """() => {
   const parse = (c) => c.match(/[\\d.]+/g).map(Number);
@@ -70,7 +71,7 @@ def busy() -> Iterator[BoardServer]:
 
 @contextmanager
 def opened(
-    browser: Browser, server: BoardServer, path: str = "", *, strict: bool = True, **options: Any
+    browser: Browser, server: BoardServer, path: str = "", *, strict: bool = True, state: str = "live", **options: Any
 ) -> Iterator[Page]:
     """The page, live; if strict, neither errors nor requests elsewhere are let pass."""
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
@@ -81,7 +82,7 @@ def opened(
     page.on("request", lambda r: None if r.url.startswith((server.url, "data:")) else wrong.append(r.url))
     try:
         page.goto(server.url + path)
-        page.wait_for_selector(LIVE)
+        page.wait_for_selector(f"[data-state={state}]")
         yield page
         if strict:
             assert wrong == []
@@ -174,7 +175,7 @@ def test_nothing_at_a_glance_is_cut(browser: Browser, busy: BoardServer, width: 
     cut = """nodes => nodes.filter(n => n.scrollWidth > n.clientWidth).map(n => n.textContent)"""
     with opened(browser, busy, "#window=30d", viewport={"width": width, "height": 900}) as page:
         page.wait_for_selector("#strip .tag:not([hidden])")
-        assert page.eval_on_selector_all("#strip .value, #strip .meta > span:last-child, #strip button", cut) == []
+        assert page.eval_on_selector_all("#strip .value, #strip .meta > span, #strip button", cut) == []
         roomy = page.evaluate(
             """() => { const pen = document.createElement("canvas").getContext("2d");
                  const node = document.getElementById("search"), style = getComputedStyle(node);
@@ -199,8 +200,8 @@ def test_a_lead_nobody_answers_appears_ages_and_goes(browser: Browser):
     server = small(lead("old", 200), touch("old", 190))
     with serving(server), opened(browser, server) as page:
         assert page.inner_text("#w-count") == "0"
-        assert "Nobody waits" in page.inner_text("#w-more")
-        assert "Nothing is firing" in page.inner_text("#f-list")
+        assert "No lead is waiting" in page.inner_text("#w-more")
+        assert "Nothing needs attention" in page.inner_text("#f-list")
         server.apply([lead("new", 1, "bob")])
         becomes(page, "#w-count", "1")
         assert page.inner_text("#w-rows tr:first-child td:first-child") == "bob"
@@ -316,6 +317,8 @@ def test_all_text_has_enough_contrast(browser: Browser, busy: BoardServer, schem
 def test_no_width_scrolls_sideways(browser: Browser, busy: BoardServer, width: int, window: str):
     with opened(browser, busy, f"#window={window}", viewport={"width": width, "height": 844}) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.eval_on_selector_all("details", "nodes => nodes.forEach(n => { n.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.click("#kpis [data-kpi=lead_response_seconds] button")
         page.wait_for_selector("#detail table")
         assert page.evaluate("document.getElementById('detail').scrollWidth") <= width
@@ -354,8 +357,9 @@ def test_an_engine_that_is_not_ready_says_why(browser: Browser):
     server = small(lead("a", 3))
     with serving(server), opened(browser, server) as page:
         server.reasons = ("no heartbeat for 70 s",)
-        page.wait_for_selector("[data-state=catching-up]", timeout=6000)
+        page.wait_for_selector("[data-state=incomplete]", timeout=6000)
         assert page.inner_text("#state") == "Incomplete"
+        assert page.inner_text("#w-count") == "≥ 1"
         assert "no heartbeat for 70 s" in page.inner_text("#engine")
 
 
@@ -395,7 +399,7 @@ def test_landmarks_and_names_are_there(browser: Browser, busy: BoardServer):
             assert page.get_by_role(role).count() == 1, role
         assert page.get_by_role("heading", level=1).count() == 1
         unnamed = page.eval_on_selector_all(
-            "button, a, input, [role=region], [role=img]",
+            "button, a, input, select, [role=region], [role=img]",
             """nodes => nodes.filter(n => !(n.innerText || n.getAttribute('aria-label') || n.labels?.length))
                  .map(n => n.outerHTML)""",
         )
@@ -424,3 +428,104 @@ def test_an_empty_exporter_says_so(browser: Browser):
 def test_what_is_served_is_what_is_packed(busy: BoardServer):
     assert len(board.page_gzip()) < 40_000
     assert busy.requests == [] or all(path.startswith("/api/board") for path in busy.requests)
+
+
+# --- scope, address, states
+
+
+def test_one_choice_narrows_every_number_and_what_cannot_be_narrowed_says_so(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, "#window=30d") as page:
+        whole = int(page.get_attribute("#w-count", "data-value") or 0)
+        page.select_option("#s-team", "north")
+        becomes(page, "#f-count", "of 7")
+        payload = json.loads(busy.answer({"window": "30d", "team": "north"}).body)
+        assert page.get_attribute("#w-count", "data-value") == str(payload["waiting"]["count"])
+        assert 0 < payload["waiting"]["count"] < whole
+        assert page.inner_text("#kpis [data-kpi=competitor_price_ratio] .meta") == "cannot be told by team"
+        values = {k["id"]: k["value"] for k in payload["kpis"]}
+        assert float(shown(page)["deals_won"] or -1) == values["deals_won"]
+        assert "team=north" in page.url
+        page.reload()
+        page.wait_for_selector(LIVE)
+        assert page.input_value("#s-team") == "north"
+        page.keyboard.press("x")
+        becomes(page, "#f-count", "of 12")
+        page.go_back()
+        becomes(page, "#f-count", "of 7")
+
+
+def test_the_address_holds_the_open_kpi_and_back_closes_it(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, "#window=30d") as page:
+        page.click("#kpis [data-kpi=win_ratio] button")
+        page.wait_for_selector("#detail .course")
+        assert "kpi=win_ratio" in page.url
+        sent = page.url
+        page.go_back()
+        page.wait_for_selector("#detail:not([open])", state="attached")
+        assert "kpi=" not in page.url
+        page.go_forward()
+        page.wait_for_selector("#detail[open] .course")
+        page.keyboard.press("]")
+        becomes(page, "#d-title", "Demo close rate")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#detail:not([open])", state="attached")
+        with opened(browser, busy, sent.removeprefix(busy.url)) as other:
+            other.wait_for_selector("#detail[open] .course")
+            assert other.inner_text("#d-title") == "Win rate"
+            assert "target" in (other.text_content("#detail .course") or "")
+            other.keyboard.press("Escape")
+            other.wait_for_selector("#detail:not([open])", state="attached")
+            assert other.url.startswith(busy.url)
+
+
+def test_a_share_beside_a_target_of_another_window_names_both(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, "#window=30d") as page:
+        card = page.inner_text("#kpis [data-kpi=lead_response_sla_ratio]")
+        sla = next(k for k in asked(busy, "24h")["kpis"] if k["id"] == "lead_response_sla_ratio")
+        assert "off target 24h" in card
+        assert f"24h: {round(sla['value'] * 100, 1):g} %, target ≥ 90 %" in card
+
+
+def test_nothing_is_shown_before_the_first_number_is_true(browser: Browser):
+    server = small()
+    server.reasons = ("reading the windows topic, 42 records to go",)
+    with serving(server), opened(browser, server, state="starting") as page:
+        assert page.locator("#board").is_hidden()
+        assert "42 records to go" in page.inner_text("#blank")
+        server.reasons = ()
+        page.wait_for_selector(LIVE, timeout=5000)
+        assert page.inner_text("#w-count") == "0"
+
+
+def test_while_history_is_read_nothing_is_judged(browser: Browser):
+    server = small(*(lead(f"l{i}", 400) for i in range(60)))
+    now = server.now
+    server.board.progress.look(now - 3000, 10, now - 40 * DAY, now - 41 * DAY)
+    server.board.progress.look(now, 10_000, now - 20 * DAY, now - 41 * DAY)
+    with serving(server), opened(browser, server, state="catching-up") as page:
+        assert re.fullmatch(r"Catching up, \d+ %", page.inner_text("#state"))
+        assert "of the history is read" in page.inner_text("#note")
+        assert "not judged" in page.inner_text("#f-count")
+        assert page.locator(".tag.critical:visible").count() == 0
+        assert page.evaluate("document.body.classList.contains('unjudged')")
+        page.wait_for_selector(LIVE, timeout=15000)
+        assert page.locator("#f-list .critical").count() > 0
+
+
+def test_kpis_that_are_not_connected_stand_together_with_what_they_need(browser: Browser):
+    server = small(lead("a", 50), touch("a", 45))
+    server.seen = ("lead_created", "activity_logged")
+    with serving(server), opened(browser, server) as page:
+        page.wait_for_selector("#unset li")
+        assert "Cost per lead needs spend_recorded" in page.inner_text("#unset")
+        assert page.locator("#kpis [data-kpi=cost_per_lead]").is_hidden()
+        assert page.locator("#kpis [data-kpi=lead_response_seconds]").is_visible()
+        assert page.inner_text("#strip [data-kpi=win_ratio] .meta") == "Not connected: no deal_won, no deal_lost"
+
+
+def test_the_phone_folds_what_is_not_urgent(browser: Browser, busy: BoardServer):
+    with opened(browser, busy, "#window=30d", viewport={"width": 390, "height": 844}) as page:
+        assert page.evaluate("document.documentElement.scrollHeight") < 3200
+        assert page.locator("#kpis .kpi:visible").count() == 0
+        page.click("#role-0 summary")
+        assert page.locator("#role-0 .kpi:visible").count() > 5

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import csv
 import gzip
 import hashlib
+import io
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -17,14 +19,18 @@ from hypothesis import strategies as st
 
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.kpi import Direction, Unit
 from salesgauge.metrics.kpis.targets import Target, TargetError, check, parse
+from salesgauge.metrics.measures.registry import MEASURES
 from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.schemas.events import ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
 from salesgauge.streams.serve import board
 from salesgauge.streams.serve.board import api
+from salesgauge.streams.serve.board.changes import change, interval
 from salesgauge.streams.serve.board.history import STOCKS, History, Ring
 from salesgauge.streams.serve.board.presentation import presentations, roles
+from salesgauge.streams.serve.board.scope import Scope
 from salesgauge.streams.simulation.history import Organisation, history
 
 NOW = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
@@ -503,7 +509,7 @@ def test_an_answer_for_each_question(busy: Machine):
     first = made.answer(busy.view, {"window": "7d"}, {"ready": True, "lag": 3})
     assert (first.status, first.content_type) == (200, "application/json")
     payload = json.loads(first.body)
-    assert payload["engine"] == {"ready": True, "lag": 3}
+    assert payload["engine"] == {"ready": True, "lag": 3, "state": "live"}
     again = json.loads(
         made.answer(busy.view, {"window": "7d", "catalogue": "0", "trends": payload["trends"]["stamp"]}).body
     )
@@ -596,3 +602,108 @@ def test_the_page_is_compressed_once_and_tagged():
     assert board.page_gzip() is board.page_gzip()
     assert re.fullmatch(r'"[0-9a-f]{20}"', board.etag())
     assert board.headers()["Content-Security-Policy"] == board.csp()
+
+
+# --- scope, change, course, table
+
+
+@pytest.fixture(scope="module")
+def scoped() -> Machine:
+    organisation = Organisation(leads_per_day=20, reps=6, seed=3)
+    made = Machine(Rules(zone=organisation.zone), CATALOGUE.scoped())
+    made.advance(ms(NOW))
+    made.apply(list(history(organisation, NOW - timedelta(days=70), NOW)))
+    refresh(made)
+    return made
+
+
+@pytest.mark.parametrize("dim", ["team", "rep", "source"])
+def test_additive_numbers_of_the_parts_add_up_to_the_whole(scoped: Machine, dim: str):
+    families = scoped.view.sums.index.family
+    values = sorted({v for m in MEASURES.values() if dim in m.dims for (v,) in families(m.name, (dim,))})
+    assert set(api.board_payload(scoped.view)["choices"][dim]) <= set(values)
+    whole = {k["id"]: k for k in api.board_payload(scoped.view, window="30d")["kpis"]}
+    parts = [api.board_payload(scoped.view, window="30d", scope=Scope({dim: value}))["kpis"] for value in values]
+    added = [kpi for kpi in CATALOGUE.kpis if kpi.headline.unit in {"count", "money"} and kpi.fraction is None]
+    checked = 0
+    for kpi in added:
+        cards = [next(card for card in cards if card["id"] == kpi.id) for cards in parts]
+        if "not_by" in cards[0] or not kpi.whole or (dim == "team" and not kpi.narrows_to(("team",))):
+            continue
+        checked += 1
+        assert sum(card["value"] or 0 for card in cards) == pytest.approx(whole[kpi.id]["value"] or 0), kpi.id
+    assert checked >= 3
+
+
+def test_a_whole_is_never_shown_as_a_part(scoped: Machine):
+    payload = api.board_payload(scoped.view, window="30d", scope=Scope({"team": "north"}))
+    for card in payload["kpis"]:
+        if not scoped.view.catalogue.narrows(CATALOGUE.by_id[card["id"]], ("team",)):
+            assert (card["value"], card["not_by"]) == (None, ["team"])
+    assert kpi(api.board_payload(scoped.view, scope=Scope({"team": "nobody"})), "deals_won")["value"] == 0
+
+
+@pytest.mark.parametrize("window", ["24h", "7d", "30d"])
+def test_the_change_is_from_the_value_of_a_window_ago(scoped: Machine, window: str):
+    length = {"24h": 24, "7d": 168, "30d": 720}[window] * HOUR
+    now = scoped.view.sums.now
+    cards = api.board_payload(scoped.view, window=window)["kpis"]
+    scoped.view.sums.advance(now - length)
+    then = {card["id"]: card for card in api.board_payload(scoped.view, window=window)["kpis"]}
+    scoped.view.sums.advance(now)
+    moved = [card for card in cards if "change" in card]
+    assert len(moved) > 10
+    for card in moved:
+        shown = CATALOGUE.by_id[card["id"]]
+        if shown.form == "period" and all(type(term).__name__ == "In" for term in shown.headline.formula.terms()):
+            # a pane that the end of the window splits is in the later window
+            assert card["change"]["before"] == pytest.approx(then[card["id"]]["value"], rel=0.25, abs=2), card["id"]
+
+
+def test_a_change_says_whether_it_could_be_chance():
+    assert change(0.6, 0.5, counts=(20, 20), unit=Unit.SHARE, direction=Direction.UP).chance
+    large = change(0.6, 0.5, counts=(2000, 2000), unit=Unit.SHARE, direction=Direction.UP)
+    assert not large.chance
+    assert large.better
+    assert not change(0.6, 0.5, counts=(20, 20), unit=Unit.SHARE, direction=Direction.DOWN).better
+    assert change(110, 100, unit=Unit.COUNT, direction=Direction.UP).chance
+    assert not change(1100, 900, unit=Unit.COUNT, direction=Direction.UP).chance
+    assert change(5.0, 4.0, unit=Unit.MONEY, direction=Direction.NEUTRAL).better is None
+
+
+@given(st.integers(1, 5000), st.data())
+def test_an_interval_holds_its_share(n: int, data: st.DataObject):
+    share = data.draw(st.integers(0, n)) / n
+    low, high = interval(share, n) or (1.0, 0.0)
+    assert 0 <= low <= share + 1e-9
+    assert share - 1e-9 <= high <= 1
+
+
+@pytest.mark.parametrize("window", ["1h", "24h", "7d", "30d", "90d"])
+def test_the_course_adds_up_to_the_window(scoped: Machine, window: str):
+    for name in ("new_leads", "deals_won", "sales_revenue"):
+        detail = api.detail_payload(scoped.view, name, window="all" if window == "90d" else window)
+        course = detail["course"]
+        assert len(course["now"]) == len(course["at"]) == len(course["few"])
+        assert course["at"] == sorted(course["at"])
+        if window == "90d":
+            assert sum(v or 0 for v in course["now"]) == pytest.approx(detail["now"]["value"])
+
+
+def test_the_classes_hold_every_sample(scoped: Machine):
+    for name in ("lead_response_seconds", "sales_cycle_seconds"):
+        detail = api.detail_payload(scoped.view, name, window="30d")
+        assert sum(item["n"] for item in detail["classes"]) == detail["now"]["n"]
+        assert len(detail["classes"]) <= 8
+
+
+def test_the_table_has_a_row_for_each_kpi(scoped: Machine):
+    made = board.BoardServer.for_view(scoped.view)
+    answer = made.answer(scoped.view, {"format": "csv", "window": "30d", "team": "north"})
+    assert answer.content_type == "text/csv"
+    assert re.fullmatch(r"salesgauge-30d-north-[\w.-]+\.csv", answer.filename)
+    rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
+    assert [row["kpi"] for row in rows] == [kpi.id for kpi in CATALOGUE.kpis]
+    won = next(row for row in rows if row["kpi"] == "deals_won")
+    cards = api.board_payload(scoped.view, window="30d", scope=Scope({"team": "north"}))["kpis"]
+    assert float(won["value"]) == next(card["value"] for card in cards if card["id"] == "deals_won")

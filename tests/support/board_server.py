@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.targets import Target
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.streams.serve import board
@@ -31,7 +32,7 @@ _OPEN_SEED = 7
 def filled_machine(end: datetime = NOON, days: float = 40, organisation: Organisation | None = None) -> Machine:
     """A machine with the simulator's history up to ``end``."""
     org = organisation or Organisation(leads_per_day=40, reps=9, seed=_OPEN_SEED)
-    machine = Machine(rules=Rules(zone=org.zone))
+    machine = Machine(Rules(zone=org.zone), CATALOGUE.scoped())
     machine.advance(milliseconds(end))
     machine.apply(list(history(org, end - timedelta(days=days), end)))
     return machine
@@ -52,6 +53,7 @@ class BoardServer:
     thresholds: tuple[Target, ...] = board.DEFAULTS
     broken: bool = False
     reasons: tuple[str, ...] = ()
+    seen: tuple[str, ...] | None = None
     requests: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -93,6 +95,8 @@ class BoardServer:
                 "workers": 2,
                 "events": self.machine.events,
             }
+            if self.seen is not None:
+                engine["seen"] = self.seen
             return self.board.answer(self.machine.view, query, engine)
 
     async def _page(self, request: web.Request) -> web.Response:

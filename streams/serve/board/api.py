@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from salesgauge.metrics.kpis.targets import SEVERITIES, Target, check
-from salesgauge.metrics.measures import registry as m
-from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE
+from salesgauge.metrics.kpis.targets import Target, check
 from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.streams.serve.board import chart
 from salesgauge.streams.serve.board.history import History
-from salesgauge.streams.serve.board.presentation import Presentation, presentations, rank, roles
+from salesgauge.streams.serve.board.numbers import Number, changed, number, parts, rounded, shown, window_of
+from salesgauge.streams.serve.board.presentation import Presentation, presentations, roles
+from salesgauge.streams.serve.board.scope import WHOLE, Scope, choices
+from salesgauge.streams.serve.board.state import Progress, State
 from salesgauge.streams.serve.board.targets import DEFAULTS
+from salesgauge.streams.serve.board.verdicts import Verdict, document, judge, of_card, statuses
+from salesgauge.streams.serve.board.waiting import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from salesgauge.metrics.kpis.readings import Group, Reading, View
+    from salesgauge.metrics.kpis.readings import View
 
 MIN_N = 10
 """A number with fewer behind it is shown as resting on too few."""
@@ -38,41 +43,13 @@ TITLES = {
 }
 """How a window is called in a sentence."""
 
-_DIGITS = 12
 _TREND_DIGITS = 6
 _FRESH_MS = 900
 _TOP_ROWS = 4
 _PARTS_ROWS = 8
-_DETAIL_ROWS = 12
-_WAITING_ROWS = 8
-_WAITING = "leads_waiting"
-_OLDEST = "lead_oldest_wait_seconds"
-_WAITING_DIMENSIONS = ("rep", "team", "source")
-_COUNT = "count"
+_DETAIL_ROWS = 200
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """A headline with what stands behind it."""
-
-    value: float
-    n: float | None
-    numerator: float | None
-    denominator: float | None
-    stats: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A target, or a part of one with a breakdown, at an instant."""
-
-    target: Target
-    labels: Mapping[str, str]
-    value: float
-    n: float | None
-    firing: bool
 
 
 def board_payload(
@@ -86,41 +63,45 @@ def board_payload(
     min_n: int = MIN_N,
     catalogue: bool = True,
     trends: str | None = None,
+    scope: Scope = WHOLE,
+    judged: bool = True,
 ) -> Json:
     """All that one refresh of the page needs, at the view's instant.
 
     Args:
         view: its sums are up to date and advanced to the instant to show.
-        window: of the numbers; KPIs that say what is so now are read as such.
-        targets: what is watched, each in a window of its own.
+        window: of the numbers; KPIs of the current state are read as such.
+        targets: what is judged, each in a window of its own.
         engine: how the engine is: ``ready`` and ``reasons`` why not, ``lag`` (records), ``freshness``
-            (seconds), ``partitions``, ``workers``, ``events``.
+            (seconds), ``partitions``, ``workers``, ``events``; ``seen``, the kinds of events that ever came, if known.
         history: for the small charts.
         known: `presentations` of the catalogue, if somebody keeps them.
         min_n: below it a number is marked as resting on too few.
         catalogue: whether to describe the KPIs (title, help, formula, unit, direction) too.
         trends: the stamp of the trends that the asker has; they are left out while they are the same.
+        scope: one team, rep or source to which all numbers are narrowed.
+        judged: whether targets are judged; not while history is being read.
 
     Raises:
         KeyError: there is no such window.
     """
     known = presentations(view.catalogue) if known is None else known
-    verdicts = judge(view, targets, known)
-    status = _status(verdicts)
-    numbers = _numbers(view, window, known)
+    verdicts = judge(view, targets, known, scope) if judged else []
+    seen = (engine or {}).get("seen")
+    cards = _Cards(view, window, scope, verdicts, seen, min_n)
     payload: Json = {
         **_frame(view, window, engine, min_n),
-        "waiting": _waiting(view),
-        "firing": [_firing(v, known) for v in _sorted(verdicts) if v.firing],
-        "watched": len(targets),
-        "kpis": [
-            _kpi(view, presented, window, numbers.get(presented.kpi.id), status.get(presented.kpi.id), min_n=min_n)
-            for presented in known.values()
-        ],
+        "scope": dict(scope.labels),
+        "choices": choices(view),
+        "judged": judged,
+        "waiting": waiting(view, scope),
+        "firing": [_firing(v, known) for v in verdicts if v.firing],
+        "watched": len({id(v.target) for v in verdicts}) if scope.labels else len(targets),
+        "kpis": [cards.card(presented) for presented in known.values()],
     }
     if catalogue:
         payload["roles"] = roles(known)
-    if history is not None and trends != history.stamp(window):
+    if history is not None and trends != history.stamp(window) and not scope.labels:
         payload["trends"] = {"stamp": history.stamp(window), "rings": _trends(history, window)}
     return payload
 
@@ -134,298 +115,104 @@ def detail_payload(
     history: History | None = None,
     known: Mapping[str, Presentation] | None = None,
     min_n: int = MIN_N,
+    scope: Scope = WHOLE,
+    judged: bool = True,
 ) -> Json:
-    """One KPI in full: all its windows, all its breakdowns with their larger parts, its targets.
+    """One KPI in full: its course, distribution, all its windows, all its breakdowns, its targets.
 
     Raises:
         KeyError: there is no such KPI or window.
     """
     known = presentations(view.catalogue) if known is None else known
     presented = known[kpi]
-    watched = tuple(t for t in targets if t.kpi == kpi)
-    read = _window_of(presented, window)
+    read = window_of(presented, window)
+    mine = judge(view, [t for t in targets if t.kpi == kpi], {kpi: presented}, scope) if judged else []
+    unread = scope.unread(presented.kpi, view.catalogue)
     payload: Json = {
         **_frame(view, window, None, min_n),
         "kpi": kpi,
-        "now": _kpi(view, presented, window, _numbers(view, window, {kpi: presented}).get(kpi), None, min_n=min_n),
-        "over": [_over(view, presented, name, min_n) for name in presented.kpi.windows],
+        "scope": dict(scope.labels),
+        "now": _Cards(view, window, scope, mine, None, min_n).card(presented),
+        "over": [_over(view, presented, name, min_n, scope) for name in presented.kpi.windows],
         "breakdowns": [
-            _top(view, presented, position, read, _DETAIL_ROWS, min_n=min_n) for position in range(len(presented.parts))
+            parts(view, presented, position, read, _DETAIL_ROWS, min_n=min_n)
+            for position in range(len(presented.parts))
         ],
-        "targets": [_target(v) for v in _sorted(judge(view, watched, {kpi: presented}))],
+        "targets": [document(v) | {"enough": v.enough} for v in mine],
     }
-    if history is not None:
+    if not unread and read in presented.kpi.windows:
+        payload["course"] = chart.course(view, presented.kpi, read, scope.labels, min_n)
+        payload["classes"] = chart.classes(view, presented.kpi, read, scope.labels)
+    if history is not None and not scope.labels:
         payload["trend"] = _trend(history, window, kpi)
     return payload
 
 
-# --- numbers
+# --- cards
 
 
-def _numbers(view: View, window: str, known: Mapping[str, Presentation]) -> dict[str, Number]:
-    """The headlines of all KPIs in a window; of those that say what is so now, at present."""
-    by_window: dict[str, list[Presentation]] = {}
-    for presented in known.values():
-        if presented.whole is not None and (read := _window_of(presented, window)) in presented.kpi.windows:
-            by_window.setdefault(read, []).append(presented)
-    found: dict[str, Number] = {}
-    for read, group in by_window.items():
-        found.update(_read_wholes(view, read, group))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Cards:
+    """What all cards of one answer share."""
 
+    view: View
+    window: str
+    scope: Scope
+    verdicts: Sequence[Verdict]
+    seen: Collection[str] | None
+    min_n: int
 
-def _read_wholes(view: View, window: str, group: Iterable[Presentation]) -> dict[str, Number]:
-    by_kpi: dict[str, list[Reading]] = {}
-    chosen = {presented.kpi.id: presented for presented in group}
-    wholes = [presented.whole for presented in chosen.values() if presented.whole is not None]
-    for reading in view.readings(wholes, frozenset({window})):
-        by_kpi.setdefault(reading.kpi, []).append(reading)
-    return {kpi: number for kpi, readings in by_kpi.items() if (number := _number(chosen[kpi], readings)) is not None}
+    def card(self, presented: Presentation) -> Json:
+        """One KPI; what it cannot say it gives the reason for."""
+        kpi = presented.kpi
+        missing = () if self.seen is None else kpi.missing(self.seen)
+        if missing:
+            return {"id": kpi.id, "value": None, "unset": list(missing), "why": _not_connected(missing)}
+        if unread := self.scope.unread(kpi, self.view.catalogue):
+            return {"id": kpi.id, "value": None, "not_by": unread}
+        read = window_of(presented, self.window)
+        found = number(self.view, presented, read, self.scope)
+        json: Json = {"id": kpi.id} | shown(found, kpi.headline.unit, self.min_n)
+        if presented.headline and json["value"] is None:
+            json["why"] = self._why(presented, read)
+        if (moved := changed(self.view, presented, read, found, self.scope)) is not None:
+            json["change"] = moved
+        return json | self._judged(presented, read) | self._parts(presented, read)
 
+    def _why(self, presented: Presentation, read: str) -> str:
+        return presented.why_empty(self.window if read != "all" else "all", TITLES[self.window])
 
-def _number(presented: Presentation, readings: Sequence[Reading]) -> Number | None:
-    stats = {r.stat: r.value for r in readings}
-    main = next((r for r in readings if r.stat == presented.headline), None)
-    if main is None:
-        # A number beside the main one may exist where that does not: the share of revenue without growth.
-        return Number(float("nan"), None, None, None, stats) if any(stats.values()) else None
-    n = main.denominator if presented.counts else stats.get(_COUNT)
-    return Number(main.value, n, main.numerator, main.denominator, stats)
+    def _judged(self, presented: Presentation, read: str) -> Json:
+        mine = [v for v in self.verdicts if v.target.kpi == presented.kpi.id]
+        json: Json = {}
+        status = statuses(mine).get(presented.kpi.id)
+        if status:
+            json |= status if status.get("status_window") not in {self.window, read} else {"status": status["status"]}
+        target = of_card(mine, presented.kpi.id, presented.headline, read)
+        return json | ({"target": target} if target else {})
 
-
-def _kpi(
-    view: View, presented: Presentation, window: str, number: Number | None, status: Json | None, *, min_n: int
-) -> Json:
-    read = _window_of(presented, window)
-    shown: Json = {"id": presented.kpi.id} | _shown(number, min_n)
-    if presented.headline and shown["value"] is None:
-        shown["why"] = presented.why_empty(window if read != "all" else "all", TITLES[window])
-    if status:
-        shown |= status if status.get("status_window") not in {window, read} else {"status": status["status"]}
-    if presented.parts and read in presented.kpi.windows:
-        top = _top(view, presented, 0, read, _TOP_ROWS if presented.headline else _PARTS_ROWS, min_n=min_n)
+    def _parts(self, presented: Presentation, read: str) -> Json:
+        if not presented.parts or read not in presented.kpi.windows or self.scope.labels:
+            return {}
+        rows = _TOP_ROWS if presented.headline else _PARTS_ROWS
+        top = parts(self.view, presented, 0, read, rows, min_n=self.min_n)
         if top["rows"]:
-            shown["top"] = top
-        elif not presented.headline:
-            shown["why"] = presented.why_empty(window if read != "all" else "all", TITLES[window])
-    return shown
+            return {"top": top}
+        return {} if presented.headline else {"why": self._why(presented, read)}
 
 
-def _shown(number: Number | None, min_n: int) -> Json:
-    if number is None:
-        return {"value": None}
-    beside = {name: _round(v) for name, v in number.stats.items() if name not in {"value", "sum", _COUNT}}
-    if math.isnan(number.value):
-        return {"value": None, "stats": beside}
-    shown: Json = {"value": _round(number.value)}
-    if number.n is not None:
-        shown |= {"n": _round(number.n), "few": number.n < min_n}
-    if number.numerator is not None and number.denominator is not None:
-        shown |= {"numerator": _round(number.numerator), "denominator": _round(number.denominator)}
-    return shown | ({"stats": beside} if beside else {})
+def _not_connected(missing: Sequence[str]) -> str:
+    return "Not connected: no " + ", no ".join(" or ".join(group.split("|")) for group in missing)
 
 
-def _over(view: View, presented: Presentation, window: str, min_n: int) -> Json:
-    number = _read_wholes(view, window, [presented]).get(presented.kpi.id)
-    return {"window": window} | _shown(number, min_n)
-
-
-def _window_of(presented: Presentation, window: str) -> str:
-    """The window in which a KPI is read when the board shows ``window``."""
-    return presented.kpi.windows[0] if presented.kpi.windows == ("all",) else window
-
-
-# --- parts of a KPI
-
-
-def _top(view: View, presented: Presentation, position: int, window: str, rows: int, *, min_n: int) -> Json:
-    part = presented.parts[position]
-    (breakdown,) = part.breakdowns
-    found: dict[tuple[str, ...], Json] = {}
-    for reading in view.readings([part], frozenset({window})):
-        row = found.setdefault(tuple(reading.labels.values()), {"name": list(reading.labels.values())})
-        if reading.stat == _COUNT:
-            row["n"] = _round(reading.value)
-            continue
-        row["value"] = _round(reading.value)
-        if presented.counts and reading.denominator is not None:
-            row["n"] = _round(reading.denominator)
-    order = presented.order(breakdown)
-    valued = [row for row in found.values() if row.get("value") is not None and (row["value"] or order != "largest")]
-    ranked = sorted(valued, key=lambda row: _place(row, order, breakdown[0], min_n))
-    return {"by": list(breakdown), "order": order, "rows": ranked[:rows], "more": max(0, len(ranked) - rows)}
-
-
-def _place(row: Json, order: str, dimension: str, min_n: int) -> tuple[float, float, list[str]]:
-    if order == "natural":
-        return (rank(row["name"][0], dimension), 0, row["name"])
-    if order != "largest" and (n := row.get("n", min_n)) < min_n:
-        return (1, -n, row["name"])
-    return (0, row["value"] if order == "lowest" else -row["value"], row["name"])
-
-
-# --- leads waiting
-
-
-def _waiting(view: View) -> Json:
-    """Who waits: how many, how many past the SLA, since when, by age and by owner."""
-    late_of, oldest_of = _late(view), _oldest(view)
-    kpi = view.catalogue.by_id.get(_WAITING)
-    bounds = _bounds(view)
-    whole: Json = {
-        "sla_seconds": view.sums.rules.sla_ms / 1000,
-        "business_hours": view.sums.rules.sla_in_business_hours,
-        "bounds": [bound / 1000 for bound in bounds],
-        "by": {},
-    }
-    if kpi is None:
-        return whole | {"count": 0, "late": 0, "bands": [0] * (len(bounds) + 1)}
-    for breakdown in ((), *((dim,) for dim in _WAITING_DIMENSIONS if (dim,) in kpi.breakdowns)):
-        rows = []
-        for group in view.groups(kpi, breakdown):
-            count, late = late_of.get((breakdown, group.shown), (0.0, 0.0))
-            row: Json = {
-                "count": _round(count),
-                "late": _round(late),
-                "bands": _ages(view, breakdown, group, bounds),
-            }
-            oldest = oldest_of.get((breakdown, group.shown))
-            if oldest is not None and count:
-                row["oldest"] = _round(oldest)
-            if not breakdown:
-                whole |= row
-            elif count:
-                rows.append({"name": group.shown[0], **row})
-        if breakdown:
-            rows.sort(key=lambda row: (-row["count"], row["name"]))
-            whole["by"][breakdown[0]] = {
-                "rows": rows[:_WAITING_ROWS],
-                "more": max(0, len(rows) - _WAITING_ROWS),
-            }
-    return whole
-
-
-_Place = tuple[tuple[str, ...], tuple[str, ...]]
-
-
-def _late(view: View) -> dict[_Place, tuple[float, float]]:
-    found: dict[_Place, tuple[float, float]] = {}
-    for place, stats in _stocks(view, _WAITING).items():
-        found[place] = (stats.get("value", 0.0), stats.get("late", 0.0))
-    return found
-
-
-def _oldest(view: View) -> dict[_Place, float]:
-    return {place: stats["value"] for place, stats in _stocks(view, _OLDEST).items() if "value" in stats}
-
-
-def _stocks(view: View, kpi: str) -> dict[_Place, dict[str, float]]:
-    found: dict[_Place, dict[str, float]] = {}
-    if kpi in view.catalogue.by_id:
-        for r in view.readings(view.catalogue.select([kpi]), frozenset({"all"})):
-            place = (tuple(r.labels), tuple(r.labels.values()))
-            found.setdefault(place, {})[r.stat] = r.value
-    return found
-
-
-def _bounds(view: View) -> tuple[int, ...]:
-    """Upper ages (ms) of the bands in which the waiting are counted; the first is the SLA."""
-    sla = view.sums.rules.sla_ms
-    return (sla, *(b for b in (15 * MINUTE, HOUR, 4 * HOUR, DAY, 7 * DAY) if b > sla))
-
-
-def _ages(view: View, breakdown: tuple[str, ...], group: Group, bounds: Sequence[int]) -> list[int]:
-    """How many wait for so long, per band; the last band is what is older."""
-    counts = [0] * (len(bounds) + 1)
-    family = view.sums.index.family(m.WAITING_SINCE.name, breakdown)
-    now = view.sums.now
-    for member in group.members:
-        number = family.get(member)
-        if number is None:
-            continue
-        since = view.sums.roster(number)
-        younger = len(since) - since.bisect_right(now)
-        for position, bound in enumerate(bounds):
-            within = len(since) - since.bisect_left(now - bound)
-            counts[position] += within - younger
-            younger = within
-        counts[-1] += len(since) - younger
-    return counts
-
-
-# --- targets
-
-
-def judge(view: View, targets: Iterable[Target], known: Mapping[str, Presentation]) -> list[Verdict]:
-    """All targets at the view's instant; what has no value, or too little behind it, does not fire."""
-    verdicts: list[Verdict] = []
-    for target in targets:
-        presented = known.get(target.kpi)
-        if presented is not None:
-            verdicts += _judge(view, target, presented)
-    return verdicts
-
-
-def _judge(view: View, target: Target, presented: Presentation) -> Iterable[Verdict]:
-    kpi = replace(presented.kpi, breakdowns=(target.by,), whole=False) if target.by else presented.whole
-    if kpi is None:
-        return
-    places: dict[tuple[str, ...], list[Reading]] = {}
-    for reading in view.readings([kpi], frozenset({target.window})):
-        places.setdefault(tuple(reading.labels.values()), []).append(reading)
-    for readings in places.values():
-        stats = {r.stat: r.value for r in readings}
-        value = stats.get(target.stat)
-        if value is None:
-            continue
-        n = next((r.denominator for r in readings if presented.counts and r.denominator is not None), stats.get(_COUNT))
-        enough = n is None or n >= target.min_n
-        yield Verdict(target, readings[0].labels, value, n, enough and target.off(value))
-
-
-def _sorted(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    return sorted(verdicts, key=lambda v: (not v.firing, SEVERITIES.index(v.target.severity), -_excess(v)))
-
-
-def _excess(verdict: Verdict) -> float:
-    """How many times over its target it is, for the order."""
-    value, target = abs(verdict.value), abs(verdict.target.value)
-    low, high = min(value, target), max(value, target)
-    return high / low if low else high
-
-
-def _status(verdicts: Iterable[Verdict]) -> dict[str, Json]:
-    """KPI -> its most urgent firing severity and the window that it speaks of; ``ok`` where all targets are kept."""
-    found: dict[str, Json] = {}
-    for verdict in reversed(_sorted(verdicts)):
-        target = verdict.target
-        firing: Json = {"status": target.severity, "status_window": target.window}
-        found[target.kpi] = firing if verdict.firing else {"status": "ok"}
-    return found
-
-
-def _target(verdict: Verdict) -> Json:
-    t = verdict.target
-    shown: Json = {
-        "kpi": t.kpi,
-        "window": t.window,
-        "stat": t.stat,
-        "op": t.op,
-        "target": t.value,
-        "severity": t.severity,
-        "summary": t.summary,
-        "value": _round(verdict.value),
-        "firing": verdict.firing,
-        "min_n": t.min_n,
-    }
-    if verdict.labels:
-        shown["labels"] = dict(verdict.labels)
-    return shown | ({"n": _round(verdict.n)} if verdict.n is not None else {})
+def _over(view: View, presented: Presentation, window: str, min_n: int, scope: Scope) -> Json:
+    found: Number | None = number(view, presented, window, scope)
+    return {"window": window} | shown(found, presented.kpi.headline.unit, min_n)
 
 
 def _firing(verdict: Verdict, known: Mapping[str, Presentation]) -> Json:
-    shown = _target(verdict)
-    return shown | {"summary": shown["summary"] or known[verdict.target.kpi].kpi.title}
+    json = document(verdict)
+    return json | {"summary": json["summary"] or known[verdict.target.kpi].kpi.title}
 
 
 # --- the frame
@@ -434,6 +221,7 @@ def _firing(verdict: Verdict, known: Mapping[str, Presentation]) -> Json:
 def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int) -> Json:
     sums, rules = view.sums, view.sums.rules
     start = WINDOWS[window].start(sums.now, rules.tz)
+    told = {name: value for name, value in (engine or {}).items() if name != "seen"}
     return {
         "at": _iso(sums.now),
         "zone": rules.zone,
@@ -442,7 +230,7 @@ def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int
         "windows": list(WINDOWS),
         "min_n": min_n,
         "empty": not sums.sums("all"),
-        "engine": dict(engine or {}),
+        "engine": told,
     }
 
 
@@ -452,7 +240,7 @@ def _trends(history: History, window: str) -> list[Json]:
         {
             "at": [at // 1000 for at in ring.times],
             "series": {
-                kpi: [None if v is None else _round(v, _TREND_DIGITS) for v in values]
+                kpi: [None if v is None else rounded(v, _TREND_DIGITS) for v in values]
                 for kpi, values in ring.series.items()
                 if any(v is not None for v in values)
             },
@@ -473,13 +261,6 @@ def _iso(instant: int) -> str:
     return datetime.fromtimestamp(instant / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _round(value: float, digits: int = _DIGITS) -> float:
-    """Without the noise of binary fractions; whole numbers as integers."""
-    if value == int(value):
-        return int(value)
-    return float(f"{value:.{digits}g}")
-
-
 # --- what the exporter holds
 
 
@@ -490,6 +271,8 @@ class Answer:
     status: int
     body: bytes
     content_type: str = "application/json"
+    filename: str = ""
+    """Where it is to be saved as a file."""
 
 
 @dataclass(slots=True)
@@ -498,7 +281,7 @@ class BoardServer:
 
     Args:
         presentations: of the catalogue; `for_view` makes them.
-        targets: what is watched.
+        targets: what is judged.
         min_n: below it a number is marked as resting on too few.
     """
 
@@ -506,7 +289,8 @@ class BoardServer:
     targets: tuple[Target, ...] = DEFAULTS
     min_n: int = MIN_N
     history: History = field(init=False)
-    _kept: dict[tuple[str, ...], tuple[int, Json]] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    _kept: dict[tuple[object, ...], tuple[int, Json]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.history = History(self.presentations)
@@ -520,47 +304,67 @@ class BoardServer:
         """
         return cls(presentations(view.catalogue), check(tuple(targets), view.catalogue), min_n)
 
-    def observe(self, view: View, events: int = 0) -> None:
-        """Feed the small charts; call it every few seconds, once the view is complete, with the events seen in all."""
+    def observe(self, view: View, events: int = 0, newest: int = 0) -> None:
+        """Feed the small charts and the progress; call it every few seconds.
+
+        Args:
+            view: its sums are up to date.
+            events: seen in all.
+            newest: instant of the newest event, ms.
+        """
+        self.progress.look(view.sums.now, events, newest, view.sums.first_instant())
         self.history.feed(view, events)
 
     def answer(self, view: View, query: Mapping[str, str], engine: Mapping[str, Any] | None = None) -> Answer:
         """Answer ``/api/board``.
 
-        ``query`` may hold ``window``, ``kpi`` (one in full), ``catalogue=0`` (without descriptions) and
-        ``trends`` (the stamp of the trends that the asker has). Viewers of one window share an answer for
-        almost a second.
+        ``query`` may hold ``window``; ``team``, ``rep`` or ``source``; ``kpi`` (one in full); ``catalogue=0`` (without
+        descriptions); ``trends`` (the stamp of the trends that the asker has); ``format=csv`` (the numbers as a table).
+        Viewers of one window and scope share an answer for almost a second.
         """
         window, kpi = query.get("window", DEFAULT_WINDOW), query.get("kpi")
         if window not in WINDOWS:
             return _refused(400, f"there is no window {window!r}", windows=list(WINDOWS))
         if kpi is not None and kpi not in self.presentations:
             return _refused(404, f"there is no KPI {kpi!r}")
+        told = dict(engine or {})
+        told |= self.progress.state(view.sums.now, told, empty=not view.sums.sums("all"))
+        if "as_of" in told:
+            told["as_of"] = _iso(told["as_of"])
+        scope, judged = Scope.of(query), told["state"] == State.LIVE
         if kpi is not None:
-            return _json(self._detail(view, kpi, window))
-        payload = dict(self._payload(view, window)) | {"engine": dict(engine or {})}
+            return _json(self._detail(view, kpi, window, scope, judged=judged) | {"engine": {"state": told["state"]}})
+        payload = dict(self._payload(view, window, scope, told, judged=judged))
+        if query.get("format") == "csv":
+            return _table(payload, self.presentations)
         if query.get("catalogue") == "0":
             payload.pop("roles", None)
-        if query.get("trends") == payload["trends"]["stamp"]:
+        if "trends" in payload and query.get("trends") == payload["trends"]["stamp"]:
             del payload["trends"]
-        return _json(payload)
+        told.pop("seen", None)
+        return _json(payload | {"engine": told})
 
-    def _payload(self, view: View, window: str) -> Json:
-        kept = self._kept.get((window,))
+    def _payload(self, view: View, window: str, scope: Scope, engine: Json, *, judged: bool) -> Json:
+        key = (window, judged, *scope.key)
+        kept = self._kept.get(key)
         now = view.sums.now
         if kept is None or not 0 <= now - kept[0] < _FRESH_MS:
             payload = board_payload(
                 view,
                 window=window,
                 targets=self.targets,
+                engine=engine,
                 history=self.history,
                 known=self.presentations,
                 min_n=self.min_n,
+                scope=scope,
+                judged=judged,
             )
-            self._kept[window,] = kept = (now, payload)
+            self._kept = {k: v for k, v in self._kept.items() if 0 <= now - v[0] < _FRESH_MS}
+            self._kept[key] = kept = (now, payload)
         return kept[1]
 
-    def _detail(self, view: View, kpi: str, window: str) -> Json:
+    def _detail(self, view: View, kpi: str, window: str, scope: Scope, *, judged: bool) -> Json:
         return detail_payload(
             view,
             kpi,
@@ -569,7 +373,43 @@ class BoardServer:
             history=self.history,
             known=self.presentations,
             min_n=self.min_n,
+            scope=scope,
+            judged=judged,
         )
+
+
+_MET = {">": "at most", ">=": "below", "<": "at least", "<=": "above"}
+"""How a number that meets its target stands to it, by the operator that tells that it is off."""
+
+_COLUMNS = ("kpi", "title", "role", "window", "value", "unit", "n", "before", "target", "status", "note")
+
+
+def _table(payload: Json, known: Mapping[str, Presentation]) -> Answer:
+    """The cards as CSV, UTF-8, one row each; the instant and the scope are in the file's name."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(_COLUMNS)
+    for card in payload["kpis"]:
+        kpi = known[card["id"]].kpi
+        target = card.get("target", {})
+        writer.writerow(
+            (
+                kpi.id,
+                kpi.title,
+                kpi.role.value,
+                window_of(known[card["id"]], payload["window"]["name"]),
+                "" if card.get("value") is None else card["value"],
+                kpi.per or kpi.headline.unit.value,
+                card.get("n", ""),
+                card.get("change", {}).get("before", ""),
+                f"{_MET[target['op']]} {target['target']:g}" if target else "",
+                card.get("status", ""),
+                card.get("why") or (f"not by {' and '.join(card['not_by'])}" if "not_by" in card else ""),
+            )
+        )
+    named = "-".join(("salesgauge", payload["window"]["name"], *payload["scope"].values(), payload["at"][:19]))
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in named)
+    return Answer(200, text.getvalue().encode(), "text/csv", f"{safe}.csv")
 
 
 def _json(payload: Json, status: int = 200) -> Answer:

@@ -17,6 +17,9 @@ from salesgauge.streams.serve.board.presentation import presentations, roles, st
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_SCRIPTS = ("state", "format", "charts", "cards", "waiting", "address", "drawer", "keys", "main")
+"""Parts of one script, in this order."""
+
 _PLACES = ("/*style*/", "/*data*/", "/*script*/")
 
 
@@ -24,7 +27,7 @@ _PLACES = ("/*style*/", "/*data*/", "/*script*/")
 def page() -> bytes:
     """The document, UTF-8."""
     style, data, script = _parts()
-    html = _read("page.html")
+    html = _read("index.html")
     for place, content in zip(_PLACES, (style, data, script), strict=True):
         html = html.replace(place, content)
     return html.encode()
@@ -85,11 +88,12 @@ def _parts() -> tuple[str, str, str]:
     }
     # "<" ends no data block this way, whatever the catalogue says.
     data = json.dumps(known, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return _read("page.css"), data, _read("page.js")
+    script = "".join(_read(f"{name}.js") for name in _SCRIPTS)
+    return _read("style.css"), data, f'"use strict";\n(() => {{\n{script}}})();\n'
 
 
 def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

@@ -103,10 +103,10 @@ def describe(shown: Presentation) -> dict[str, Any]:
         "windows": list(kpi.windows),
         "metric": kpi.metric,
         "headline": shown.headline,
-        "format": main.unit.value,
+        "format": _format(kpi, main),
+        "requires": list(kpi.requires),
         "per": main.per,
-        "decimals": kpi.decimals,
-        "stats": [_describe_stat(stat) for stat in kpi.stats if stat.name not in {"count", "sum"}],
+        "stats": [_describe_stat(kpi, stat) for stat in kpi.stats if stat.name not in {"count", "sum"}],
         "by": [list(breakdown) for breakdown in kpi.breakdowns],
     }
 
@@ -124,8 +124,14 @@ def roles(known: Mapping[str, Presentation]) -> list[dict[str, Any]]:
     return [{"role": role, "kpis": kpis} for role, kpis in found.items()]
 
 
-def _describe_stat(stat: Stat) -> dict[str, str]:
-    described = {"name": stat.name, "label": stat.title, "format": stat.unit.value, "help": stat.help}
+def _format(kpi: Kpi, stat: Stat) -> str:
+    """How the page writes a number: its unit, with the digits after the point where they are not the usual ones."""
+    own = kpi.decimals is not None and stat.name == kpi.headline.name
+    return f"{stat.unit.value}:{kpi.decimals}" if own else stat.unit.value
+
+
+def _describe_stat(kpi: Kpi, stat: Stat) -> dict[str, str]:
+    described = {"name": stat.name, "label": stat.title, "format": _format(kpi, stat), "help": stat.help}
     return described | ({"per": stat.per} if stat.per else {})
 
 
