@@ -63,7 +63,9 @@ def explained(function: Function) -> Function:
 
 def kafka_options(function: Function) -> Function:
     """``--config`` and ``--bootstrap``, which every command that talks to Kafka has."""
-    function = click.option("--bootstrap", metavar="HOST:PORT", help="Kafka to talk to.")(function)
+    function = click.option("--bootstrap", metavar="HOST:PORT", help="Kafka brokers, instead of kafka.bootstrap.")(
+        function
+    )
     return click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML).")(
         function
     )

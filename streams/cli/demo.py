@@ -35,16 +35,24 @@ _COLUMNS = ("1h", "24h", "30d")
 
 
 @click.command()
-@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="End after this time.")
-@click.option("--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Of board and /metrics.")
-@click.option("--days", type=click.FloatRange(min=1), default=60, show_default=True, help="Simulated past.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated organisation.")
+@click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Port of the board and of /metrics."
+)
+@click.option("--days", type=click.FloatRange(min=1), default=60, show_default=True, help="Days of simulated history.")
+@click.option(
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Seed of the simulated organisation; the same seed, the same events.",
+)
 @explained
 def demo_command(seconds: float | None, port: int, days: float, seed: int) -> None:
     """Embedded broker, simulated CRM, worker, exporter and board, in one command.
 
-    A simulated sales organisation's past is published to an embedded Kafka-protocol broker and goes on live; Faust
-    agents turn the events into KPIs, shown here, on the board and on /metrics. Nothing is kept.
+    The history of a simulated sales organisation is published to an embedded broker that speaks Kafka's protocol.
+    Then it goes on live. The KPIs are shown here, on the board and on /metrics. Nothing is kept.
     """
     from salesgauge.streams.composition import process
     from salesgauge.streams.io.logs import quiet_logs

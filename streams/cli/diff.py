@@ -26,15 +26,25 @@ _PLAIN_WIDTH = 160  # characters, where stdout is no terminal
 @click.command("diff", context_settings={"show_default": True, "help_option_names": ["-h", "--help"]})
 @click.argument("left", metavar="A")
 @click.argument("right", metavar="B")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative; absolute below 1.")
-@click.option("--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Of p50, p90, p99; relative.")
 @click.option(
-    "--tolerance-of", "own", multiple=True, metavar="KPI[.STAT]=T", help="Relative, of this KPI or stat of a KPI."
+    "--tolerance", type=click.FloatRange(min=0), default=1e-9, help="Relative tolerance; absolute for values below 1."
 )
-@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Compare these KPIs alone.")
-@click.option("--window", "windows", multiple=True, metavar="W", help="Compare these windows alone.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, help="Differences shown.")
-@click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Bearer token for exporters.")
+@click.option(
+    "--quantile-tolerance", type=click.FloatRange(min=0), default=0.011, help="Relative tolerance of p50, p90 and p99."
+)
+@click.option(
+    "--tolerance-of",
+    "own",
+    multiple=True,
+    metavar="KPI[.STAT]=T",
+    help="Relative tolerance of this KPI, or of one stat of it.",
+)
+@click.option("--kpi", "kpis", multiple=True, metavar="ID", help="Only compare these KPIs.")
+@click.option("--window", "windows", multiple=True, metavar="W", help="Only compare these windows.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, help="Greatest number of differences shown.")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="File with the bearer token of the exporters."
+)
 def diff_command(
     *,
     left: str,

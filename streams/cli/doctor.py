@@ -22,9 +22,9 @@ _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fa
 
 @click.command()
 @kafka_options
-@click.option("--exporter", metavar="URL", help="The exporter to ask (default: where the settings put it).")
-@click.option("--all", "all_settings", is_flag=True, help="Show the settings that have their default, too.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--exporter", metavar="URL", help="Address of the exporter (default: as in the settings).")
+@click.option("--all", "all_settings", is_flag=True, help="Also show settings that have their default.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @explained
 def doctor_command(
     config: Path | None,

@@ -21,7 +21,7 @@ _SHIPPED = ("docker-compose.yml", "prometheus/prometheus.yml", "prometheus/templ
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit 1 if something is not current.")
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file is not current.")
 @click.option(
     "--new", is_flag=True, help="First write the files of a new folder, such as thresholds.yml, where they are missing."
 )

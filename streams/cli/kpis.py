@@ -16,7 +16,7 @@ from salesgauge.streams.cli.common import Failed, out
 
 @click.command()
 @click.argument("ids", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def kpis_command(ids: tuple[str, ...], *, as_json: bool) -> None:
     """List the KPIs, or show some in full."""
     unknown = [i for i in ids if i not in CATALOGUE.by_id]

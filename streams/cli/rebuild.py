@@ -32,12 +32,12 @@ _number = click.argument("version", type=click.IntRange(min=1))
 def rebuild_command() -> None:
     """Recompute the state from the topics beside the running one, compare, switch without a gap, drop the old.
 
-    A new definition, other rules, another time zone, more partitions: what was computed of the past is computed anew.
+    Use it after a change of the rules, of the time zone or of the number of partitions, or for a new definition.
     """
 
 
 def _force(function: Function) -> Function:
-    return click.option("--force", is_flag=True, help="Even if it is behind or incomplete.")(function)
+    return click.option("--force", is_flag=True, help="Switch even if the version is behind or incomplete.")(function)
 
 
 # --- run
@@ -45,9 +45,11 @@ def _force(function: Function) -> Function:
 
 @rebuild_command.command("run", short_help="Compute the next version, and compare it.")
 @kafka_options
-@click.option("--switch", "switch_over", is_flag=True, help="Make it the active version once it has caught up.")
+@click.option("--switch", "switch_over", is_flag=True, help="Make the new version active once it has caught up.")
 @click.option(
-    "--leave", is_flag=True, help="End once it has caught up; by default it works on, so that it stays fresh."
+    "--leave",
+    is_flag=True,
+    help="Stop once it has caught up. By default it goes on, so that the new version stays current.",
 )
 @explained
 def run_command(config: Path | None, bootstrap: str | None, *, switch_over: bool, leave: bool) -> None:
@@ -203,7 +205,7 @@ def switch_command(version: int, config: Path | None, bootstrap: str | None, *, 
 @rebuild_command.command("drop", short_help="Delete a version that is not active.")
 @_number
 @kafka_options
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @explained
 def drop_command(version: int, config: Path | None, bootstrap: str | None, *, yes: bool) -> None:
     """Delete the topics and the consumer group of a version that is not active. Events and dead letters stay."""

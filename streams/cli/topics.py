@@ -15,9 +15,11 @@ def topics_command() -> None:
     """Create the topics, or check that they are right."""
 
 
-@topics_command.command("create", short_help="Create those that are missing.")
+@topics_command.command("create", short_help="Create the topics that are missing.")
 @kafka_options
-@click.option("--partitions", type=click.IntRange(1), help="Partitions of each topic: the greatest number of workers.")
+@click.option(
+    "--partitions", type=click.IntRange(1), help="Partitions of each topic; this is the greatest number of workers."
+)
 @click.option("--replication", type=click.IntRange(1), help="Replicas of each topic.")
 @explained
 def create_command(config: Path | None, bootstrap: str | None, partitions: int | None, replication: int | None) -> None:
@@ -33,11 +35,11 @@ def create_command(config: Path | None, bootstrap: str | None, partitions: int |
     err.print(f"{len(created)} topics created, {len(known)} were there already")
 
 
-@topics_command.command("check", short_help="List what is not right; exit 1 if something is.")
+@topics_command.command("check", short_help="List what is wrong; exit 1 if anything is.")
 @kafka_options
 @explained
 def check_command(config: Path | None, bootstrap: str | None) -> None:
-    """List what is not right about the topics; exit 1 if something is."""
+    """List what is wrong with the topics; exit 1 if anything is."""
     from salesgauge.streams.kafka import control, topics
 
     settings = topics.adopted(control.resolved(settings_of(config, kafka__bootstrap=bootstrap)))
