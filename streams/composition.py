@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTO
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.targets import Target, TargetError
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.kafka.connection import BrokerError, admin
 from salesgauge.streams.kafka.topics import wanted
@@ -83,9 +85,26 @@ class Process:
 
 
 def process(
-    settings: Settings, *, worker: bool, exporter: bool, serve: bool = True, follow: bool = False, **knobs: bool
+    settings: Settings,
+    *,
+    worker: bool,
+    exporter: bool,
+    serve: bool = True,
+    follow: bool = False,
+    clock: Callable[[], int] = wall_clock,
+    **knobs: bool,
 ) -> Process:
-    """Build a process of these parts; ``follow`` lets the exporter change to another version that becomes active."""
+    """Build a process of these parts.
+
+    Args:
+        settings: of all parts.
+        worker: whether a worker is one of them.
+        exporter: whether an exporter is.
+        serve: whether they are reached by HTTP.
+        follow: lets the exporter change to another version that becomes active.
+        clock: now, in ms since the epoch; another one than the wall clock shows the past as if it were now.
+        knobs: for tests.
+    """
     registry = CollectorRegistry()
     for collector in (GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR):
         registry.register(collector)
@@ -94,8 +113,8 @@ def process(
     if worker:
         from salesgauge.streams.worker.assembly import assemble  # noqa: PLC0415 - as above
 
-        app, engine = assemble(settings, registry, **knobs)
-    shown = Exporter(settings, Board(settings), follow=follow) if exporter else None
+        app, engine = assemble(settings, registry, clock, **knobs)
+    shown = Exporter(settings, Board(settings, clock=clock), follow=follow) if exporter else None
     web = settings.web if exporter else settings.worker_web
     # Several workers on one machine: all but the first take any port, unless one was chosen.
     any_port = not exporter and web.port == DEFAULT_WORKER_PORT

@@ -82,7 +82,7 @@ def write_events(
         for count, result in enumerate(results):
             if isinstance(result, Rejected):
                 summary.rejected[result.event, result.reason, result.detail] += 1
-                rows.add(_RejectLine(result.event, _reject(result).line()))
+                rows.add(_RejectLine(result.event, reject_of(result).line()))
             else:
                 summary.events[result.name] += 1
                 if currency := getattr(result, "currency", None):
@@ -101,7 +101,7 @@ def write_events(
     return summary
 
 
-def _reject(rejected: Rejected) -> Reject:
+def reject_of(rejected: Rejected) -> Reject:
     """A rejected row in the form in which all commands list what they refuse."""
     row = rejected.row
     if rejected.event not in EVENTS:  # a line that is in no table: the event names the input

@@ -27,6 +27,8 @@ from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.streams.io.records import NOWHERE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from salesgauge.schemas.codec import Rejection
     from salesgauge.streams.io.records import RawRecord
 
@@ -48,6 +50,12 @@ class Reject(msgspec.Struct, frozen=True, kw_only=True):
     def line(self) -> bytes:
         """As JSON, with its newline."""
         return msgspec.json.encode(self) + b"\n"
+
+    def decoded(self) -> Reject:
+        """With the payload's object as a dictionary."""
+        if not isinstance(self.payload, msgspec.Raw):
+            return self
+        return msgspec.structs.replace(self, payload=msgspec.json.decode(self.payload))
 
 
 def reject(record: RawRecord, rejection: Rejection) -> Reject:
@@ -94,10 +102,12 @@ class Rejects:
     Attributes:
         file: where it is listed; None only counts.
         reasons: how much, by reason.
+        on_reject: is called with each.
     """
 
     file: IO[bytes] | None = None
     reasons: Counter[str] = field(default_factory=Counter)
+    on_reject: Callable[[Reject], None] | None = None
 
     @property
     def count(self) -> int:
@@ -107,8 +117,13 @@ class Rejects:
     def add(self, record: RawRecord, rejection: Rejection) -> None:
         """A record is no event, or one that cannot count."""
         self.reasons[rejection.reason.value] += 1
+        if self.file is None and self.on_reject is None:
+            return
+        refused = reject(record, rejection)
         if self.file is not None:
-            self.file.write(reject(record, rejection).line())
+            self.file.write(refused.line())
+        if self.on_reject is not None:
+            self.on_reject(refused.decoded())
 
     def verdict(self, read: int) -> str | None:
         """What to say where so much of what was read was refused that the command must not end with 0.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ class Board:
 
     settings: Settings
     catalogue: Catalogue = field(default_factory=CATALOGUE.scoped)
+    clock: Callable[[], int] = wall_clock
+    """Now, in ms since the epoch."""
     view: View = field(init=False)
     subscriber: Subscriber = field(init=False)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -76,9 +79,9 @@ class Board:
 
     @contextmanager
     def now(self, at: int | None = None) -> Iterator[View]:
-        """The view at an instant (ms; default: the wall clock's), held still while it is looked at."""
+        """The view at an instant (ms; default: the clock's), held still while it is looked at."""
         with self.lock:
-            self.view.sums.advance(wall_clock() if at is None else at)
+            self.view.sums.advance(self.clock() if at is None else at)
             yield self.view
 
     def become(self, other: Board) -> None:
@@ -111,10 +114,19 @@ class Follower:
         subscriber: takes the records.
         lock: held while it does.
         bad_records: counts what is no publication.
+        clock: now, in ms since the epoch.
     """
 
-    def __init__(self, settings: Settings, subscriber: Subscriber, lock: threading.RLock, bad_records: Counter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        subscriber: Subscriber,
+        lock: threading.RLock,
+        bad_records: Counter,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
         self.settings = settings
+        self._clock = clock
         self.error = ""
         self.caught_up = False
         self._subscriber = subscriber
@@ -141,7 +153,7 @@ class Follower:
             statuses = dict(self._subscriber.statuses)
         partitions = self.settings.kafka.partitions
         lag = dict(self._lag)
-        ages = [wall_clock() - status.at for status in statuses.values()]
+        ages = [self._clock() - status.at for status in statuses.values()]
         reasons = []
         if self.error:
             reasons.append(self.error)
@@ -273,7 +285,9 @@ class Exporter:
             return
         self._drop_next()
         if active.version != self.version:
-            board = Board(active.applied_to(self._settings), self.board.catalogue, lock=self.board.lock)
+            board = Board(
+                active.applied_to(self._settings), self.board.catalogue, self.board.clock, lock=self.board.lock
+            )
             self._next = self._follower_of(board), board
             self._next[0].start()
             _log.warning("version %d is now the active one; loading it", active.version)
@@ -292,7 +306,7 @@ class Exporter:
             self._next = None
 
     def _follower_of(self, board: Board) -> Follower:
-        return Follower(board.settings, board.subscriber, board.lock, self._bad_records)
+        return Follower(board.settings, board.subscriber, board.lock, self._bad_records, board.clock)
 
 
 def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicPartition, int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import faust
@@ -24,10 +25,14 @@ if TYPE_CHECKING:
 
 
 def assemble(
-    settings: Settings, registry: CollectorRegistry, *, unsafe_commit_before_ack: bool = False
+    settings: Settings,
+    registry: CollectorRegistry,
+    clock: Callable[[], int] = wall_clock,
+    *,
+    unsafe_commit_before_ack: bool = False,
 ) -> tuple[DeliveryApp, Worker]:
     """The app that delivers records, and the worker that it drives; their metrics go to ``registry``."""
-    worker = Worker(settings, wall_clock, WorkerMetrics(registry))
+    worker = Worker(settings, clock, WorkerMetrics(registry))
     app = DeliveryApp(delivery(settings, unsafe_commit_before_ack=unsafe_commit_before_ack), worker)
     registry.register(_Delivered(app))
     return app, worker
