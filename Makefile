@@ -91,7 +91,7 @@ bench: $(VENV)/.dev ## Measure (benchmarks/; BENCH_ARGS)
 ##@ Maintain
 .PHONY: lock
 lock: $(VENV)/.dev ## Renew both lock files from pyproject.toml (LOCK_ARGS='--upgrade-package NAME' or '--upgrade')
-	@$(lock_command) --extra boards --extra build --extra demo -o requirements.lock
+	@$(lock_command) --extra avro --extra boards --extra build --extra demo -o requirements.lock
 	@$(lock_command) --all-extras -c requirements.lock -o requirements-dev.lock
 	@echo "lock: requirements.lock, requirements-dev.lock"
 

@@ -15,7 +15,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from salesgauge.schemas.sources.mapping import STRICT, ConvertError, EventSpec, Queries, explain_problems, read_yaml
 
-_SHIPPED = Path(__file__).parent / "live"
+_SHIPPED = Path(__file__).parent / "shipped"
+_COMMON = "_crm"
+"""What the shipped sources of CRMs share."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 Scheme = Literal[
@@ -102,6 +104,8 @@ class Source(Queries):
     """A whole source."""
 
     name: str = ""
+    revision: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Raise it when the file was mended and its events are made again (``--from``): then they replace the former."""
     reader: str = "records"
     """What fills the tables: ``records`` (any JSON), or the name of a system with a reader of its own."""
     key: str | None = None
@@ -126,7 +130,8 @@ class Source(Queries):
 
 def shipped_sources() -> list[str]:
     """Names of the sources that come with the package."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in _SHIPPED.iterdir() if entry.name.endswith(".yaml"))
+    names = (entry.name for entry in _SHIPPED.iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name[0] != "_")
 
 
 def shipped_source(name: str) -> Source:
@@ -171,10 +176,11 @@ def _completed(content: dict[str, Any], where: str) -> dict[str, Any]:
     used = own.pop("use", None)
     if used is None:
         return own
-    if used not in shipped_sources():
+    if used != _COMMON and used not in shipped_sources():
         raise ConvertError(f"{where}: use: no source '{used}' is shipped; there are {', '.join(shipped_sources())}")
-    base = read_yaml(_SHIPPED / f"{used}.yaml")
-    assert isinstance(base, dict)
+    found = read_yaml(_SHIPPED / f"{used}.yaml")
+    assert isinstance(found, dict)
+    base = _completed(found, where)
     if "hook" not in own:  # the shipped one says how requests are signed, not by which secret
         base.pop("hook", None)
     merged = {**base, **own}

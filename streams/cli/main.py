@@ -29,6 +29,7 @@ _COMMANDS = {
     "simulate": ("simulate:simulate_command", "Events of a simulated sales organisation."),
     "convert": ("convert:convert_command", "Any CRM export to events."),
     "publish": ("publish:publish_command", "Events from files to their topics."),
+    "ingest": ("ingest:ingest_command", "Live data of CRMs, forms, billing, topics to events."),
     "replay": ("replay:replay_command", "The past as if it had been watched."),
     "diff": ("diff:diff_command", "Two readings side by side."),
     "kpis": ("kpis:kpis_command", "The catalogue."),

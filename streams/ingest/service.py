@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from salesgauge.schemas.sources.live import Deriver
+from salesgauge.streams.ingest.mapper import Mapper
 from salesgauge.streams.ingest.metrics import IngestMetrics
 from salesgauge.streams.ingest.raw import RawWriter
 from salesgauge.streams.ingest.receiver import Bucket, Receiver, Target
-from salesgauge.streams.ingest.setup import create_topics, secrets
+from salesgauge.streams.ingest.setup import create_topics, require_topics, secrets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,9 +28,19 @@ class Service:
         settings: where Kafka is, limits.
         sources: what comes in.
         receive: whether to listen for webhooks.
+        derive: whether to make events of the raw records.
+        since: make the events of what arrived from this instant on (ms) again; None goes on.
     """
 
-    def __init__(self, settings: Settings, sources: Sequence[Source], *, receive: bool = True) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Sequence[Source],
+        *,
+        receive: bool = True,
+        derive: bool = True,
+        since: int | None = None,
+    ) -> None:
         self._settings = settings
         self._sources = sources
         self.registry = CollectorRegistry()
@@ -38,6 +50,9 @@ class Service:
         )
         targets = self._targets() if receive else {}
         self.receiver = Receiver(settings.ingest, targets, self._writer, self.metrics) if targets else None
+        self.mappers = {
+            source.name: Mapper(settings, source, self.metrics, since) for source in (sources if derive else ())
+        }
 
     def _targets(self) -> dict[str, Target]:
         found = {}
@@ -52,21 +67,37 @@ class Service:
                 )
         return found
 
+    def _prepare(self) -> None:
+        """Check the queries, and create the sources' topics; those of events must be there.
+
+        Raises:
+            ConvertError: a source's query is wrong.
+            BrokerError: Kafka cannot be reached, or topics are missing.
+        """
+        for source in self._sources:
+            Deriver(source).close()
+        require_topics(self._settings, self._sources, events=bool(self.mappers))
+        create_topics(self._settings, self._sources)
+
     async def run(self, started: asyncio.Event | None = None) -> None:
         """Run until cancelled.
 
         Raises:
-            BrokerError: Kafka cannot be reached at the start, or refuses.
+            ConvertError: a source's query is wrong.
+            BrokerError: Kafka cannot be reached at the start, or topics are missing.
             OSError: the address cannot be listened on.
         """
-        await asyncio.to_thread(create_topics, self._settings, self._sources)
+        await asyncio.to_thread(self._prepare)
         await self._writer.start()
         try:
             if self.receiver is not None:
                 await self.receiver.start()
             if started is not None:
                 started.set()
-            await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(asyncio.Event().wait())
+                for mapper in self.mappers.values():
+                    tasks.create_task(mapper.run())
         finally:
             if self.receiver is not None:
                 await self.receiver.stop()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from salesgauge.schemas.events import TOPICS
 from salesgauge.schemas.sources.source import Source, load_source
-from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES
+from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError, admin
 from salesgauge.streams.kafka.topics import Topic, ensure
 from salesgauge.streams.settings.file import SettingsError
 
@@ -87,6 +88,23 @@ def topics(settings: Settings, source: Source) -> list[Topic]:
         Topic(settings.raw_topic(source.name), 1, kept),
         Topic(settings.memory_topic(source.name), 1, compacted),
     ]
+
+
+def require_topics(settings: Settings, sources: Iterable[Source], *, events: bool) -> None:
+    """Refuse to start without the topics that are not ours to create here.
+
+    Raises:
+        BrokerError: one is missing, or the broker cannot be reached or refuses.
+    """
+    with admin(settings.kafka) as client:
+        existing = set(client.list_topics())
+    missing = sorted(set(TOPICS) - existing) if events else []
+    if missing:
+        raise BrokerError(f"{len(missing)} topics are missing ({missing[0]} …); run `salesgauge topics create`")
+    for source in sources:
+        absent = [name for name in (source.topics.names if source.topics else ()) if name not in existing]
+        if absent:
+            raise BrokerError(f"source {source.name}: there is no topic {absent[0]}")
 
 
 def create_topics(settings: Settings, sources: Iterable[Source]) -> list[str]:
