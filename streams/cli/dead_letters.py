@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +12,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from salesgauge.schemas.errors import InputError
 from salesgauge.streams.cli.common import FAILURE, Failed, Function, err, explained, kafka_options, out, settings_of
+from salesgauge.streams.io.instants import iso, parse_since, wall_clock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from salesgauge.streams.operate.dead_letters import Full, Letter, Letters, Selection
     from salesgauge.streams.settings.model import Settings
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SHOWN_CHARACTERS = 4000
 
 
 @click.group()
 def dead_letters_command() -> None:
-    """Look at records that could not be processed, send them back once the cause is gone, or give them up."""
+    """Inspect records that could not be processed, send them back once the cause is fixed, or close them."""
 
 
 class _Since(click.ParamType):
@@ -40,13 +39,10 @@ class _Since(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        if ago := re.fullmatch(r"(\d{1,6})([smhdw])", str(value)):
-            return int((time.time() - timedelta(**{_UNITS[ago[2]]: int(ago[1])}).total_seconds()) * 1000)
         try:
-            instant = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is neither a time such as 2026-01-31T08:00Z nor a length such as 2h", param, ctx)
-        return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() * 1000)
+            return parse_since(str(value), UTC, wall_clock())
+        except InputError as error:
+            self.fail(f"{error}, nor a length such as 2h", param, ctx)
 
 
 def _filters(function: Function) -> Function:
@@ -55,13 +51,17 @@ def _filters(function: Function) -> Function:
         type=_Since(),
         default=0,
         metavar="TIME|AGE",
-        help="Set aside since then: 2h, 7d, 2026-01-31T08:00Z.",
+        help="Only letters from this time on, or not older than this: 2026-01-31T08:00Z, 2h, 7d.",
     )(function)
     function = click.option(
-        "--topic", "topics", multiple=True, metavar="TOPIC", help="Only from this source topic (repeatable)."
+        "--topic", "topics", multiple=True, metavar="TOPIC", help="Only letters from this source topic (repeatable)."
     )(function)
     return click.option(
-        "--reason", "reasons", multiple=True, metavar="REASON", help="Only for this one, such as invalid (repeatable)."
+        "--reason",
+        "reasons",
+        multiple=True,
+        metavar="REASON",
+        help="Only letters with this reason (repeatable).",
     )(function)
 
 
@@ -87,7 +87,7 @@ def _settings(config: Path | None, bootstrap: str | None) -> Settings:
 @dead_letters_command.command("list", short_help="Count them, and list the newest.")
 @kafka_options
 @_filters
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--newest", type=click.IntRange(0, 10_000), default=10, show_default=True, help="Letters shown.")
 @explained
 def list_command(
@@ -234,8 +234,8 @@ def _show(found: Full, state: str, *, full: bool) -> None:
 @dead_letters_command.command("redrive", short_help="Send them back to their topics.")
 @kafka_options
 @_filters
-@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
-@click.option("--again", is_flag=True, help="Also those that were sent back or closed before.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be sent.")
+@click.option("--again", is_flag=True, help="Also letters that were sent back or closed before.")
 @explained
 def redrive_command(
     config: Path | None,
@@ -247,7 +247,7 @@ def redrive_command(
     dry_run: bool,
     again: bool,
 ) -> None:
-    """Send letters back to their topics, acknowledged. Twice does no harm: events are known by their ids."""
+    """Send letters back to their topics, acknowledged. Sending twice is harmless: events have ids."""
     from salesgauge.streams.operate.dead_letters import obstacle, read, redrive
 
     selection = _selection(reasons, topics, since)
@@ -259,7 +259,7 @@ def redrive_command(
     for why, count in Counter(why for why in obstacles.values() if why).items():
         err.print(f"{count} cannot be redriven: {safe(why)}")
     if len(sendable) < len(chosen):
-        err.print("`salesgauge dead-letters close` gives up what can never be processed")
+        err.print("close what can never be processed with `salesgauge dead-letters close`")
     if dry_run:
         _preview(letters, sendable)
         err.print(f"{len(sendable)} letters would be sent")
@@ -289,12 +289,12 @@ def _preview(letters: Letters, chosen: Sequence[Letter]) -> None:
 # --- close
 
 
-@dead_letters_command.command("close", short_help="Give up what can never be processed.")
+@dead_letters_command.command("close", short_help="Close what can never be processed.")
 @click.argument("which", metavar="[NUMBER|TOPIC:PARTITION:OFFSET]...", nargs=-1)
 @kafka_options
 @_filters
-@click.option("--all", "everything", is_flag=True, help="All that are open.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be closed.")
+@click.option("--all", "everything", is_flag=True, help="All open letters.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be closed.")
 @explained
 def close_command(
     which: tuple[str, ...],
@@ -307,9 +307,9 @@ def close_command(
     everything: bool,
     dry_run: bool,
 ) -> None:
-    """Give letters up that can never be processed: they stay readable, but no longer count as open.
+    """Close letters that can never be processed: they stay readable, but no longer count as open.
 
-    Names the letters, or chooses them by reason, topic and time; those that are closed already are passed over.
+    Name the letters, or select them by reason, topic and time. Letters that are already closed are skipped.
     """
     from salesgauge.streams.operate.dead_letters import close, read
 
@@ -351,4 +351,4 @@ def safe(text: str) -> str:
 def _iso(at: int) -> str:
     if at < 0:
         return "unknown"
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return iso(at - at % 1000)

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from salesgauge.streams.settings.file import SettingsError
+from salesgauge.schemas.errors import InputError, SalesgaugeError
+from salesgauge.streams.io.instants import moment, parse_instant
 from salesgauge.streams.settings.model import Settings, load
-from salesgauge.streams.simulation.history import Organisation, SimulationError, disturb, history, live
-from salesgauge.streams.simulation.output import Lines, Sink, file_sink
+from salesgauge.streams.simulation.history import Organisation, disturb, history, live
+from salesgauge.streams.simulation.output import EventOutput, JsonLinesOutput, file_output
 from salesgauge.streams.simulation.pacing import in_real_time, throttled, utc_now
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _SHOW_EVERY = 0.5  # seconds
 
 
 @dataclass(slots=True)
-class Progress:
+class SimulationProgress:
     """How far it is, on stderr if that is a terminal, and the summary at the end."""
 
     quiet: bool
@@ -67,29 +68,29 @@ class Progress:
 
 
 @click.command("simulate", context_settings={"show_default": True})
-@click.option("--seed", type=int, default=_DEFAULTS.seed, help="Of all that is random.")
-@click.option("--from", "start", metavar="TIME", help="Begin here: ISO 8601, local without a zone.")
-@click.option("--to", "end", metavar="TIME", help="End before here; now if open.")
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Length of the history; 30 if open.")
+@click.option("--seed", type=int, default=_DEFAULTS.seed, help="Seed of the random numbers.")
+@click.option("--from", "start", metavar="TIME", help="Start of the history; without a zone it is local time.")
+@click.option("--to", "end", metavar="TIME", help="End of the history (default: now).")
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Length of the history (default: 30).")
 @click.option("--leads-per-day", type=float, default=_DEFAULTS.leads_per_day, help="On an average working day.")
 @click.option("--reps", type=int, default=_DEFAULTS.reps, help="Number of sales reps.")
 @click.option("--zone", default=_DEFAULTS.zone, help="Business time zone, an IANA name.")
-@click.option("--country", default=_DEFAULTS.country, help="Whose public holidays are quiet; 'none' for none.")
+@click.option("--country", default=_DEFAULTS.country, help="Country whose public holidays count (ISO code), or none.")
 @click.option(
     "--rate",
     type=click.FloatRange(min=0, min_open=True),
     metavar="EVENTS_PER_SECOND",
-    help="Deliver a history at this rate; with --live aim at it by the number of leads.",
+    help="Deliver a history at this rate; with --live, create as many leads as the rate needs.",
 )
-@click.option("--live", "is_live", is_flag=True, help="After the history go on in real time, until Ctrl-C.")
-@click.option("--busy/--no-busy", default=True, help="Live: no nights and weekends, and a faster pace.")
+@click.option("--live", "is_live", is_flag=True, help="Continue in real time after the history, until Ctrl-C.")
+@click.option("--busy/--no-busy", default=True, help="Live: skip nights and weekends, and run faster (--pace).")
 @click.option("--pace", type=float, default=60.0, help="Live and busy: business hours per real hour.")
-@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Live: end after this time.")
+@click.option("--for", "seconds", type=click.FloatRange(min=0), metavar="SECONDS", help="Live: stop after this time.")
 @click.option("--duplicates", type=click.FloatRange(0, 1), default=0.0, help="Share of events delivered twice.")
-@click.option("--shuffle", is_flag=True, help="Deliver in random order (holds all in memory).")
+@click.option("--shuffle", is_flag=True, help="Deliver in random order (keeps all events in memory).")
 @click.option("--out", default="-", metavar="FILE", help="JSON lines; .gz and .zst compress; '-' is stdout.")
-@click.option("--publish", is_flag=True, help="Send the events to the broker instead.")
-@click.option("--bootstrap", metavar="HOST:PORT", help="The broker for --publish, if not the one of the settings.")
+@click.option("--publish", is_flag=True, help="Send the events to Kafka instead.")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Kafka for --publish, if not the one of the settings.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML) for --publish.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def simulate_command(
@@ -149,38 +150,27 @@ def simulate_command(
                 window = None if shuffle else 1
                 ordered = disturb(ordered, seed=seed, duplicates=duplicates, window=window)
             batches = throttled(ordered, rate)
-    progress = Progress(quiet, ZoneInfo(zone))
+    progress = SimulationProgress(quiet, ZoneInfo(zone))
     prompt = is_live or rate is not None
     with (
         _interruptible(is_live=is_live, progress=progress),
-        _sink(out, settings.kafka if settings else None) as sink,
+        _output(out, settings.kafka if settings else None) as output,
     ):
-        deliver(batches, sink, progress, prompt=prompt)
+        deliver(batches, output, progress, prompt=prompt)
     progress.end()
 
 
-def deliver(batches: Iterable[list[EventBase]], sink: Sink, progress: Progress, *, prompt: bool) -> None:
+def deliver(
+    batches: Iterable[list[EventBase]], output: EventOutput, progress: SimulationProgress, *, prompt: bool
+) -> None:
     """Send all batches; with ``prompt`` each is delivered before the next is taken."""
     for batch in batches:
         for event in batch:
-            sink.send(event)
+            output.send(event)
         if prompt and batch:
-            sink.flush()
+            output.flush()
         progress.add(batch)
-    sink.flush()
-
-
-def parse_time(text: str, zone: ZoneInfo) -> datetime:
-    """ISO 8601 date or time; without an offset it is local to the business.
-
-    Raises:
-        click.BadParameter: It is neither.
-    """
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{text!r} is no time such as 2026-03-01 or 2026-03-01T08:30+01:00") from error
-    return instant if instant.tzinfo else instant.replace(tzinfo=zone)
+    output.flush()
 
 
 def _stretch(
@@ -190,8 +180,8 @@ def _stretch(
     if start and end and days is not None:
         raise click.UsageError("give two of --from, --to and --days, not all three")
     length = timedelta(days=_DEFAULT_DAYS if days is None else days)
-    begin = parse_time(start, zone) if start else None
-    finish = parse_time(end, zone) if end else None
+    begin = moment(parse_instant(start, zone)) if start else None
+    finish = moment(parse_instant(end, zone)) if end else None
     if begin is not None:
         return begin, finish or (begin + length if days is not None else now)
     finish = finish or now
@@ -217,17 +207,17 @@ def _check_combination(
 
 @contextmanager
 def _parameters() -> Iterator[None]:
-    """Wrong parameters are the user's to mend."""
+    """Parameters that no organisation could have are wrong usage."""
     try:
         yield
-    except SimulationError as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from error
     except OverflowError as error:
         raise click.UsageError("the times are too far away for a calendar") from error
 
 
 @contextmanager
-def _interruptible(*, is_live: bool, progress: Progress) -> Iterator[None]:
+def _interruptible(*, is_live: bool, progress: SimulationProgress) -> Iterator[None]:
     """Ctrl-C ends a live run as wished; a history that it cuts short leaves no file."""
     try:
         yield
@@ -239,40 +229,39 @@ def _interruptible(*, is_live: bool, progress: Progress) -> Iterator[None]:
         sys.exit(_INTERRUPTED)
 
 
-def _sink(out: str, kafka: Kafka | None) -> AbstractContextManager[Sink]:
+def _output(out: str, kafka: Kafka | None) -> AbstractContextManager[EventOutput]:
     if kafka is not None:
         return _publisher(kafka)
     if out == "-":
-        return nullcontext(Lines(click.get_binary_stream("stdout")))
+        return nullcontext(JsonLinesOutput(click.get_binary_stream("stdout")))
     return _file(Path(out))
 
 
 @contextmanager
-def _file(path: Path) -> Iterator[Sink]:
+def _file(path: Path) -> Iterator[EventOutput]:
     if path.is_dir():
         raise click.UsageError(f"--out {path} is a directory")
     try:
-        with file_sink(path) as sink:
-            yield sink
+        with file_output(path) as output:
+            yield output
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager
-def _publisher(kafka: Kafka) -> Iterator[Sink]:
+def _publisher(kafka: Kafka) -> Iterator[EventOutput]:
     # Imported here: writing a file needs no Kafka client.
-    from salesgauge.streams.kafka.connection import BrokerError
     from salesgauge.streams.kafka.publisher import Publisher
 
     try:
         with Publisher(kafka) as publisher:
             yield publisher
-    except BrokerError as error:
+    except SalesgaugeError as error:
         raise click.ClickException(str(error)) from error
 
 
 def _settings(config: Path | None, bootstrap: str | None) -> Settings:
     try:
         return load(config, {"kafka.bootstrap": bootstrap})
-    except SettingsError as error:
+    except SalesgaugeError as error:
         raise click.UsageError(str(error)) from error

@@ -51,6 +51,17 @@ def parse_span(text: str) -> int:
     return span
 
 
+def parse_since(text: str, zone: tzinfo, now: int) -> int:
+    """An instant, or so long ago, such as ``2h`` or ``7d``, as ms.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if _SPAN.fullmatch(text):
+        return now - parse_span(text)
+    return parse_instant(text, zone)
+
+
 def moment(instant: int) -> datetime:
     """The instant as a time in UTC."""
     return _EPOCH + instant * _MS

@@ -17,15 +17,15 @@ from salesgauge.schemas.events import (
     SurveyAnswered,
     UsageRecorded,
 )
-from salesgauge.streams.simulation.desk import Desk, Weighted, money
+from salesgauge.streams.simulation.environment import Environment, Weighted, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from salesgauge.streams.simulation.crm_log import CrmLog, SimulatedLead
     from salesgauge.streams.simulation.deals import Offer, PriceList
-    from salesgauge.streams.simulation.people import Rep, Roster
-    from salesgauge.streams.simulation.pipeline import Deal
-    from salesgauge.streams.simulation.records import Lead, Records
+    from salesgauge.streams.simulation.people import Roster, SimulatedRep
+    from salesgauge.streams.simulation.pipeline import SimulatedDeal
 
 _MONTH = 30  # days of the contract's month
 SETTLED = 5  # days after which a customer may buy more or leave
@@ -34,7 +34,7 @@ _PROMOTER = 9
 
 
 @dataclass(slots=True, eq=False)
-class Account:
+class SimulatedAccount:
     """A customer.
 
     ``mrr`` is in minor units, ``age`` in days since the deal was won, ``health`` between 0 and 1 decides how
@@ -42,8 +42,8 @@ class Account:
     """
 
     account_id: str
-    lead: Lead
-    rep: Rep
+    lead: SimulatedLead
+    rep: SimulatedRep
     offer: Offer
     mrr: int
     subscriptions: int
@@ -55,17 +55,17 @@ class Account:
 class Accounts:
     """All customers, day by day."""
 
-    def __init__(self, desk: Desk, roster: Roster, records: Records, prices: PriceList) -> None:
-        self._desk = desk
+    def __init__(self, env: Environment, roster: Roster, crm: CrmLog, prices: PriceList) -> None:
+        self._env = env
         self._roster = roster
-        self._records = records
+        self._crm = crm
         self._prices = prices
-        self._active: dict[str, Account] = {}
+        self._active: dict[str, SimulatedAccount] = {}
         self._feedback = Weighted((("testimonial", 0.2), ("employee_note", 0.35), ("email", 0.45)))
         self._reasons = Weighted((("price", 0.3), ("product", 0.25), ("no_need", 0.3), ("competitor", 0.15)))
         self._contacts = Weighted((("call", 0.4), ("email", 0.45), ("video", 0.1), ("meeting", 0.05)))
         # At most one of these befalls an account on a day; the probabilities are those of a working day.
-        self._incidents: Weighted[Callable[[Account], None] | None] = Weighted(
+        self._incidents: Weighted[Callable[[SimulatedAccount], None] | None] = Weighted(
             (
                 (self._contact, 0.070),
                 (self._open_ticket, 0.022),
@@ -78,107 +78,107 @@ class Accounts:
             )
         )
 
-    def add(self, deal: Deal, rep: Rep) -> Account:
+    def add(self, deal: SimulatedDeal, rep: SimulatedRep) -> SimulatedAccount:
         """A deal was won (again): the account is a customer from now on."""
         account = deal.account
         if account is None:
-            health = min(max(self._desk.around(0.68, 0.3), 0.05), 1.0)
-            account = Account(deal.account_id, deal.lead, rep, deal.offer, 0, 0, health)
+            health = min(max(self._env.around(0.68, 0.3), 0.05), 1.0)
+            account = SimulatedAccount(deal.account_id, deal.lead, rep, deal.offer, 0, 0, health)
         account.active = True
         account.rep, account.offer, account.mrr = rep, deal.offer, deal.offer.mrr
         account.subscriptions = sum(line.quantity for line in deal.offer.lines if line.product.recurring)
         self._active[account.account_id] = account
-        self._desk.work(3, 0.8, self._provision, account)
+        self._env.work(3, 0.8, self._provision, account)
         return account
 
-    def suspend(self, account: Account) -> None:
+    def suspend(self, account: SimulatedAccount) -> None:
         """The deal that made the account a customer is open again."""
         account.active = False
         self._active.pop(account.account_id, None)
 
     def any_id(self) -> str | None:
         """Some customer."""
-        return self._desk.one(list(self._active)) if self._active else None
+        return self._env.one(list(self._active)) if self._active else None
 
     def day(self, when: Callable[[], int], *, working: bool) -> None:
         """A day of all customers; ``when`` draws an instant of it."""
-        desk = self._desk
+        env = self._env
         for account in list(self._active.values()):
             account.age += 1
-            if desk.chance(0.9 if working else 0.25):
-                desk.at(when(), self._use, account)
+            if env.chance(0.9 if working else 0.25):
+                env.at(when(), self._use, account)
             if account.age % (account.offer.months * _MONTH) == 0:
-                desk.at(when(), self._renew, account)
-            elif account.age % _NPS_EVERY == _FIRST_NPS and desk.chance(0.45):
-                desk.at(when(), self._answer_nps, account)
+                env.at(when(), self._renew, account)
+            elif account.age % _NPS_EVERY == _FIRST_NPS and env.chance(0.45):
+                env.at(when(), self._answer_nps, account)
             elif working:
-                incident = self._incidents.pick(desk.random())
+                incident = self._incidents.pick(env.random())
                 if incident is not None:
-                    desk.at(when(), incident, account)
+                    env.at(when(), incident, account)
 
     # --- what may happen on a day
 
-    def _provision(self, account: Account) -> None:
+    def _provision(self, account: SimulatedAccount) -> None:
         """The subscriptions are set up; revenue stays what the deal said."""
         if account.active:
             self._subscription_event(account, account.mrr)
 
-    def _use(self, account: Account) -> None:
+    def _use(self, account: SimulatedAccount) -> None:
         if account.active:
-            minutes = self._desk.around(14 * account.health * (1 + account.subscriptions) ** 0.7, 0.5)
+            minutes = self._env.around(14 * account.health * (1 + account.subscriptions) ** 0.7, 0.5)
             tenths = Decimal(round(minutes * 10)).scaleb(-1)
-            self._desk.emit(UsageRecorded, account_id=account.account_id, minutes=tenths)
+            self._env.emit(UsageRecorded, account_id=account.account_id, minutes=tenths)
 
-    def _contact(self, account: Account) -> None:
+    def _contact(self, account: SimulatedAccount) -> None:
         """Somebody calls or writes, mostly the rep."""
-        desk = self._desk
+        env = self._env
         if not account.active:
             return
         rep = self._manager(account)
-        desk.emit(
+        env.emit(
             ActivityLogged,
             account_id=account.account_id,
             rep_id=rep.rep_id,
             team=rep.team,
-            kind=self._contacts.pick(desk.random()),
-            direction="inbound" if desk.chance(0.25) else "outbound",
+            kind=self._contacts.pick(env.random()),
+            direction="inbound" if env.chance(0.25) else "outbound",
         )
 
-    def _open_ticket(self, account: Account) -> None:
-        desk = self._desk
+    def _open_ticket(self, account: SimulatedAccount) -> None:
+        env = self._env
         if not account.active:
             return
-        desk.emit(SupportTicketOpened, account_id=account.account_id, ticket_id=desk.new_id("ticket"))
+        env.emit(SupportTicketOpened, account_id=account.account_id, ticket_id=env.new_id("ticket"))
         account.health = max(account.health - 0.02, 0.05)
-        if desk.chance(0.5):
-            desk.work(7, 0.7, self._answer_csat, account)
+        if env.chance(0.5):
+            env.work(7, 0.7, self._answer_csat, account)
 
-    def _answer_csat(self, account: Account) -> None:
-        score = round(1.6 + 3.6 * account.health + self._desk.between(-1.0, 1.0))
+    def _answer_csat(self, account: SimulatedAccount) -> None:
+        score = round(1.6 + 3.6 * account.health + self._env.between(-1.0, 1.0))
         self._survey_event(account, "csat", min(max(score, 1), 5))
 
-    def _answer_nps(self, account: Account) -> None:
+    def _answer_nps(self, account: SimulatedAccount) -> None:
         if not account.active:
             return
-        score = min(max(round(2.5 + 8 * account.health + self._desk.between(-2.0, 2.0)), 0), 10)
+        score = min(max(round(2.5 + 8 * account.health + self._env.between(-2.0, 2.0)), 0), 10)
         self._survey_event(account, "nps", score)
-        if score >= _PROMOTER and self._desk.chance(0.3):
-            self._desk.work(20, 0.5, self._evangelise, account)
+        if score >= _PROMOTER and self._env.chance(0.3):
+            self._env.work(20, 0.5, self._evangelise, account)
 
-    def _evangelise(self, account: Account) -> None:
+    def _evangelise(self, account: SimulatedAccount) -> None:
         if account.active:
-            self._records.advance(account.lead, "evangelist")
+            self._crm.advance(account.lead, "evangelist")
 
-    def _give_feedback(self, account: Account) -> None:
+    def _give_feedback(self, account: SimulatedAccount) -> None:
         if account.active:
-            kind = self._feedback.pick(self._desk.random())
-            self._desk.emit(FeedbackReceived, account_id=account.account_id, kind=kind)
+            kind = self._feedback.pick(self._env.random())
+            self._env.emit(FeedbackReceived, account_id=account.account_id, kind=kind)
 
-    def _change_seats(self, account: Account) -> None:
+    def _change_seats(self, account: SimulatedAccount) -> None:
         """More or fewer seats, without a deal."""
         if not account.active or account.age <= SETTLED:
             return
-        grows = self._desk.chance(0.25 + 0.5 * account.health)
+        grows = self._env.chance(0.25 + 0.5 * account.health)
         seats = account.subscriptions + (1 if grows else -1)
         if seats < 1:
             return
@@ -186,55 +186,55 @@ class Accounts:
         account.subscriptions = seats
         self._subscription_event(account, before)
 
-    def _sell_more(self, account: Account) -> None:
+    def _sell_more(self, account: SimulatedAccount) -> None:
         self._expand(account, "upsell", self._prices.more_of(account.offer))
 
-    def _sell_another(self, account: Account) -> None:
+    def _sell_another(self, account: SimulatedAccount) -> None:
         self._expand(account, "cross_sell", self._prices.something_else(account.offer))
 
-    def _expand(self, account: Account, kind: str, offer: Offer | None) -> None:
+    def _expand(self, account: SimulatedAccount, kind: str, offer: Offer | None) -> None:
         """An offer to a customer, accepted by the happy ones."""
         if not account.active or account.age <= SETTLED or offer is None:
             return
-        if self._desk.chance(0.25 + 0.5 * account.health):
+        if self._env.chance(0.25 + 0.5 * account.health):
             account.mrr += offer.mrr
             account.subscriptions += sum(line.quantity for line in offer.lines if line.product.recurring)
             self._won_event(account, kind, offer, mrr=offer.mrr)
         else:
             self._lost_event(account, offer)
 
-    def _renew(self, account: Account) -> None:
+    def _renew(self, account: SimulatedAccount) -> None:
         """The term ends: another one, or none."""
         if not account.active:
             return
-        if self._desk.chance(0.80 + 0.19 * account.health):
+        if self._env.chance(0.80 + 0.19 * account.health):
             self._won_event(account, "renewal", account.offer, mrr=0)
         else:
             self._churn(account)
 
-    def _consider_leaving(self, account: Account) -> None:
-        if account.active and account.age > SETTLED and self._desk.chance(0.8 * (1 - account.health)):
+    def _consider_leaving(self, account: SimulatedAccount) -> None:
+        if account.active and account.age > SETTLED and self._env.chance(0.8 * (1 - account.health)):
             self._churn(account)
 
-    def _churn(self, account: Account) -> None:
+    def _churn(self, account: SimulatedAccount) -> None:
         self.suspend(account)
-        self._desk.emit(
+        self._env.emit(
             CustomerChurned,
             account_id=account.account_id,
             mrr_lost=money(account.mrr),
-            currency=self._desk.organisation.currency,
-            reason=self._reasons.pick(self._desk.random()),
+            currency=self._env.organisation.currency,
+            reason=self._reasons.pick(self._env.random()),
         )
 
     # --- events
 
-    def _manager(self, account: Account) -> Rep:
+    def _manager(self, account: SimulatedAccount) -> SimulatedRep:
         if account.rep.left:
             account.rep = self._roster.route()
         return account.rep
 
-    def _survey_event(self, account: Account, kind: str, score: int) -> None:
-        self._desk.emit(
+    def _survey_event(self, account: SimulatedAccount, kind: str, score: int) -> None:
+        self._env.emit(
             SurveyAnswered,
             respondent_id=account.account_id.replace("account", "contact", 1),
             kind=kind,
@@ -242,41 +242,41 @@ class Accounts:
             account_id=account.account_id,
         )
 
-    def _subscription_event(self, account: Account, before: int) -> None:
-        self._desk.emit(
+    def _subscription_event(self, account: SimulatedAccount, before: int) -> None:
+        self._env.emit(
             SubscriptionChanged,
             account_id=account.account_id,
             mrr_before=money(before),
             mrr_after=money(account.mrr),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             subscriptions=account.subscriptions,
         )
 
-    def _won_event(self, account: Account, kind: str, offer: Offer, *, mrr: int) -> None:
+    def _won_event(self, account: SimulatedAccount, kind: str, offer: Offer, *, mrr: int) -> None:
         rep = self._manager(account)
-        self._desk.emit(
+        self._env.emit(
             DealWon,
             account_id=account.account_id,
-            deal_id=self._desk.new_id("deal"),
+            deal_id=self._env.new_id("deal"),
             rep_id=rep.rep_id,
             team=rep.team,
             location=account.lead.location,
             kind=kind,
             lines=offer.event_lines(),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             mrr=money(mrr),
         )
 
-    def _lost_event(self, account: Account, offer: Offer) -> None:
+    def _lost_event(self, account: SimulatedAccount, offer: Offer) -> None:
         rep = self._manager(account)
-        self._desk.emit(
+        self._env.emit(
             DealLost,
             account_id=account.account_id,
-            deal_id=self._desk.new_id("deal"),
+            deal_id=self._env.new_id("deal"),
             rep_id=rep.rep_id,
             team=rep.team,
             product=offer.lines[0].product.name,
             amount=money(offer.value),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             reason=self._prices.why_lost(),
         )

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 from salesgauge.schemas.events import CompetitorPriceObserved, SpendRecorded
 from salesgauge.streams.simulation.accounts import Accounts
+from salesgauge.streams.simulation.crm_log import CrmLog
 from salesgauge.streams.simulation.deals import PriceList
-from salesgauge.streams.simulation.desk import MINUTE, SECOND, Desk, Weighted, money, rounded
+from salesgauge.streams.simulation.environment import MINUTE, SECOND, Environment, Weighted, money, rounded
 from salesgauge.streams.simulation.hours import HOUR
 from salesgauge.streams.simulation.leads import Leads
 from salesgauge.streams.simulation.people import Roster
 from salesgauge.streams.simulation.pipeline import Pipeline
-from salesgauge.streams.simulation.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
-    from salesgauge.streams.simulation.organisation import Rush, Source
+    from salesgauge.streams.simulation.organisation import Acceleration, LeadSource
 
 PROFILE = (
     0.3, 0.2, 0.1, 0.1, 0.2, 0.5, 1.5, 4.0, 9.0, 11.5, 11.0, 8.5,
@@ -46,51 +46,51 @@ _SALES_COST = 21_000  # minor units per rep and working day
 
 
 class Company:
-    """Plans a day at its midnight (in a `Rush`: a working day's length after the last)."""
+    """Plans a day at its midnight (in a `Acceleration`: a working day's length after the last)."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        prices = PriceList(desk)
-        self._roster = Roster(desk)
-        records = Records(desk, self._roster)
-        self._accounts = Accounts(desk, self._roster, records, prices)
-        self._leads = Leads(desk, self._roster, records, Pipeline(desk, records, self._accounts, prices))
-        self._sources = Weighted([(source, source.share) for source in desk.organisation.sources])
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        prices = PriceList(env)
+        self._roster = Roster(env)
+        crm = CrmLog(env, self._roster)
+        self._accounts = Accounts(env, self._roster, crm, prices)
+        self._leads = Leads(env, self._roster, crm, Pipeline(env, crm, self._accounts, prices))
+        self._sources = Weighted([(source, source.share) for source in env.organisation.sources])
         self._campaigns: dict[str, tuple[str, ...]] = {}
-        self._price_levels = dict(desk.organisation.competitors)
+        self._price_levels = dict(env.organisation.competitors)
         self._number = 0
         self._leads_before = 0
-        self._rush: Rush | None = None
-        self._rushed_from = (0, 0)
+        self._acceleration: Acceleration | None = None
+        self._accelerated_from = (0, 0)
 
     def open(self) -> None:
         """The first day, from now on."""
         self._roster.open()
         self._day()
 
-    def hurry(self, rush: Rush) -> None:
-        """Begin a rush now."""
-        self._desk.hurry(rush, dropped=(self._day, self._arrive))  # both are planned anew
-        self._rush = rush
-        self._rushed_from = (self._desk.now, self._desk.emitted)
+    def accelerate(self, acceleration: Acceleration) -> None:
+        """Begin an acceleration now."""
+        self._env.accelerate(acceleration, dropped=(self._day, self._arrive))  # both are planned anew
+        self._acceleration = acceleration
+        self._accelerated_from = (self._env.now, self._env.emitted)
         self._leads_before = self._leads.created
         self._second()
-        self._desk.at(self._desk.now + self._day_length(), self._day)
+        self._env.at(self._env.now + self._day_length(), self._day)
 
     # --- days
 
     def _day(self) -> None:
-        desk = self._desk
-        today = desk.clock.local(desk.now).date()
-        working = self._rush is not None or desk.clock.works_on(today)
+        env = self._env
+        today = env.clock.local(env.now).date()
+        working = self._acceleration is not None or env.clock.works_on(today)
         self._renew_campaigns(today)
-        if self._rush is None:
+        if self._acceleration is None:
             leads = self._plan_leads(today)
-            desk.at(desk.clock.midnight(today + timedelta(days=1)), self._day)
+            env.at(env.clock.midnight(today + timedelta(days=1)), self._day)
         else:
             leads = self._leads.created - self._leads_before
             self._leads_before = self._leads.created
-            desk.at(desk.now + self._day_length(), self._day)
+            env.at(env.now + self._day_length(), self._day)
         self._roster.day(today, self._number)
         self._plan_spend(leads, working=working)
         if working:
@@ -99,23 +99,23 @@ class Company:
         self._number += 1
 
     def _day_length(self) -> int:
-        return max(1, int(self._desk.clock.working_day / self._desk.clock.pace))
+        return max(1, int(self._env.clock.working_day / self._env.clock.pace))
 
     def _moment(self, today: date, low: float, high: float) -> Callable[[], int]:
-        """Instants between two hours of the day; in a rush at any time of the short day."""
-        desk = self._desk
-        if self._rush is not None:
+        """Instants between two hours of the day; in an acceleration at any time of the short day."""
+        env = self._env
+        if self._acceleration is not None:
             length = self._day_length()
-            return lambda: desk.now + int(desk.random() * length)
-        midnight = desk.clock.midnight(today)
+            return lambda: env.now + int(env.random() * length)
+        midnight = env.clock.midnight(today)
         # A day that begins late (the first one) has its morning's entries in its first minutes.
-        return lambda: max(midnight + int(desk.between(low, high) * HOUR), desk.now + int(desk.random() * 5 * MINUTE))
+        return lambda: max(midnight + int(env.between(low, high) * HOUR), env.now + int(env.random() * 5 * MINUTE))
 
     # --- leads
 
     def _plan_leads(self, today: date) -> int:
         """Leads of a day (from now on): a Poisson number, by the profile of the local hours."""
-        desk, clock = self._desk, self._desk.clock
+        env, clock = self._env, self._env.clock
         if clock.works_on(today):
             factor, profile = WEEKDAYS[today.weekday()], PROFILE
         else:
@@ -123,33 +123,33 @@ class Company:
         # A day has 23, 24 or 25 hours; each is weighted by what the clock on the wall shows.
         hours = range(clock.midnight(today), clock.midnight(today + timedelta(days=1)), HOUR)
         choice = Weighted([(hour, profile[clock.local(hour).hour]) for hour in hours])
-        planned = desk.poisson(desk.organisation.leads_per_day * factor)
+        planned = env.poisson(env.organisation.leads_per_day * factor)
         for _ in range(planned):
-            instant = choice.pick(desk.random()) + int(desk.random() * HOUR)
-            if instant >= desk.now:
-                desk.at(instant, self._arrive)
+            instant = choice.pick(env.random()) + int(env.random() * HOUR)
+            if instant >= env.now:
+                env.at(instant, self._arrive)
         return planned
 
     def _arrive(self) -> None:
-        source = self._sources.pick(self._desk.random())
+        source = self._sources.pick(self._env.random())
         self._leads.create(source, self._campaign_of(source))
 
     def _second(self) -> None:
-        """A second of a rush: as many leads as the pace or the wished rate of events asks for."""
-        desk, rush = self._desk, self._rush
-        if rush is None:
+        """A second of an acceleration: as many leads as the pace or the wished rate of events asks for."""
+        env, acceleration = self._env, self._acceleration
+        if acceleration is None:
             return
-        natural = desk.organisation.leads_per_day / desk.clock.working_day * desk.clock.pace * SECOND
+        natural = env.organisation.leads_per_day / env.clock.working_day * env.clock.pace * SECOND
         mean = natural
-        if rush.rate is not None:
-            since, emitted = self._rushed_from
-            wanted = rush.rate * ((desk.now - since) / SECOND + 1)
-            missing = wanted - (desk.emitted - emitted)
-            floor = min(natural, rush.rate / _EVENTS_PER_LEAD) * _LEAST_LEADS
+        if acceleration.rate is not None:
+            since, emitted = self._accelerated_from
+            wanted = acceleration.rate * ((env.now - since) / SECOND + 1)
+            missing = wanted - (env.emitted - emitted)
+            floor = min(natural, acceleration.rate / _EVENTS_PER_LEAD) * _LEAST_LEADS
             mean = max(missing / _EVENTS_PER_LEAD, floor)
-        for _ in range(desk.poisson(mean)):
-            desk.at(desk.now + int(desk.random() * SECOND), self._arrive)
-        desk.at(desk.now + SECOND, self._second)
+        for _ in range(env.poisson(mean)):
+            env.at(env.now + int(env.random() * SECOND), self._arrive)
+        env.at(env.now + SECOND, self._second)
 
     # --- campaigns and money
 
@@ -160,18 +160,18 @@ class Company:
         }
         self._campaigns = {
             source.name: tuple(name.format(**values) for name in source.campaigns)
-            for source in self._desk.organisation.sources
+            for source in self._env.organisation.sources
         }
 
-    def _campaign_of(self, source: Source) -> str | None:
+    def _campaign_of(self, source: LeadSource) -> str | None:
         """Most leads can be traced to a campaign of their source, if it has any."""
         names = self._campaigns[source.name]
-        return self._desk.one(names) if names and self._desk.chance(0.9) else None
+        return self._env.one(names) if names and self._env.chance(0.9) else None
 
     def _plan_spend(self, leads: int, *, working: bool) -> None:
         """The day's budgets, booked in the morning."""
-        desk, organisation = self._desk, self._desk.organisation
-        today = desk.clock.local(desk.now).date()
+        env, organisation = self._env, self._env.organisation
+        today = env.clock.local(env.now).date()
         when = self._moment(today, 6, 8)
         volume = max(leads, _LEAST_SPEND * organisation.leads_per_day)
         shares = sum(source.share for source in organisation.sources)
@@ -179,21 +179,21 @@ class Company:
             names = self._campaigns[source.name]
             for name in names:
                 budget = source.cost_per_lead * 100 * volume * source.share / shares / len(names)
-                amount = round(desk.around(budget, 0.2))
+                amount = round(env.around(budget, 0.2))
                 if amount:
-                    desk.at(when(), self._spend, name, amount, "marketing", source.name)
+                    env.at(when(), self._spend, name, amount, "marketing", source.name)
         if working:
             for team in organisation.teams:
                 size = sum(rep.team == team for rep in self._roster.reps)
-                amount = round(desk.around(_SALES_COST * max(size, 1), 0.1))
-                desk.at(when(), self._spend, f"sales-{team}", amount, "sales", "sales")
+                amount = round(env.around(_SALES_COST * max(size, 1), 0.1))
+                env.at(when(), self._spend, f"sales-{team}", amount, "sales", "sales")
 
     def _spend(self, campaign: str, amount: int, category: str, channel: str) -> None:
-        self._desk.emit(
+        self._env.emit(
             SpendRecorded,
             campaign_id=campaign,
             amount=money(amount),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             category=category,
             channel=channel,
         )
@@ -202,22 +202,22 @@ class Company:
 
     def _plan_prices(self) -> None:
         """Competitors' price levels wander; some of their prices are looked up each working day."""
-        desk, organisation = self._desk, self._desk.organisation
-        when = self._moment(desk.clock.local(desk.now).date(), 9, 17)
+        env, organisation = self._env, self._env.organisation
+        when = self._moment(env.clock.local(env.now).date(), 9, 17)
         for competitor, usual in organisation.competitors:
-            level = self._price_levels[competitor] * desk.around(1.0, 0.015)
+            level = self._price_levels[competitor] * env.around(1.0, 0.015)
             self._price_levels[competitor] = level + 0.1 * (usual - level)
             for product in organisation.products:
-                if desk.chance(0.4):
+                if env.chance(0.4):
                     price = rounded(product.price * self._price_levels[competitor], 100)
-                    desk.at(when(), self._observe, product.name, competitor, price, product.price)
+                    env.at(when(), self._observe, product.name, competitor, price, product.price)
 
     def _observe(self, product: str, competitor: str, price: int, own: int) -> None:
-        self._desk.emit(
+        self._env.emit(
             CompetitorPriceObserved,
             product=product,
             competitor=competitor,
             price=money(price),
             own_price=money(own),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
         )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from salesgauge.schemas.events import DealLine
-from salesgauge.streams.simulation.desk import Desk, Weighted, money
+from salesgauge.streams.simulation.environment import Environment, Weighted, money
 
 if TYPE_CHECKING:
-    from salesgauge.streams.simulation.organisation import Organisation, Product
+    from salesgauge.streams.simulation.organisation import Organisation, SoldProduct
 
 TERMS = ((1, 0.25), (3, 0.25), (12, 0.50))  # months, weight
 _DISCOUNTS = ((0, 0.5), (5, 0.15), (10, 0.2), (20, 0.15))  # per cent
@@ -27,7 +27,7 @@ LOSS_REASONS = (
 class Line:
     """A product in a deal; ``monthly`` is its price in minor units: per month, or once if it is sold once."""
 
-    product: Product
+    product: SoldProduct
     quantity: int
     monthly: int
 
@@ -63,9 +63,9 @@ class Offer:
 class PriceList:
     """Offers at random."""
 
-    def __init__(self, desk: Desk) -> None:
-        organisation: Organisation = desk.organisation
-        self._desk = desk
+    def __init__(self, env: Environment) -> None:
+        organisation: Organisation = env.organisation
+        self._env = env
         self._terms = Weighted(TERMS)
         self._discounts = Weighted(_DISCOUNTS)
         self._reasons = Weighted(LOSS_REASONS)
@@ -74,9 +74,9 @@ class PriceList:
 
     def offer(self, size: float) -> Offer:
         """One to three products, at least one of them recurring; ``size`` scales the quantities."""
-        pick = self._desk.random
+        pick = self._env.random
         products = [self._first.pick(pick())]
-        while len(products) < _MOST_LINES and self._desk.chance(0.35):
+        while len(products) < _MOST_LINES and self._env.chance(0.35):
             product = self._any.pick(pick())
             if product not in products:
                 products.append(product)
@@ -91,13 +91,13 @@ class PriceList:
     def something_else(self, offer: Offer) -> Offer | None:
         """A cross-sell: one product that the customer has not; None if there is none."""
         owned = {line.product for line in offer.lines}
-        others = [p for p in self._desk.organisation.products if p not in owned]
-        return Offer((self._line(self._desk.one(others), 1.0, 0),), offer.months) if others else None
+        others = [p for p in self._env.organisation.products if p not in owned]
+        return Offer((self._line(self._env.one(others), 1.0, 0),), offer.months) if others else None
 
     def why_lost(self) -> str:
         """A reason that the CRM offers for a lost deal."""
-        return self._reasons.pick(self._desk.random())
+        return self._reasons.pick(self._env.random())
 
-    def _line(self, product: Product, size: float, discount: int) -> Line:
-        quantity = max(1, round(self._desk.around(2.5 * size, 0.7))) if product.recurring else 1
+    def _line(self, product: SoldProduct, size: float, discount: int) -> Line:
+        quantity = max(1, round(self._env.around(2.5 * size, 0.7))) if product.recurring else 1
         return Line(product, quantity, product.price * (100 - discount) // 100)

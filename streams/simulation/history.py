@@ -2,7 +2,7 @@
 
 The same organisation and start give the same events, byte for byte, however they are consumed: `events` is
 a lazy iterator that reads no clock. `history` is a finite stretch of it; `live` is the history until now and
-then a busy present (`Rush`), in the order in which a CRM would deliver it.
+then a busy present (`Acceleration`), in the order in which a CRM would deliver it.
 
 The sequence is ordered by ``occurred_at``. Some events have a later ``recorded_at``: a call entered in the
 evening, a corrected amount. `arrivals` puts them where they become known, `disturb` delivers them as badly
@@ -16,8 +16,14 @@ import random
 from typing import TYPE_CHECKING, TypeVar
 
 from salesgauge.streams.simulation.company import Company
-from salesgauge.streams.simulation.desk import Desk, milliseconds
-from salesgauge.streams.simulation.organisation import Organisation, Product, Rush, SimulationError, Source
+from salesgauge.streams.simulation.environment import Environment, milliseconds
+from salesgauge.streams.simulation.organisation import (
+    Acceleration,
+    LeadSource,
+    Organisation,
+    SimulationError,
+    SoldProduct,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,11 +32,11 @@ if TYPE_CHECKING:
     from salesgauge.schemas.events import EventBase
 
 __all__ = [
+    "Acceleration",
+    "LeadSource",
     "Organisation",
-    "Product",
-    "Rush",
     "SimulationError",
-    "Source",
+    "SoldProduct",
     "arrival",
     "arrivals",
     "disturb",
@@ -42,30 +48,32 @@ __all__ = [
 T = TypeVar("T")
 
 
-def events(organisation: Organisation, start: datetime, *, rush: Rush | None = None) -> Iterator[EventBase]:
+def events(
+    organisation: Organisation, start: datetime, *, acceleration: Acceleration | None = None
+) -> Iterator[EventBase]:
     """All events of an organisation that begins at ``start``, ordered by ``occurred_at``; it never ends.
 
-    Until a rush begins, the events are those without it.
+    Until the acceleration begins, the events are those without it.
 
     Raises:
-        SimulationError: ``start`` has no time zone, or the rush lies before it.
+        SimulationError: ``start`` has no time zone, or the acceleration lies before it.
     """
     _require_zone(start)
-    if rush is not None and rush.since < start:
-        raise SimulationError("a rush cannot begin before the start")
-    return _events(organisation, start, rush)
+    if acceleration is not None and acceleration.since < start:
+        raise SimulationError("an acceleration cannot begin before the start")
+    return _events(organisation, start, acceleration)
 
 
-def _events(organisation: Organisation, start: datetime, rush: Rush | None) -> Iterator[EventBase]:
-    desk = Desk(organisation, milliseconds(start))
-    company = Company(desk)
-    desk.at(desk.now, company.open)
-    if rush is not None:
+def _events(organisation: Organisation, start: datetime, acceleration: Acceleration | None) -> Iterator[EventBase]:
+    env = Environment(organisation, milliseconds(start))
+    company = Company(env)
+    env.at(env.now, company.open)
+    if acceleration is not None:
         # Before all else that is due at that instant: it is on the agenda before the company opens.
-        desk.at(milliseconds(rush.since), company.hurry, rush)
-    emitted = desk.events
+        env.at(milliseconds(acceleration.since), company.accelerate, acceleration)
+    emitted = env.events
     while True:
-        desk.step()
+        env.step()
         if emitted:
             yield from emitted
             emitted.clear()
@@ -92,7 +100,7 @@ def live(
     pace: float | None = 60.0,
     rate: float | None = None,
 ) -> Iterator[EventBase]:
-    """The events from ``start`` on in the order of their `arrival`; from ``now`` on in a rush.
+    """The events from ``start`` on in the order of their `arrival`; from ``now`` on in an acceleration.
 
     Those that arrive after ``now`` are for the caller to hold back until then: see `streams.pacing`.
 
@@ -106,8 +114,8 @@ def live(
     Raises:
         SimulationError: A parameter is out of range.
     """
-    rush = None if pace is None else Rush(max(now, start), pace, rate)
-    return arrivals(events(organisation, start, rush=rush))
+    acceleration = None if pace is None else Acceleration(max(now, start), pace, rate)
+    return arrivals(events(organisation, start, acceleration=acceleration))
 
 
 def arrival(event: EventBase) -> datetime:

@@ -22,7 +22,7 @@ _DAY = timedelta(days=1)
 class BusinessClock:
     """How much the organisation has worked until an instant: a monotone function and its inverse.
 
-    Between closing and opening it stands still. After `hurry` it never does, and runs faster.
+    Between closing and opening it stands still. After `accelerate` it never does, and runs faster.
     """
 
     def __init__(self, organisation: Organisation, start: int) -> None:
@@ -33,8 +33,8 @@ class BusinessClock:
         self._opens: list[int] = []
         self._closes: list[int] = []
         self._before: list[int] = []  # worked until the opening of the same index
-        self._hurried_at: int | None = None
-        self._hurried_worked = 0
+        self._accelerated_at: int | None = None
+        self._accelerated_worked = 0
         self.pace = 1.0
         self._extend()
 
@@ -65,12 +65,12 @@ class BusinessClock:
 
     def worked(self, at: int) -> int:
         """Working milliseconds until ``at``."""
-        if self._hurried_at is not None and at >= self._hurried_at:
-            return self._hurried_worked + int((at - self._hurried_at) * self.pace)
+        if self._accelerated_at is not None and at >= self._accelerated_at:
+            return self._accelerated_worked + int((at - self._accelerated_at) * self.pace)
         return self.regularly_worked(at)
 
     def regularly_worked(self, at: int) -> int:
-        """Working milliseconds until ``at`` by regular hours, whatever `hurry` says."""
+        """Working milliseconds until ``at`` by regular hours, whatever `accelerate` says."""
         while self._closes[-1] <= at:
             self._extend()
         index = bisect_right(self._opens, at) - 1
@@ -80,8 +80,8 @@ class BusinessClock:
 
     def instant(self, worked: int) -> int:
         """The (last) instant at which so much has been worked: an opening rather than a closing."""
-        if self._hurried_at is not None and worked >= self._hurried_worked:
-            return self._hurried_at + int((worked - self._hurried_worked) / self.pace)
+        if self._accelerated_at is not None and worked >= self._accelerated_worked:
+            return self._accelerated_at + int((worked - self._accelerated_worked) / self.pace)
         while self._before[-1] <= worked:
             self._extend()
         index = bisect_right(self._before, worked) - 1
@@ -95,10 +95,10 @@ class BusinessClock:
         """The instant that lies ``calendar`` milliseconds after ``at``, nights and weekends included."""
         return at + int(calendar / self.pace)
 
-    def hurry(self, at: int, pace: float) -> None:
+    def accelerate(self, at: int, pace: float) -> None:
         """From ``at`` on work never pauses and goes ``pace`` times as fast."""
-        self._hurried_worked = self.regularly_worked(at)
-        self._hurried_at = at
+        self._accelerated_worked = self.regularly_worked(at)
+        self._accelerated_at = at
         self.pace = pace
 
     def _extend(self) -> None:

@@ -9,17 +9,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import holidays
 
+from salesgauge.schemas.errors import InputError
+
 LARGEST_LEADS_PER_DAY = 1_000_000
 FASTEST = 10_000.0
-"""The fastest pace of a rush."""
+"""The fastest pace of an acceleration."""
 
 
-class SimulationError(ValueError):
+class SimulationError(InputError, ValueError):
     """A parameter that no sales organisation could have; the message names it and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LeadSource:
     """Where leads come from, and how good they are.
 
     Attributes:
@@ -40,7 +42,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
+class SoldProduct:
     """Something that is sold. ``price`` is in minor units: per month if ``recurring``, else once."""
 
     name: str
@@ -50,23 +52,23 @@ class Product:
 
 
 SOURCES = (
-    Source("paid_search", 0.25, 1.00, 0.45, 55, ("paid_search-brand", "paid_search-{quarter}")),
-    Source("paid_social", 0.18, 0.65, 0.30, 32, ("paid_social-awareness", "paid_social-{quarter}")),
-    Source("organic", 0.20, 1.10, 0.50, 9, ("content",)),
-    Source("webinar", 0.09, 1.25, 0.60, 48, ("webinar-{month}",)),
-    Source("referral", 0.08, 1.75, 0.80, 15, ("referral-programme",)),
-    Source("partner", 0.08, 1.45, 0.70, 25, ("partner-programme",)),
-    Source("trade_fair", 0.05, 0.95, 0.55, 110, ("fair-{quarter}",)),
-    Source("outbound", 0.07, 0.55, 0.20, 0),
+    LeadSource("paid_search", 0.25, 1.00, 0.45, 55, ("paid_search-brand", "paid_search-{quarter}")),
+    LeadSource("paid_social", 0.18, 0.65, 0.30, 32, ("paid_social-awareness", "paid_social-{quarter}")),
+    LeadSource("organic", 0.20, 1.10, 0.50, 9, ("content",)),
+    LeadSource("webinar", 0.09, 1.25, 0.60, 48, ("webinar-{month}",)),
+    LeadSource("referral", 0.08, 1.75, 0.80, 15, ("referral-programme",)),
+    LeadSource("partner", 0.08, 1.45, 0.70, 25, ("partner-programme",)),
+    LeadSource("trade_fair", 0.05, 0.95, 0.55, 110, ("fair-{quarter}",)),
+    LeadSource("outbound", 0.07, 0.55, 0.20, 0),
 )
 
 PRODUCTS = (
-    Product("Starter", 4_900, share=3.0),
-    Product("Team", 19_900, share=2.5),
-    Product("Business", 79_000, share=1.2),
-    Product("Analytics", 29_000, share=1.0),
-    Product("Support Plus", 14_500, share=0.8),
-    Product("Onboarding", 150_000, recurring=False, share=0.9),
+    SoldProduct("Starter", 4_900, share=3.0),
+    SoldProduct("Team", 19_900, share=2.5),
+    SoldProduct("Business", 79_000, share=1.2),
+    SoldProduct("Analytics", 29_000, share=1.0),
+    SoldProduct("Support Plus", 14_500, share=0.8),
+    SoldProduct("Onboarding", 150_000, recurring=False, share=0.9),
 )
 
 LOCATIONS = (("online", 0.45), ("Berlin", 0.20), ("Hamburg", 0.13), ("Munich", 0.14), ("Vienna", 0.08))
@@ -90,7 +92,7 @@ class Organisation:
         closes: When it ends, local time.
         currency: Of all amounts.
         source_system: On all events.
-        sources: The market, see `Source`.
+        sources: The market, see `LeadSource`.
         products: The price list.
         locations: Places (or ``online``) with their weights.
         competitors: With their price level; 1 is ours.
@@ -107,8 +109,8 @@ class Organisation:
     closes: time = time(18, 0)
     currency: str = "EUR"
     source_system: str = "simulator"
-    sources: tuple[Source, ...] = SOURCES
-    products: tuple[Product, ...] = PRODUCTS
+    sources: tuple[LeadSource, ...] = SOURCES
+    products: tuple[SoldProduct, ...] = PRODUCTS
     locations: tuple[tuple[str, float], ...] = LOCATIONS
     competitors: tuple[tuple[str, float], ...] = COMPETITORS
 
@@ -133,7 +135,7 @@ class Organisation:
 
 
 @dataclass(frozen=True, slots=True)
-class Rush:
+class Acceleration:
     """From ``since`` on the organisation has no nights and weekends, and its business time runs faster.
 
     At ``pace`` 60 a minute brings what an hour of a working day brings: leads, answers, meetings, deals. What

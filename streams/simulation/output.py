@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from salesgauge.schemas.events import EventBase
 
 
-class Sink(Protocol):
+class EventOutput(Protocol):
     """What takes events."""
 
     def send(self, event: EventBase) -> object:
@@ -25,7 +25,7 @@ class Sink(Protocol):
         """Return when all that was sent has been delivered."""
 
 
-class Lines:
+class JsonLinesOutput:
     """Events as JSON lines in a binary stream."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -41,7 +41,7 @@ class Lines:
 
 
 @contextmanager
-def file_sink(path: Path) -> Iterator[Sink]:
+def file_output(path: Path) -> Iterator[EventOutput]:
     """JSON lines in a file; compressed if its name ends with ``.gz`` or ``.zst``.
 
     The file appears under its name when the block has ended well; otherwise the name is left as it was. A pipe or a
@@ -51,4 +51,4 @@ def file_sink(path: Path) -> Iterator[Sink]:
         OSError: The file cannot be written.
     """
     with whole_file(path) as raw, compressed(raw, path.suffix, gzip_level=6, zstd_level=3) as stream:
-        yield Lines(stream)
+        yield JsonLinesOutput(stream)

@@ -6,58 +6,58 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.schemas.events import DealLost, DealReopened, DealWon, OpportunityCreated, ProposalSent
-from salesgauge.streams.simulation.accounts import SETTLED, Account, Accounts
-from salesgauge.streams.simulation.desk import Desk, money, rounded
-from salesgauge.streams.simulation.records import CONTACTS, WORKING_DAY, Lead, Records
+from salesgauge.streams.simulation.accounts import SETTLED, Accounts, SimulatedAccount
+from salesgauge.streams.simulation.crm_log import CONTACTS, WORKING_DAY, CrmLog, SimulatedLead
+from salesgauge.streams.simulation.environment import Environment, money, rounded
 
 if TYPE_CHECKING:
     from salesgauge.streams.simulation.deals import Offer, PriceList
-    from salesgauge.streams.simulation.people import Rep
+    from salesgauge.streams.simulation.people import SimulatedRep
 
 
 @dataclass(slots=True, eq=False)
-class Deal:
+class SimulatedDeal:
     """A new customer's first deal."""
 
     deal_id: str
-    lead: Lead
+    lead: SimulatedLead
     account_id: str
     offer: Offer
     amount: int
-    account: Account | None = None
+    account: SimulatedAccount | None = None
     closings: int = 0
 
 
 class Pipeline:
     """The new customers' deals."""
 
-    def __init__(self, desk: Desk, records: Records, accounts: Accounts, prices: PriceList) -> None:
-        self._desk = desk
-        self._records = records
+    def __init__(self, env: Environment, crm: CrmLog, accounts: Accounts, prices: PriceList) -> None:
+        self._env = env
+        self._crm = crm
         self._accounts = accounts
         self._prices = prices
 
-    def open(self, lead: Lead) -> None:
+    def open(self, lead: SimulatedLead) -> None:
         """A held demo becomes an opportunity."""
-        desk = self._desk
+        env = self._env
         if lead.closed:
             return
-        rep = self._records.owner(lead)
+        rep = self._crm.owner(lead)
         offer = self._prices.offer(rep.deal_factor)
-        estimate = rounded(desk.around(offer.value, 0.2), 1_000)
-        deal = Deal(desk.new_id("deal"), lead, desk.new_id("account"), offer, estimate)
-        self._records.advance(lead, "opportunity")
+        estimate = rounded(env.around(offer.value, 0.2), 1_000)
+        deal = SimulatedDeal(env.new_id("deal"), lead, env.new_id("account"), offer, estimate)
+        self._crm.advance(lead, "opportunity")
         self._opportunity_event(deal)
-        if desk.chance(0.12):
+        if env.chance(0.12):
             # A typing error, put right the same day: the same fact again, recorded later.
-            deal.amount = rounded(estimate * desk.between(0.5, 1.6), 1_000)
-            self._opportunity_event(deal, recorded_at=desk.later(1.5))
-        pace = 0.3 if desk.chance(0.35) else 1.0  # some know what they want
-        desk.work(1.2 * WORKING_DAY * pace, 0.7, self._propose, deal, pace)
+            deal.amount = rounded(estimate * env.between(0.5, 1.6), 1_000)
+            self._opportunity_event(deal, recorded_at=env.later(1.5))
+        pace = 0.3 if env.chance(0.35) else 1.0  # some know what they want
+        env.work(1.2 * WORKING_DAY * pace, 0.7, self._propose, deal, pace)
 
-    def _opportunity_event(self, deal: Deal, **more: Any) -> None:
-        rep = self._records.owner(deal.lead)
-        self._desk.emit(
+    def _opportunity_event(self, deal: SimulatedDeal, **more: Any) -> None:
+        rep = self._crm.owner(deal.lead)
+        self._env.emit(
             OpportunityCreated,
             lead_id=deal.lead.lead_id,
             deal_id=deal.deal_id,
@@ -65,51 +65,51 @@ class Pipeline:
             rep_id=rep.rep_id,
             team=rep.team,
             amount=money(deal.amount),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             **more,
         )
 
-    def _propose(self, deal: Deal, pace: float) -> None:
-        desk = self._desk
-        rep = self._records.owner(deal.lead)
+    def _propose(self, deal: SimulatedDeal, pace: float) -> None:
+        env = self._env
+        rep = self._crm.owner(deal.lead)
         lead_id = deal.lead.lead_id
-        desk.emit(ProposalSent, lead_id=lead_id, deal_id=deal.deal_id, rep_id=rep.rep_id, team=rep.team)
-        if desk.chance(0.2):
-            desk.work(WORKING_DAY * pace, 0.4, self._propose, deal, pace)
+        env.emit(ProposalSent, lead_id=lead_id, deal_id=deal.deal_id, rep_id=rep.rep_id, team=rep.team)
+        if env.chance(0.2):
+            env.work(WORKING_DAY * pace, 0.4, self._propose, deal, pace)
             return
-        self._negotiate(deal, pace, desk.number(1, 4))
+        self._negotiate(deal, pace, env.number(1, 4))
 
-    def _negotiate(self, deal: Deal, pace: float, rounds: int) -> None:
+    def _negotiate(self, deal: SimulatedDeal, pace: float, rounds: int) -> None:
         """Some touches more, then a decision."""
-        desk = self._desk
+        env = self._env
         if rounds == 0:
             self._close(deal)
             return
-        self._records.log(deal.lead, CONTACTS.pick(desk.random()), late=0.04)
-        desk.work(1.1 * WORKING_DAY * pace, 0.7, self._negotiate, deal, pace, rounds - 1)
+        self._crm.log(deal.lead, CONTACTS.pick(env.random()), late=0.04)
+        env.work(1.1 * WORKING_DAY * pace, 0.7, self._negotiate, deal, pace, rounds - 1)
 
-    def _close(self, deal: Deal) -> None:
-        rep = self._records.owner(deal.lead)
+    def _close(self, deal: SimulatedDeal) -> None:
+        rep = self._crm.owner(deal.lead)
         deal.closings += 1
-        if self._desk.chance(min(0.40 * rep.skill * deal.lead.source.quality**0.5, 0.85)):
+        if self._env.chance(min(0.40 * rep.skill * deal.lead.source.quality**0.5, 0.85)):
             self._win(deal, rep)
         else:
             self._lose(deal, rep)
 
-    def _win(self, deal: Deal, rep: Rep) -> None:
-        desk = self._desk
+    def _win(self, deal: SimulatedDeal, rep: SimulatedRep) -> None:
+        env = self._env
         referrer = self._referrer(deal.lead)
         self._won_event(deal, rep, referrer)
-        if deal.closings == 1 and desk.chance(0.04):
+        if deal.closings == 1 and env.chance(0.04):
             deal.offer = self._prices.offer(rep.deal_factor)
-            self._won_event(deal, rep, referrer, recorded_at=desk.later(2))
-        self._records.advance(deal.lead, "customer")
+            self._won_event(deal, rep, referrer, recorded_at=env.later(2))
+        self._crm.advance(deal.lead, "customer")
         deal.account = self._accounts.add(deal, rep)
-        if deal.closings == 1 and desk.chance(0.025):
-            desk.work(1.5 * WORKING_DAY, 0.4, self._reopen, deal)
+        if deal.closings == 1 and env.chance(0.025):
+            env.work(1.5 * WORKING_DAY, 0.4, self._reopen, deal)
 
-    def _won_event(self, deal: Deal, rep: Rep, referrer: str | None, **more: Any) -> None:
-        self._desk.emit(
+    def _won_event(self, deal: SimulatedDeal, rep: SimulatedRep, referrer: str | None, **more: Any) -> None:
+        self._env.emit(
             DealWon,
             lead_id=deal.lead.lead_id,
             deal_id=deal.deal_id,
@@ -119,19 +119,19 @@ class Pipeline:
             location=deal.lead.location,
             kind="new",
             lines=deal.offer.event_lines(),
-            currency=self._desk.organisation.currency,
+            currency=self._env.organisation.currency,
             mrr=money(deal.offer.mrr),
             referred_by=referrer,
             **more,
         )
 
-    def _referrer(self, lead: Lead) -> str | None:
+    def _referrer(self, lead: SimulatedLead) -> str | None:
         likely = 0.85 if lead.source.name == "referral" else 0.04
-        return self._accounts.any_id() if self._desk.chance(likely) else None
+        return self._accounts.any_id() if self._env.chance(likely) else None
 
-    def _lose(self, deal: Deal, rep: Rep) -> None:
-        desk = self._desk
-        desk.emit(
+    def _lose(self, deal: SimulatedDeal, rep: SimulatedRep) -> None:
+        env = self._env
+        env.emit(
             DealLost,
             lead_id=deal.lead.lead_id,
             deal_id=deal.deal_id,
@@ -139,19 +139,19 @@ class Pipeline:
             team=rep.team,
             product=deal.offer.lines[0].product.name,
             amount=money(deal.amount),
-            currency=desk.organisation.currency,
+            currency=env.organisation.currency,
             reason=self._prices.why_lost(),
         )
-        if deal.closings == 1 and desk.chance(0.06):
-            desk.work(5 * WORKING_DAY, 0.5, self._reopen, deal)
-        elif desk.chance(0.5):
-            desk.work(WORKING_DAY, 0.5, self._records.disqualify, deal.lead)
+        if deal.closings == 1 and env.chance(0.06):
+            env.work(5 * WORKING_DAY, 0.5, self._reopen, deal)
+        elif env.chance(0.5):
+            env.work(WORKING_DAY, 0.5, self._crm.disqualify, deal.lead)
 
-    def _reopen(self, deal: Deal) -> None:
+    def _reopen(self, deal: SimulatedDeal) -> None:
         """A decision is taken back; another one follows some days later."""
         if deal.account is not None:
             if not deal.account.active or deal.account.age > SETTLED:
                 return  # too late: the customer has a history of their own by now
             self._accounts.suspend(deal.account)
-        self._desk.emit(DealReopened, lead_id=deal.lead.lead_id, deal_id=deal.deal_id)
-        self._desk.work(2 * WORKING_DAY, 0.6, self._close, deal)
+        self._env.emit(DealReopened, lead_id=deal.lead.lead_id, deal_id=deal.deal_id)
+        self._env.work(2 * WORKING_DAY, 0.6, self._close, deal)

@@ -25,12 +25,13 @@ import zstandard
 from click.testing import CliRunner
 
 from salesgauge.schemas.codec import decode, encode
+from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS, DealWon, EventBase, LeadCreated
-from salesgauge.streams.cli.simulate import parse_time, simulate_command
+from salesgauge.streams.cli.simulate import simulate_command
 from salesgauge.streams.simulation.company import PROFILE, QUIET
 from salesgauge.streams.simulation.history import (
+    Acceleration,
     Organisation,
-    Rush,
     SimulationError,
     arrival,
     arrivals,
@@ -40,7 +41,7 @@ from salesgauge.streams.simulation.history import (
     live,
 )
 from salesgauge.streams.simulation.hours import HOUR, BusinessClock
-from salesgauge.streams.simulation.output import Sink, file_sink
+from salesgauge.streams.simulation.output import EventOutput, file_output
 from salesgauge.streams.simulation.pacing import Due, in_real_time, in_real_time_async, throttled
 
 if TYPE_CHECKING:
@@ -120,13 +121,20 @@ def test_a_history_may_begin_at_any_time_of_the_day() -> None:
 # --- complete and valid
 
 
+SIMULATED = set(EVENTS) - {
+    "account_merged", "deal_changed", "deal_credited", "deal_deleted", "deal_restored", "email_bounced",
+    "lead_deleted", "lead_reengaged", "lead_restored", "reply_classified", "response_paused", "response_resumed",
+}  # fmt: skip
+"""What the simulated organisation does; the rest are corrections and details that few CRMs tell."""
+
+
 def test_every_event_type_occurs_within_60_days(log: list[EventBase]) -> None:
-    assert {event.name for event in log} == set(EVENTS)
+    assert {event.name for event in log} == SIMULATED
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_event_type_occurs_with_other_seeds(seed: int) -> None:
-    assert {event.name for event in history(Organisation(seed=seed), START, END)} == set(EVENTS)
+    assert {event.name for event in history(Organisation(seed=seed), START, END)} == SIMULATED
 
 
 def test_every_event_survives_the_codec(log: list[EventBase]) -> None:
@@ -269,11 +277,11 @@ def test_corrections_restate_the_fact_and_are_recorded_later(log: list[EventBase
     assert all(event.recorded_at >= event.occurred_at for event in log if event.recorded_at)
 
 
-def test_expansions_are_keyed_by_account(log: list[EventBase]) -> None:
+def test_deals_are_entities_of_their_own(log: list[EventBase]) -> None:
     kinds = Counter(event.kind for event in of(log, "deal_won"))
     assert set(kinds) == {"new", "upsell", "cross_sell", "renewal"}
     for event in of(log, "deal_won"):
-        assert event.key == (event.lead_id if event.kind == "new" else event.account_id)
+        assert event.key == event.deal_id
 
 
 # --- plausible
@@ -391,7 +399,7 @@ def test_working_time_skips_nights_weekends_and_the_lost_hour() -> None:
     assert clock.after(at(2026, 3, 28, 3, 0), 0) == at(2026, 3, 30, 8, 30)
     assert clock.worked(monday) - clock.worked(friday) == 3 * HOUR
     assert clock.worked(at(2026, 4, 7, 8, 30)) == clock.worked(at(2026, 4, 2, 18, 0))  # Easter
-    clock.hurry(friday, 60.0)
+    clock.accelerate(friday, 60.0)
     assert clock.after(friday, HOUR) == friday + HOUR // 60
     assert clock.after(friday, 100 * HOUR) == friday + 100 * HOUR // 60
 
@@ -399,15 +407,17 @@ def test_working_time_skips_nights_weekends_and_the_lost_hour() -> None:
 # --- the present
 
 
-def test_a_rush_changes_nothing_before_it_begins(log: list[EventBase]) -> None:
+def test_acceleration_changes_nothing_before_it_begins(log: list[EventBase]) -> None:
     since = START + timedelta(days=20, hours=2)
-    rushed = itertools.takewhile(lambda e: e.occurred_at < since, events(ORGANISATION, START, rush=Rush(since)))
-    assert digest(rushed) == [encode(event) for event in log if event.occurred_at < since]
+    accelerated = itertools.takewhile(
+        lambda e: e.occurred_at < since, events(ORGANISATION, START, acceleration=Acceleration(since))
+    )
+    assert digest(accelerated) == [encode(event) for event in log if event.occurred_at < since]
 
 
 @pytest.mark.parametrize("begin", [datetime(2026, 3, 24, 3, tzinfo=BERLIN), datetime(2026, 4, 5, 12, tzinfo=BERLIN)])
 def test_a_minute_of_demonstration_is_lively_at_night_and_at_easter(begin: datetime) -> None:
-    sequence = events(ORGANISATION, START, rush=Rush(begin))
+    sequence = events(ORGANISATION, START, acceleration=Acceleration(begin))
     minute = [
         event
         for event in itertools.takewhile(lambda e: e.occurred_at < begin + timedelta(minutes=1), sequence)
@@ -423,16 +433,16 @@ def test_a_minute_of_demonstration_is_lively_at_night_and_at_easter(begin: datet
 
 
 @pytest.mark.parametrize("rate", [2.0, 20.0, 200.0])
-def test_a_rush_reaches_its_rate(rate: float) -> None:
+def test_acceleration_reaches_its_rate(rate: float) -> None:
     begin = START + timedelta(days=5)
-    sequence = events(ORGANISATION, START, rush=Rush(begin, rate=rate))
+    sequence = events(ORGANISATION, START, acceleration=Acceleration(begin, rate=rate))
     end = begin + timedelta(minutes=3)
     counted = sum(e.occurred_at >= begin for e in itertools.takewhile(lambda e: e.occurred_at < end, sequence))
     assert 0.6 * rate < counted / 180 < 1.6 * rate
 
 
-def test_a_rush_may_begin_with_the_start() -> None:
-    log = list(itertools.islice(events(ORGANISATION, START, rush=Rush(START)), 3000))
+def test_acceleration_may_begin_with_the_start() -> None:
+    log = list(itertools.islice(events(ORGANISATION, START, acceleration=Acceleration(START)), 3000))
     assert log[-1].occurred_at < START + timedelta(hours=1)
     days = Counter(event.campaign_id for event in of(log, "spend_recorded"))
     length = (log[-1].occurred_at - START) / timedelta(minutes=9.5)
@@ -467,7 +477,7 @@ def test_live_hands_out_the_past_at_once_and_the_rest_when_it_is_due() -> None:
     assert sum(slept) == pytest.approx(60, abs=0.5)
 
 
-def test_live_without_a_rush_goes_on_as_before() -> None:
+def test_live_without_acceleration_goes_on_as_before() -> None:
     now = START + timedelta(days=2)
     calm = itertools.islice(live(ORGANISATION, START, now, pace=None), 2000)
     assert digest(calm) == digest(itertools.islice(arrivals(events(ORGANISATION, START)), 2000))
@@ -556,11 +566,11 @@ def test_instants_need_a_zone_and_an_order() -> None:
     with pytest.raises(SimulationError, match="before the start"):
         history(ORGANISATION, END, START)
     with pytest.raises(SimulationError, match="before the start"):
-        events(ORGANISATION, END, rush=Rush(START))
+        events(ORGANISATION, END, acceleration=Acceleration(START))
     with pytest.raises(SimulationError, match="pace"):
-        Rush(START, pace=0)
+        Acceleration(START, pace=0)
     with pytest.raises(SimulationError, match="rate"):
-        Rush(START, rate=-1)
+        Acceleration(START, rate=-1)
 
 
 def test_small_and_large_organisations_work() -> None:
@@ -644,7 +654,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     assert run("--out", str(tmp_path)).exit_code == 2
 
 
-def write(sink: Sink, items: list[Any]) -> None:
+def write(sink: EventOutput, items: list[Any]) -> None:
     for item in items:
         sink.send(item)
 
@@ -652,7 +662,7 @@ def write(sink: Sink, items: list[Any]) -> None:
 def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text("old")
-    with pytest.raises(AttributeError), file_sink(path) as sink:
+    with pytest.raises(AttributeError), file_output(path) as sink:
         write(sink, [LeadCreated(event_id="e", occurred_at=START, lead_id="l"), None])
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -694,7 +704,7 @@ def test_ctrl_c_ends_a_live_run_well(tmp_path: Path) -> None:
     assert all(isinstance(decode(line), EventBase) for line in lines)
 
 
-class UnreachableError(Exception):
+class UnreachableError(SalesgaugeError):
     """Stands for the broker's own error."""
 
 
@@ -744,5 +754,10 @@ def test_a_broker_that_cannot_be_reached_is_explained(publisher: type[FakePublis
 
 
 def test_times_without_an_offset_are_local() -> None:
-    assert parse_time("2026-07-01", BERLIN) == datetime(2026, 6, 30, 22, tzinfo=UTC)
-    assert parse_time("2026-07-01T00:00Z", BERLIN) == datetime(2026, 7, 1, tzinfo=UTC)
+    said = [
+        run("--from", "2026-07-01", "--to", end, "--zone", "Europe/Berlin")
+        for end in ("2026-07-02", "2026-07-01T22:00Z")
+    ]
+    assert said[0].stdout == said[1].stdout != ""
+    wrong = run("--from", "yesterday")
+    assert (wrong.exit_code, "'yesterday' is no time" in wrong.output) == (2, True)

@@ -1,4 +1,4 @@
-"""The discrete-event core: an agenda of things to do, the clock, the dice, and the events that come of it."""
+"""The discrete-event core: an agenda of things to do, the clock, random numbers, and the events that come of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from salesgauge.streams.simulation.hours import HOUR, BusinessClock
 
 if TYPE_CHECKING:
     from salesgauge.schemas.events import EventBase
-    from salesgauge.streams.simulation.organisation import Organisation, Rush
+    from salesgauge.streams.simulation.organisation import Acceleration, Organisation
 
 T = TypeVar("T")
 Action = Callable[..., None]
@@ -45,7 +45,7 @@ class Weighted(Generic[T]):
         return self._items[bisect_right(self._bounds, number * self._total, 0, len(self._items) - 1)]
 
 
-class Desk:
+class Environment:
     """What all parts of the simulated organisation share.
 
     Actions are run in the order of their instants, equal ones in the order they were put on the agenda. All
@@ -89,19 +89,19 @@ class Desk:
         """Do something after a log-normal calendar time with this median, in hours."""
         self.at(self.clock.elapse(self.now, self.around(hours, spread) * HOUR), action, *args)
 
-    def hurry(self, rush: Rush, dropped: Sequence[Action]) -> None:
+    def accelerate(self, acceleration: Acceleration, dropped: Sequence[Action]) -> None:
         """Take up a faster pace now; draw nearer what is on the agenda, but for what is dropped."""
         run_down, clock = self._agenda, self.clock
         regular = [clock.regularly_worked(entry[0]) for entry in run_down]
-        clock.hurry(self.now, rush.pace)
+        clock.accelerate(self.now, acceleration.pace)
         self._agenda = [
             (self._nearer(when, worked), number, action, args)
             for (when, number, action, args), worked in zip(run_down, regular, strict=True)
             if action not in dropped
         ]
         heapq.heapify(self._agenda)
-        # Two runs that share a history but not the instant of the rush must not share ids from here on.
-        self._run = _digest(self.organisation, rush)
+        # Two runs that share a history but not the instant of the acceleration must not share ids from here on.
+        self._run = _digest(self.organisation, acceleration)
 
     def _nearer(self, when: int, worked: int) -> int:
         if self.clock.is_open(when):
@@ -109,7 +109,7 @@ class Desk:
         # All of a night falls on one point of business time: spread it, lest it come as one burst.
         return self.clock.instant(worked) + int(self.random() * 30 * SECOND)
 
-    # --- dice
+    # --- random numbers
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""
