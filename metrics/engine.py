@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi
 from salesgauge.metrics.kpis.readings import Reading, View
@@ -15,7 +16,7 @@ from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.bulk import BulkLoad
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.panes import Panes, Resolution
-from salesgauge.metrics.shard.shard import Addressed, Outcome, Shard, admit
+from salesgauge.metrics.shard.shard import Outcome, Shard, admit
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
 from salesgauge.schemas.codec import Reason, Rejection
@@ -83,15 +84,16 @@ class Machine:
         """Compute what was loaded; says why entities could not be computed, which then add nothing."""
         bulk, self._bulk = self._bulk, None
         failures = bulk.finish() if bulk is not None else []
+        self.events += len(self.shard.identities) if bulk is not None else 0
         return [Rejection(Reason.PROCESSING_FAILED, repr(failure)) for failure in failures]
 
     def _admit(
-        self, events: Sequence[AnyEvent], apply: Callable[[Sequence[Addressed]], Outcome]
+        self, events: Sequence[AnyEvent], apply: Callable[[Sequence[Message]], Outcome]
     ) -> list[Rejection | None]:
         admitted = [admit(event, self.rules, self.shard.panes.now, self.recorded_by) for event in events]
-        batch: list[Addressed] = [item for item in admitted if isinstance(item, Addressed)]
+        batch: list[Message] = [item for item in admitted if isinstance(item, Message)]
         outcome = apply(batch)
-        self.events += outcome.distinct
+        self.events += outcome.distinct + self.shard.learn(outcome.merges).distinct
         refused = _refusals(outcome)
         positions = iter(range(len(batch)))
         return [item if isinstance(item, Rejection) else refused.get(next(positions)) for item in admitted]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from salesgauge.metrics.entities.book import Book
 from salesgauge.metrics.entities.contributions import Contributions
-from salesgauge.metrics.entities.deals import Deal, fold_deals
+from salesgauge.metrics.entities.deals import Deal, add_credit, deals_of, minor_lines, minor_total
 from salesgauge.metrics.entities.distinct import Occasion, add_once
-from salesgauge.metrics.entities.facts import Activity, Churned, Created, DealFact, Fact, Subscription, Won
-from salesgauge.metrics.entities.period import add_period_measures, minor_lines, minor_total
+from salesgauge.metrics.entities.facts import DEAL, Activity, Churned, Credited, Fact, Subscription, Won
+from salesgauge.metrics.entities.identities import Survivors
+from salesgauge.metrics.entities.state import State, chronological
 from salesgauge.metrics.measures import registry as m
-from salesgauge.metrics.measures.registry import UNKNOWN
+from salesgauge.metrics.measures.labels import NO_REP, Campaign, Team
 from salesgauge.metrics.rules.model import Rules
 
 _BEGINNING = 0
@@ -21,60 +21,57 @@ _BEGINNING = 0
 
 @dataclass(slots=True)
 class Account:
-    """An account's history without its activities, sorted. ``spans``: (since, until or None) as a customer, in ms."""
+    """An account's history, sorted. ``spans``: (since, until or None) as a customer, in ms."""
 
-    deals: list[Deal] = field(default_factory=list)
+    facts: list[Fact]
+    """Its own, of all its keys."""
+    deals: list[Deal]
+    """Those it has won."""
+    ever_won: bool
+    """Whether a win was ever reported, if only to be taken back: then wins alone say who is a customer."""
     churns: list[Churned] = field(default_factory=list)
     subscriptions: list[Subscription] = field(default_factory=list)
-    campaigns: dict[str, str] = field(default_factory=dict)
     spans: list[tuple[int, int | None]] = field(default_factory=list)
-    ever_won: bool = False
-    """Whether a win was ever reported, if only to be taken back: then wins alone say who is a customer."""
     entries: dict[str, int] = field(default_factory=dict)
     """deal id -> instant, of the deals that made the account a customer."""
 
 
-def view(facts: Sequence[Fact], key: str) -> Account:
-    """The account ``key`` that the facts (sorted by time) tell of."""
-    account = Account()
-    for fact in facts:
-        if isinstance(fact, Churned):
-            account.churns.append(fact)
-        elif isinstance(fact, Subscription):
-            account.subscriptions.append(fact)
-        elif isinstance(fact, Created):
-            account.campaigns.setdefault(fact.lead, fact.campaign)
-    account.ever_won = any(isinstance(fact, Won) for fact in facts)
-    deals = [deal for deal in fold_deals(facts) if deal.won is not None and deal.account == key]
-    account.deals = sorted(deals, key=lambda deal: (deal.closed_at, deal.id))
+def read_account(state: State, who: Survivors, rules: Rules) -> Account:
+    """The account that lives at the address of the state."""
+    own = [box for about, box in state.boxes.items() if who(about) == state.address]
+    facts = sorted((fact for box in own for fact in box.facts.values()), key=chronological)
+    deals = [deal for deal in deals_of(state, who, rules) if deal.won is not None and deal.account == state.address]
+    boxes = (box for about, box in state.boxes.items() if about.startswith(f"{DEAL}/"))
+    account = Account(
+        facts=facts,
+        deals=sorted(deals, key=lambda deal: (deal.closed_at, deal.key)),
+        ever_won=any(isinstance(fact, Won) for box in boxes for fact in box.facts.values()),
+        churns=[fact for fact in facts if isinstance(fact, Churned)],
+        subscriptions=[fact for fact in facts if isinstance(fact, Subscription)],
+    )
     _find_spans(account)
     return account
 
 
-def write(book: Book, facts: Sequence[Fact], fresh: Sequence[Fact] | None, key: str) -> None:
-    """Bring the book of the account ``key`` up to date; ``facts`` are sorted by time."""
-    del fresh
-    history = tuple(fact for fact in facts if not isinstance(fact, Activity))
-    if book.view is None or book.view[0] != history:
-        book.view = history, view(history, key)
-    account: Account = book.view[1]
-    book.chapter(_history, history, account)
-    activities = [fact for fact in facts if isinstance(fact, Activity)]
-    book.log(_activities, activities, tuple(account.spans))
-
-
-def _history(out: Contributions, rules: Rules, facts: Sequence[Fact], account: Account) -> None:
+def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -> None:
+    """Add what the account of this state adds; nothing where its key lives on in another one."""
+    if who(state.address) != state.address:
+        return
+    account = read_account(state, who, rules)
     _add_customer(account, rules, out)
     _add_revenue(account, rules, out)
     _add_growth(account, rules, out)
     _add_recurring(account, rules, out)
     _add_subscriptions(account, out)
-    _add_own_closes(facts, rules, out)
+    _add_activities(account, rules, out)
+    for fact in account.facts:
+        if isinstance(fact, Credited):
+            add_credit(fact, NO_REP, Team(""), rules, out)
 
 
 def _find_spans(account: Account) -> None:
     """Walk wins and churns in order; a churn nobody saw win was a customer before the beginning."""
-    steps = [(deal.closed_at, 0, deal.id) for deal in account.deals]
+    steps = [(deal.closed_at, 0, deal.key) for deal in account.deals]
     steps += [(churn.at, 1, "") for churn in account.churns]
     if not account.ever_won and any(s.after or s.before for s in account.subscriptions):
         steps.append((_subscribed_since(account.subscriptions), 0, ""))
@@ -101,14 +98,14 @@ def _subscribed_since(changes: list[Subscription]) -> int:
 
 
 def _add_customer(account: Account, rules: Rules, out: Contributions) -> None:
-    by_id = {deal.id: deal for deal in account.deals}
+    by_id = {deal.key: deal for deal in account.deals}
     entered = {at: by_id[deal] for deal, at in account.entries.items()}
     for since, until in account.spans:
         out.add(m.CUSTOMERS, since, 1)
         if since != _BEGINNING:
             out.add(m.CUSTOMERS_DATED, since, 1)
             out.add(m.CUSTOMER_SINCE, since, since)
-            _add_entry(account, entered.get(since), since, rules, out)
+            _add_entry(entered.get(since), since, rules, out)
         if until is not None:
             out.add(m.CUSTOMERS, until, -1)
             if since != _BEGINNING:
@@ -117,23 +114,24 @@ def _add_customer(account: Account, rules: Rules, out: Contributions) -> None:
             out.add(m.CUSTOMERS_CHURNED, until, 1)
 
 
-def _add_entry(account: Account, deal: Deal | None, at: int, rules: Rules, out: Contributions) -> None:
-    campaign = ""
+def _add_entry(deal: Deal | None, at: int, rules: Rules, out: Contributions) -> None:
+    campaign = Campaign("")
     if deal is not None and deal.won is not None:
-        campaign = account.campaigns.get(deal.won.lead or (deal.opened.lead if deal.opened else ""), "")
+        campaign = deal.origin.campaign
         if deal.won.referrer:
-            out.add(m.REFERRED, at, 1, deal.won.referrer)
-            out.add(m.REFERRED_REVENUE, at, minor_total(deal, rules), deal.won.referrer)
-    out.add(m.NEW_CUSTOMERS, at, 1, campaign or UNKNOWN)
+            out.add(m.REFERRED, at, 1, referrer=deal.won.referrer)
+            out.add(m.REFERRED_REVENUE, at, minor_total(deal.won, rules), referrer=deal.won.referrer)
+    out.add(m.NEW_CUSTOMERS, at, 1, campaign=campaign)
 
 
 def _add_revenue(account: Account, rules: Rules, out: Contributions) -> None:
     latest = 0
     for deal in account.deals:
-        measure = m.NEW_REVENUE if deal.id in account.entries else m.EXISTING_REVENUE
-        for product, amount in minor_lines(deal, rules):
-            out.add(measure, deal.closed_at, amount, product)
-        if minor_total(deal, rules):
+        assert deal.won is not None
+        measure = m.NEW_REVENUE if deal.key in account.entries else m.EXISTING_REVENUE
+        for product, amount in minor_lines(deal.won.lines, deal.won.currency, deal.won.at, rules):
+            out.add(measure, deal.closed_at, amount, product=product)
+        if minor_total(deal.won, rules):
             latest = max(latest, deal.closed_at)
     if latest:
         # A window that ends now holds this account if it holds its latest revenue: distinct accounts, additively.
@@ -149,10 +147,9 @@ def _add_growth(account: Account, rules: Rules, out: Contributions) -> None:
         for deal in account.deals:
             if deal.won is None or deal.won.kind != kind:
                 continue
-            rep = deal.won.rep or UNKNOWN
-            occasions.append((deal.closed_at, (rep, tuple(sorted({line[0] for line in deal.won.lines})) or (UNKNOWN,))))
-            for product, amount in minor_lines(deal, rules):
-                out.add(revenue, deal.closed_at, amount, rep, product)
+            occasions.append((deal.closed_at, (deal.owner, deal.products)))
+            for product, amount in minor_lines(deal.won.lines, deal.won.currency, deal.won.at, rules):
+                out.add(revenue, deal.closed_at, amount, rep=deal.owner, product=product)
         if occasions:
             add_once(out, count, occasions)
 
@@ -173,11 +170,11 @@ def _add_recurring(account: Account, rules: Rules, out: Contributions) -> None:
         if isinstance(step, Deal):
             level += _add_deal_mrr(step, account, rules, out)
         elif isinstance(step, Subscription):
-            before = rules.minor(step.before, step.currency, at)
+            before = rules.minor(step.before or 0, step.currency, at)
             if step is first and before != level:
                 out.add(m.MRR, min(start, at), before - level)
                 level = before
-            level = _set_level(level, rules.minor(step.after, step.currency, at), at, out)
+            level = _set_level(level, rules.minor(step.after or 0, step.currency, at), at, out)
         else:
             lost = level if step.mrr_lost is None else rules.minor(step.mrr_lost, step.currency, at)
             if not level and (account.subscriptions or at not in ends):
@@ -196,7 +193,7 @@ def _add_deal_mrr(deal: Deal, account: Account, rules: Rules, out: Contributions
         return 0
     gained = rules.minor(won.mrr, won.currency, won.at)
     out.add(m.MRR, deal.closed_at, gained)
-    if deal.id not in account.entries:
+    if deal.key not in account.entries:
         out.add(m.MRR_EXPANDED, deal.closed_at, gained)
     return gained
 
@@ -221,26 +218,17 @@ def _add_subscriptions(account: Account, out: Contributions) -> None:
         count = now
 
 
-def _activities(
-    out: Contributions, rules: Rules, activities: Sequence[Activity], spans: Sequence[tuple[int, int | None]]
-) -> None:
-    for activity in activities:
-        at, rep = activity.at, activity.rep or UNKNOWN
-        is_customer = any(since <= at and (until is None or at < until) for since, until in spans)
-        if is_customer and not activity.automated:
-            out.add(m.INTERACTIONS, activity.at, 1, rep)
-        if activity.human_touch and activity.kind in ("call", "email"):
-            team = activity.team or rules.team_of(activity.rep) or UNKNOWN
-            out.add(m.ACTIVITIES, activity.at, 1, activity.kind, rep, team)
-
-
-def _add_own_closes(facts: Sequence[Fact], rules: Rules, out: Contributions) -> None:
-    """Count the closes that no lead counts: those of deals whose facts name no lead."""
-    led = {fact.deal for fact in facts if isinstance(fact, DealFact) and fact.lead}
-    for deal in fold_deals(facts):
-        close = deal.won or deal.lost
-        if close is None or deal.id in led:
+def _add_activities(account: Account, rules: Rules, out: Contributions) -> None:
+    for activity in account.facts:
+        if not isinstance(activity, Activity):
             continue
-        rep = close.rep or UNKNOWN
-        team = close.team or rules.team_of(close.rep) or UNKNOWN
-        add_period_measures(deal, (rep, team, UNKNOWN, UNKNOWN), rules, out)
+        at, rep = activity.at, activity.rep
+        if not activity.automated and _is_customer(account.spans, at):
+            out.add(m.INTERACTIONS, at, 1, rep=rep)
+        if activity.human_touch and activity.kind in ("call", "email"):
+            team = activity.team or Team(rules.team_of(rep))
+            out.add(m.ACTIVITIES, at, 1, kind=activity.kind, rep=rep, team=team)
+
+
+def _is_customer(spans: Sequence[tuple[int, int | None]], at: int) -> bool:
+    return any(since <= at and (until is None or at < until) for since, until in spans)

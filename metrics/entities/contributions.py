@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Unpack
 
+from salesgauge.metrics.measures import labels as typed
+from salesgauge.metrics.measures.labels import UNKNOWN
 from salesgauge.metrics.measures.registry import Measure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Labels = tuple[str | tuple[str, ...], ...]
 """One value per dimension of the measure; a tuple stands for several values of one thing (the products of a deal)."""
@@ -21,13 +27,33 @@ class Contributions(list[Row]):
 
     __slots__ = ()
 
-    def add(self, measure: Measure, at: int, amount: int, *labels: str | tuple[str, ...]) -> None:
-        """Add ``amount`` to a sum, or to a roster."""
-        self.append((measure, labels, at, 0, amount))
+    def add(self, measure: Measure, at: int, amount: int, **labels: Unpack[typed.Labels]) -> None:
+        """Add ``amount`` to a sum, or to a roster, at an instant (ms).
 
-    def sample(self, measure: Measure, at: int, value: int, *labels: str | tuple[str, ...]) -> None:
-        """Add a sample of ``value`` milliseconds to a distribution."""
-        self.append((measure, labels, at, value, 1))
+        Raises:
+            KeyError: a dimension of the measure is missing.
+        """
+        if amount:
+            self.append((measure, _values(measure, labels), at, 0, amount))
+
+    def sample(self, measure: Measure, at: int, value: int, **labels: Unpack[typed.Labels]) -> None:
+        """Add a sample of ``value`` milliseconds to a distribution, at an instant (ms).
+
+        Raises:
+            KeyError: a dimension of the measure is missing.
+        """
+        self.append((measure, _values(measure, labels), at, value, 1))
+
+
+def _values(measure: Measure, labels: Mapping[str, Any]) -> Labels:
+    return tuple([shown(labels[dim]) for dim in measure.dims])
+
+
+def shown(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """A label's value; what is empty is unknown."""
+    if isinstance(value, tuple):
+        return tuple([part or UNKNOWN for part in value])
+    return value or UNKNOWN
 
 
 def totals(rows: Iterable[Row]) -> dict[Key, int]:

@@ -1,99 +1,279 @@
-"""A deal: what its facts, in whatever order they arrive, say about its opening and its standing close."""
+"""The deal: what its facts, in whatever order they arrive, say about its opening, its standing close and its credit.
+
+Rules and worked examples: docs/explanation/deals.md. A deal is an entity of its own; leads, accounts and reps are told
+of it, and read it by the same functions.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from salesgauge.metrics.entities.facts import DealFact, Fact, Lost, Opportunity, Reopened, Won
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.facts import (
+    ACCOUNT,
+    DEAL,
+    LEAD,
+    Changed,
+    Credited,
+    DealDeleted,
+    DealRestored,
+    Fact,
+    Line,
+    Lost,
+    Opened,
+    Reopened,
+    Won,
+    address,
+)
+from salesgauge.metrics.entities.identities import Survivors
+from salesgauge.metrics.entities.profile import Profile, fold_profile
+from salesgauge.metrics.entities.state import Box, State, chronological
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, Product, Rep, Team
+from salesgauge.metrics.rules.model import Rules
+
+Close = Won | Lost
+_Outcome = Close | Reopened | DealDeleted | DealRestored | Opened
+_RANKS: dict[type[Fact], int] = {Opened: 0, Lost: 1, Won: 2, Reopened: 3, DealDeleted: 4, DealRestored: 5}
+"""At one instant, as exports that know only days have it."""
+_TOUCH_KINDS = frozenset({"call", "email", "message", "video"})
 
 
-@dataclass(slots=True)
-class Deal:
-    """A deal as its facts tell it.
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a deal's own facts tell. Instants are ms.
 
-    ``accounts`` are all that some fact names: each of them is told every fact, and only :attr:`account` counts it.
-    ``won`` or ``lost`` is the close that stands (at most one), ``closed_at`` its instant in ms. Several versions of
-    one close (a corrected amount) keep the earliest instant and the content recorded last.
+    ``close`` is the standing close (at most one), at its business time. ``leads`` and ``accounts`` are the keys that
+    it had, in order, each once; ``owners`` are (instant, rep, team) as the deal's facts say.
     """
 
-    id: str
-    opened: Opportunity | None = None
-    opened_at: int = 0
-    won: Won | None = None
-    lost: Lost | None = None
-    closed_at: int = 0
-    opened_account: str = ""
-    accounts: set[str] = field(default_factory=set)
-
-    @property
-    def account(self) -> str:
-        """The account that the deal belongs to: the close's, else the opportunity's, else the lead itself."""
-        if self.won is None:
-            return self.opened_account
-        return self.won.account or self.opened_account or self.won.lead
-
-    @property
-    def revenue_lines(self) -> tuple[tuple[str, int], ...]:
-        """(product, millionths of a major unit) of the standing win."""
-        return self.won.lines if self.won else ()
+    opened: Opened | None
+    opened_at: int
+    close: Close | None
+    deleted: bool
+    leads: tuple[str, ...]
+    accounts: tuple[str, ...]
+    owners: tuple[tuple[int, Rep, Team], ...]
+    credits: tuple[Credited, ...]
+    first_at: int
 
 
-def fold_deals(facts: Iterable[Fact]) -> list[Deal]:
-    """The deals of the facts, in order of their ids."""
-    return [fold_deal(deal, told) for deal, told in sorted(deal_facts(facts).items())]
+def fold(box: Box) -> History:
+    """The history that the facts about a deal tell."""
+    facts = box.sorted()
+    attributes = sorted(facts, key=lambda fact: (fact.at, fact.recorded, _RANKS.get(type(fact), 0), fact.id))
+    opened = [fact for fact in facts if isinstance(fact, Opened)]
+    close, deleted = _outcome(box, facts)
+    return History(
+        opened=max(opened, key=lambda fact: fact.version, default=None),
+        opened_at=min((fact.at for fact in opened), default=0),
+        close=close,
+        deleted=deleted,
+        leads=_distinct(getattr(fact, "lead", "") for fact in attributes),
+        accounts=_distinct(getattr(fact, "account", "") for fact in attributes),
+        owners=tuple(
+            (fact.at, fact.rep, fact.team) for fact in attributes if isinstance(fact, Opened | Changed) and fact.rep
+        ),
+        credits=tuple(fact for fact in facts if isinstance(fact, Credited)),
+        first_at=facts[0].at if facts else 0,
+    )
 
 
-def deal_facts(facts: Iterable[Fact]) -> dict[str, list[DealFact]]:
-    """Deal id -> the facts about it, in their order."""
-    by_deal: dict[str, list[DealFact]] = {}
-    for fact in facts:
-        if isinstance(fact, DealFact):
-            by_deal.setdefault(fact.deal, []).append(fact)
-    return by_deal
+def _outcome(box: Box, facts: Iterable[Fact]) -> tuple[Close | None, bool]:
+    """The standing close, and whether the deal is deleted, in the order in which the source learnt the facts.
 
-
-def fold_deal(deal_id: str, facts: Iterable[DealFact]) -> Deal:
-    """The deal that its facts, in any order, tell of."""
-    deal = Deal(deal_id)
-    # Exports often know only dates: at one instant a close comes before the re-opening of it.
-    for fact in sorted(facts, key=lambda f: (f.at, f.rec or f.at, isinstance(f, Reopened), f.id)):
-        if isinstance(fact, Opportunity):
-            _open(deal, fact)
-        elif isinstance(fact, Won):
-            _win(deal, fact)
-        elif isinstance(fact, Lost):
-            _lose(deal, fact)
+    A close dated x replaces the standing close. Closes and re-openings that were placed earlier and are dated at x or
+    later are void. A re-opening lifts the close.
+    """
+    close: Close | None = None
+    deleted = False
+    steps = [fact for fact in facts if type(fact) in _RANKS]
+    for fact in sorted(steps, key=lambda fact: (box.place(fact), fact.at, _RANKS[type(fact)], fact.version)):
+        if isinstance(fact, Won | Lost):
+            close = fact
         elif isinstance(fact, Reopened):
-            deal.won = deal.lost = None
-        if isinstance(fact, Lost | Reopened) and fact.account:
-            deal.accounts.add(fact.account)
-    return deal
+            close = None
+        elif isinstance(fact, DealDeleted | DealRestored):
+            deleted = isinstance(fact, DealDeleted)
+    return close, deleted
 
 
-def _open(deal: Deal, fact: Opportunity) -> None:
-    if deal.opened is None:
-        deal.opened_at = fact.at
-    if deal.opened is None or fact.version > deal.opened.version:
-        deal.opened = fact
-    if fact.account:
-        deal.accounts.add(fact.account)
-        deal.opened_account = fact.account if deal.opened is fact else deal.opened_account or fact.account
+def _distinct(keys: Iterable[str]) -> tuple[str, ...]:
+    """The keys without repetition; one that comes again stands where it came last, but the first stays the first."""
+    named = [key for key in keys if key]
+    if not named:
+        return ()
+    later = dict.fromkeys(reversed(named[1:]))
+    return tuple(dict.fromkeys((named[0], *reversed(later))))
 
 
-def _win(deal: Deal, fact: Won) -> None:
-    if deal.won is None:
-        deal.closed_at = fact.at
-    if deal.won is None or fact.version > deal.won.version:
-        deal.won = fact
-    deal.lost = None
-    # A win without an account may turn out to have one when its opportunity arrives: both must hear of all facts.
-    deal.accounts.add(fact.account or fact.lead)
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """A deal with what other entities say of its leads: what measures are made of. Addresses are those of survivors."""
+
+    key: str
+    history: History
+    leads: tuple[str, ...]
+    """Addresses of the leads that it had, in order."""
+    account: str
+    """The address of the account that it belongs to: the one named last, else one named like its last lead."""
+    origin: Profile
+    """Of the lead that the deal came from."""
+    profiles: tuple[Profile, ...] = field(repr=False)
+    """Of all leads that it had."""
+    owner: Rep
+    """Of the close, or now."""
+    team: Team
+
+    @property
+    def won(self) -> Won | None:
+        """The standing win; one whose lines sum below zero is a credit note and no deal."""
+        close = self.history.close
+        return close if isinstance(close, Won) and sum(micros for _, micros in close.lines) >= 0 else None
+
+    @property
+    def credit_note(self) -> Won | None:
+        """A standing win that gives money back."""
+        close = self.history.close
+        return close if isinstance(close, Won) and self.won is None else None
+
+    @property
+    def lost(self) -> Lost | None:
+        """The standing loss."""
+        return self.history.close if isinstance(self.history.close, Lost) else None
+
+    @property
+    def closed_at(self) -> int:
+        """When the standing close happened."""
+        return self.history.close.at if self.history.close else 0
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The products of the standing win."""
+        won = self.won
+        return tuple(sorted({product for product, _ in won.lines})) if won and won.lines else (Product(""),)
 
 
-def _lose(deal: Deal, fact: Lost) -> None:
-    if deal.lost is None:
-        deal.closed_at = fact.at
-    if deal.lost is None or fact.version > deal.lost.version:
-        deal.lost = fact
-    deal.won = None
+def read_deal(key: str, state: State, who: Survivors, rules: Rules) -> Deal | None:
+    """The deal ``key`` by the boxes of any entity that was told of it; None where it is deleted or unknown."""
+    box = state.boxes.get(address(DEAL, key))
+    if box is None or not box.facts:
+        return None
+    history = fold(box)
+    if history.deleted:
+        return None
+    leads = tuple(dict.fromkeys(who(address(LEAD, lead)) for lead in history.leads))
+    profiles = {lead: _profile(lead, state, who) for lead in leads}
+    origin = profiles[leads[0 if rules.deal_origin == "first" else -1]] if leads else Profile()
+    owner, team = _owner(history, origin, rules)
+    account = who(address(ACCOUNT, history.accounts[-1])) if history.accounts else ""
+    if not account and leads:
+        account = address(ACCOUNT, leads[-1].partition("/")[2])
+    return Deal(key, history, leads, account, origin, tuple(profiles.values()), owner, team)
+
+
+def deals_of(state: State, who: Survivors, rules: Rules) -> list[Deal]:
+    """The deals that an entity was told of, in the order of their ids, without deleted ones."""
+    keys = sorted(about.partition("/")[2] for about in state.boxes if about.startswith(f"{DEAL}/"))
+    found = (read_deal(key, state, who, rules) for key in keys)
+    return [deal for deal in found if deal is not None]
+
+
+def _profile(lead: str, state: State, who: Survivors) -> Profile:
+    facts = [fact for about, box in state.boxes.items() if who(about) == lead for fact in box.facts.values()]
+    return fold_profile(sorted(facts, key=chronological))
+
+
+def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
+    """Who a deal is credited to: what its close says, else who owned it then, else who owned its lead then."""
+    close = history.close
+    at = close.at if close else None
+    rep, said = (close.rep, close.team) if close else (NO_REP, NO_TEAM)
+    if not rep:
+        owned = [(rep, team) for since, rep, team in history.owners if at is None or since <= at]
+        rep, team = owned[-1] if owned else (origin.owners.rep(at) if at is not None else NO_REP, NO_TEAM)
+        said = said or team
+    return rep, origin.owners.team(rep, said, rules)
+
+
+# --- What a deal adds to the measures --------------------------------------------------------------------------------
+
+
+def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -> None:
+    """Add what the deal of this state adds."""
+    deal = read_deal(state.address.partition("/")[2], state, who, rules)
+    if deal is None:
+        return
+    _add_opening(deal, rules, out)
+    if deal.credit_note is not None:
+        _add_revenue(deal, deal.credit_note, rules, out)
+    elif deal.won is not None:
+        _add_revenue(deal, deal.won, rules, out)
+        _add_win(deal, out)
+    elif deal.lost is not None:
+        out.add(
+            m.DEALS_LOST, deal.closed_at, 1, rep=deal.owner, team=deal.team, source=deal.origin.source,
+            product=(deal.lost.product,),
+        )  # fmt: skip
+    if (deal.won or deal.lost) and deal.leads:
+        _add_touches(deal, out)
+    for credit in deal.history.credits:
+        add_credit(credit, deal.owner, deal.team, rules, out)
+
+
+def _add_opening(deal: Deal, rules: Rules, out: Contributions) -> None:
+    opened, at = deal.history.opened, deal.history.opened_at
+    if opened is None:
+        return
+    rep = opened.rep or deal.origin.owners.rep(at)
+    team = deal.origin.owners.team(rep, opened.team, rules)
+    source = deal.origin.source
+    out.add(m.OPPORTUNITIES, at, 1, rep=rep, team=team, source=source)
+    amount = rules.minor(opened.amount, opened.currency, opened.at)
+    out.add(m.OPPORTUNITY_AMOUNT, at, amount, rep=rep, team=team, source=source)
+    if deal.won is not None:
+        out.add(m.OPPORTUNITIES_WON, at, 1, rep=rep, team=team, source=source)
+
+
+def _add_revenue(deal: Deal, won: Won, rules: Rules, out: Contributions) -> None:
+    location = won.location or deal.origin.location
+    for product, amount in minor_lines(won.lines, won.currency, won.at, rules):
+        out.add(m.REVENUE, won.at, amount, rep=deal.owner, team=deal.team, product=product, location=location)
+
+
+def _add_win(deal: Deal, out: Contributions) -> None:
+    at, rep, team, source = deal.closed_at, deal.owner, deal.team, deal.origin.source
+    out.add(m.DEALS_WON, at, 1, rep=rep, team=team, source=source, product=deal.products)
+    demos = [at for profile in deal.profiles for at, _ in profile.demos()]
+    if demos and min(demos) <= at:
+        out.add(m.DEALS_WON_AFTER_DEMO, at, 1, rep=rep)
+    created = deal.origin.created
+    # A CRM may hold deals closed before their lead was created; they have no cycle, and no negative one.
+    if created is not None and at >= created.at:
+        out.sample(m.SALES_CYCLE, at, at - created.at, rep=rep, product=deal.products)
+
+
+def _add_touches(deal: Deal, out: Contributions) -> None:
+    at, rep, outcome = deal.closed_at, deal.owner, "won" if deal.won else "lost"
+    out.add(m.DEALS_CLOSED, at, 1, outcome=outcome, rep=rep)
+    for profile in deal.profiles:
+        for activity in profile.activities:
+            if activity.kind in _TOUCH_KINDS and activity.human_touch and activity.at <= at:
+                out.add(m.TOUCHES, at, 1, outcome=outcome, kind=activity.kind, rep=rep)
+
+
+def add_credit(credit: Credited, rep: Rep, team: Team, rules: Rules, out: Contributions) -> None:
+    """Add what a credit takes back, at the instant of the credit."""
+    for product, amount in minor_lines(credit.lines, credit.currency, credit.at, rules):
+        out.add(m.CREDITS, credit.at, amount, rep=rep, team=team, product=product, reason=credit.reason)
+
+
+def minor_lines(lines: Iterable[Line], currency: str, at: int, rules: Rules) -> list[tuple[Product, int]]:
+    """(product, revenue in the rules' smallest unit) of each line."""
+    return [(product, rules.minor(micros, currency, at)) for product, micros in lines]
+
+
+def minor_total(won: Won, rules: Rules) -> int:
+    """Revenue of a win in the rules' smallest unit."""
+    return sum(amount for _, amount in minor_lines(won.lines, won.currency, won.at, rules))

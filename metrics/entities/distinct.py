@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from salesgauge.metrics.entities.contributions import Contributions, Labels
+from salesgauge.metrics.entities.contributions import Contributions, Labels, shown
 from salesgauge.metrics.measures.registry import Measure
 
 Occasion = tuple[int, Labels]
-"""An instant in ms at which the thing is in a window, and the labels that it has there."""
+"""An instant in ms at which the thing is in a window, and the labels that it has there, in the measure's order."""
 
 
 def add_once(
@@ -25,18 +25,21 @@ def add_once(
         occasions: sorted by time, not empty.
         amount: what is added, by the instant.
     """
+
+    def add(at: int, sign: int, there: Labels) -> None:
+        out.append((measure, tuple(map(shown, there)), at, 0, sign * amount(at)))
+
     latest, labels = occasions[-1]
     if all(known == labels for _, known in occasions):
-        out.add(measure, latest, amount(latest), *labels)
+        add(latest, 1, labels)
         return
     nowhere: Labels = ((),) * len(labels)
-    out.add(measure, latest, amount(latest), *nowhere)
+    add(latest, 1, nowhere)
     for position in range(len(labels)):
         latest_by_value = {value: at for at, known in occasions for value in _values(known[position])}
         for value, at in latest_by_value.items():
-            there: Labels = (*nowhere[:position], (value,), *nowhere[position + 1 :])
-            out.add(measure, at, amount(at), *there)
-            out.add(measure, at, -amount(at), *nowhere)
+            add(at, 1, (*nowhere[:position], (value,), *nowhere[position + 1 :]))
+            add(at, -1, nowhere)
 
 
 def _values(label: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -189,6 +189,8 @@ class Rules(BaseModel):
     unredacted: frozenset[str] = frozenset()
     """Dimensions whose label values may be e-mail addresses or telephone numbers, such as ``rep``. Elsewhere these are
     shown as ``redacted`` ([what labels show](operations.md#what-labels-show))."""
+    deal_origin: Literal["first", "last"] = "first"
+    """Which of the leads that a deal had says where it came from and when its cycle began."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
     """Greatest number of facts that one entity keeps. Further events are refused (`entity_full`)."""
 

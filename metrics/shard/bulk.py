@@ -1,19 +1,20 @@
 """Bulk load: many events at once into an empty engine, when only the end counts.
 
 The engine brings panes up to date with every batch, which costs most of its time. Here facts are only put with their
-entities; at the end entities tell each other what must be known, and then each is computed once. As the result is a
-function of the set of events, it is the one that the engine comes to with all of them in one batch.
+entities; at the end merges are learnt, entities tell each other what must be known, and then each is computed once. As
+the result is a function of the set of events, it is the one that the engine comes to with all of them in one batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from salesgauge.metrics import entities
-from salesgauge.metrics.entities.facts import Fact
-from salesgauge.metrics.shard.shard import MAX_HOPS, Addressed, Outcome, Shard, prevails
+from salesgauge.metrics.entities.facts import Merge
+from salesgauge.metrics.entities.routes import LONGEST_CHAIN, consequences, everything, note_names
+from salesgauge.metrics.entities.state import Message, State
+from salesgauge.metrics.shard.shard import Outcome, Shard
 
-Told = dict[str, list[Addressed]]
+Told = dict[str, list[Message]]
 """What entities are told, by address."""
 
 _HELD = 1_000_000
@@ -22,6 +23,10 @@ _HELD = 1_000_000
 
 def _to_all_here(told: Told) -> Told | None:
     return told or None
+
+
+def _only_own(merges: Sequence[Merge]) -> Sequence[Merge]:
+    return merges
 
 
 class BulkLoad:
@@ -41,33 +46,39 @@ class BulkLoad:
         self._shard = shard
         self._limit = held
         self._held = 0
-        self._facts: dict[str, dict[int, Fact]] = {}
-        self._telling: dict[str, None] = {}
+        self._states: dict[str, State] = {}
+        self.merges: list[Merge] = []
 
-    def add(self, batch: Sequence[Addressed]) -> Outcome:
-        """Put facts with their entities; the outcome counts them and says which were refused."""
+    def add(self, batch: Sequence[Message]) -> Outcome:
+        """Put facts with their entities; the outcome counts them, without merges, and says which were refused."""
         outcome = Outcome()
         for position, item in enumerate(batch):
-            self._take(position, item, outcome)
+            if item.is_merge:
+                self.merges += [fact for fact in item.facts if isinstance(fact, Merge)]
+            else:
+                self._put(position, item, outcome)
         if self._held > self._limit:
             self._pack()
         return outcome
 
-    def finish(self, exchange: Callable[[Told], Told | None] = _to_all_here) -> list[Exception]:
+    def finish(
+        self,
+        exchange: Callable[[Told], Told | None] = _to_all_here,
+        share: Callable[[Sequence[Merge]], Sequence[Merge]] = _only_own,
+    ) -> list[Exception]:
         """Compute everything; why entities could not be computed, which then add nothing.
 
         Args:
             exchange: is given what entities of this shard tell, and gives what those of this shard are told; None
                 where no entity of any shard was told anything.
+            share: is given the merges that were read here, and gives those of all shards.
         """
-        told = exchange(self._told((address, None) for address in self._telling))
-        for _ in range(MAX_HOPS):
+        self._shard.identities.learn(share(self.merges))
+        told = exchange(self._first_told())
+        for _ in range(LONGEST_CHAIN + 1):
             if told is None:
                 break
-            for items in told.values():
-                for item in items:
-                    self._take(-1, item, Outcome())
-            told = exchange(self._told((a, items) for a, items in told.items() if a in self._telling))
+            told = exchange(self._deliver(told))
             if self._held > self._limit:
                 self._pack()
         self._pack()
@@ -79,44 +90,58 @@ class BulkLoad:
                 failures.append(error)
         return failures
 
-    def _told(self, tellers: Iterable[tuple[str, list[Addressed] | None]]) -> Told:
-        """What entities tell others after ``items`` came to them (None: after all that they know), by addressee."""
+    def _first_told(self) -> Told:
+        """What entities have to tell, now that all events are there."""
         told: Told = {}
-        for address, items in tellers:
-            facts = sorted(self._open(address).values(), key=lambda fact: (fact.at, fact.id))
-            touched = facts if items is None else [fact for item in items for fact in item.facts]
-            for to, news in entities.outbound(address, facts, touched).items():
-                told.setdefault(to, []).append(Addressed(to, tuple(news), 1))
+        self._pack()
+        for address in list(self._shard.states):
+            self._post(everything(self._shard.state(address), self._shard.identities), told)
         return told
 
-    def _take(self, position: int, item: Addressed, outcome: Outcome) -> None:
-        facts = self._open(item.address)
-        for fact in item.facts:
-            known = facts.get(fact.id)
-            if known is None:
-                if len(facts) >= self._shard.rules.max_facts:
-                    outcome.refused.append(position)
-                    continue
-                outcome.distinct += 1
-                self._held += 1
-            elif not prevails(fact, known):
-                outcome.repeated += 1
-                continue
-            facts[fact.id] = fact
-            outcome.applied += 1
-            if type(fact) in entities.TELLING:
-                self._telling[item.address] = None
+    def _deliver(self, told: Told) -> Told:
+        """Put what entities are told; what they tell others then."""
+        onward: Told = {}
+        for items in told.values():
+            for item in items:
+                state = self._open(item.to)
+                note_names(state, item.facts)
+                news = {about: state.box(about).unite(box) for about, box in item.boxes}
+                if any(box.facts for box in news.values()):
+                    self._held += sum(len(box.facts) for box in news.values())
+                    self._post(consequences(state, item, news, self._shard.identities), onward)
+        return onward
 
-    def _open(self, address: str) -> dict[int, Fact]:
-        facts = self._facts.get(address)
-        if facts is None:
-            facts = self._facts[address] = {fact.id: fact for fact in self._shard.facts(address)}
-            self._held += len(facts)
-        return facts
+    @staticmethod
+    def _post(messages: Iterable[Message], told: Told) -> None:
+        for message in messages:
+            told.setdefault(message.to, []).append(message)
+
+    def _put(self, position: int, item: Message, outcome: Outcome) -> None:
+        state = self._open(item.to)
+        facts = state.own.facts
+        for about, box in item.boxes:
+            for fact in box.facts.values():
+                known = fact.id in facts
+                if not known and len(facts) >= self._shard.rules.max_facts:
+                    outcome.refused.append(position)
+                    return
+                note_names(state, (fact,))
+                news = state.box(about).add(fact)
+                outcome.distinct += not known
+                outcome.applied += news
+                outcome.repeated += not news
+                self._held += not known
+
+    def _open(self, address: str) -> State:
+        state = self._states.get(address)
+        if state is None:
+            state = self._states[address] = self._shard.state(address)
+            self._held += len(state)
+        return state
 
     def _pack(self) -> None:
-        for address, facts in self._facts.items():
-            if facts:
-                self._shard.load(address, facts.values())
-        self._facts.clear()
+        for state in self._states.values():
+            if state.boxes:
+                self._shard.load(state)
+        self._states.clear()
         self._held = 0

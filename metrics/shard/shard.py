@@ -1,44 +1,28 @@
-"""The engine: facts in, changed entity states, pane changes and forwards out. One shard per source partition.
+"""A shard: one source partition's share of the entities. Messages in; changed states, pane changes and messages out.
 
-An entity's state is the packed, sorted set of its facts. Applying facts unites the sets; what the entity then adds to
-the measures is compared with what it added before. So the result is a function of the set of events: order, batching,
-repetition and restarts cannot change it.
+An entity's state is a set of facts. Applying a message unites sets; what the entity then adds to the measures is
+compared with what it added before. So the result is a function of the set of events: order, batching, repetition and
+restarts cannot change it.
+
+Everything is recomputed in full: this engine is the specification that faster ones are compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
-
-import msgspec
 
 from salesgauge.metrics import entities
-from salesgauge.metrics.entities.book import Book
-from salesgauge.metrics.entities.contributions import Contributions
-from salesgauge.metrics.entities.facts import (
-    KNOWN_KINDS,
-    AnyFact,
-    Fact,
-    Lost,
-    Opportunity,
-    Price,
-    Quota,
-    Spend,
-    Subscription,
-    Won,
-    millis,
-    to_fact,
-)
-from salesgauge.metrics.entities.facts import Churned as ChurnedFact
+from salesgauge.metrics.entities.contributions import Contributions, difference
+from salesgauge.metrics.entities.facts import CURRENCY_FACTS, Fact, Merge, to_fact
+from salesgauge.metrics.entities.identities import Identities, Survivors
+from salesgauge.metrics.entities.routes import consequences, everything, home_key, mentions, note_names
+from salesgauge.metrics.entities.state import Box, Message, State
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.panes import Panes
 from salesgauge.schemas.codec import Reason, Rejection
 from salesgauge.schemas.wire import AnyEvent
-
-MAX_HOPS = 32
-"""Facts travel lead -> survivor -> survivor's survivor ... at most so far: a circle of merges ends."""
 
 _RECENT = 8192
 """Entities kept open: what was touched is often touched again soon."""
@@ -46,28 +30,12 @@ _RECENT = 8192
 _STEP = 500
 """Entities that are built before panes at rest are packed."""
 
-_PAGES = f"{entities.EntityKind.PAGE.value}/"
-"""Most pages are touched once, and none tells much: they are not kept open."""
-
-_CURRENCY_FACTS = frozenset({Opportunity, Won, Lost, ChurnedFact, Subscription, Spend, Price, Quota})
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[AnyFact]).decode
-
-
-class Addressed(msgspec.Struct, frozen=True, gc=False):
-    """Facts on their way to an entity."""
-
-    address: str
-    facts: tuple[Fact, ...]
-    hops: int = 0
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Facts that an entity could not take because computing it failed; nothing of them was applied."""
+    """Messages that an entity could not take because computing it failed; nothing of them was applied."""
 
-    items: tuple[tuple[int, Addressed], ...]
+    items: tuple[tuple[int, Message], ...]
     error: Exception
 
 
@@ -75,14 +43,15 @@ class Failure:
 class Outcome:
     """What applying a batch led to.
 
-    ``states`` holds the packed state of each changed entity, ``forwards`` the facts for entities whose home is another
-    partition, ``refused`` the positions of inputs whose entity is full, ``failed`` what could not be computed (position
-    -1: sent on by an entity of this shard). ``distinct`` counts the events that were new to
-    their entity (what other entities told it is none), ``applied`` and ``repeated`` facts of any origin.
+    ``states`` holds the packed state of each changed entity, ``sends`` the messages for entities whose home is another
+    partition, ``merges`` what is to go to the identity log, ``refused`` the positions of inputs whose entity is full,
+    ``failed`` what could not be computed (position -1: sent on by an entity of this shard). ``distinct`` counts the
+    events that were new to their entity, ``applied`` and ``repeated`` facts of any origin.
     """
 
     states: dict[str, bytes] = field(default_factory=dict)
-    forwards: list[Addressed] = field(default_factory=list)
+    sends: list[Message] = field(default_factory=list)
+    merges: list[Merge] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     distinct: int = 0
@@ -90,25 +59,23 @@ class Outcome:
     repeated: int = 0
 
 
-def admit(event: AnyEvent, rules: Rules, now: int, recorded_by: int = 0) -> Addressed | Rejection:
-    """Turn a valid event into an addressed fact, or say why it cannot count at ``now`` (ms).
+def admit(event: AnyEvent, rules: Rules, now: int, recorded_by: int = 0) -> Message | Rejection:
+    """Turn a valid event into a message to its entity, or say why it cannot count at ``now`` (ms).
 
     A replay that looks at the past also takes what was recorded afterwards, until ``recorded_by`` (ms).
     """
-    if event.name not in KNOWN_KINDS:
-        return Rejection(Reason.UNKNOWN_EVENT, f"this version does not count {event.name} yet")
-    fact = to_fact(event)
+    home, fact = to_fact(event)
     if fact.at > now + rules.max_future_ms:
         return _ahead("occurred_at", fact.at - now, rules)
     if fact.rec > max(now, recorded_by) + rules.max_future_ms:
         return _ahead("recorded_at", fact.rec - max(now, recorded_by), rules)
     if fact.at < 0 or fact.rec < 0:
         return Rejection(Reason.INVALID, "occurred_at or recorded_at lies before 1970")
-    if type(fact) in _CURRENCY_FACTS:
+    if type(fact) in CURRENCY_FACTS:
         currency = fact.currency  # type: ignore[attr-defined]
         if not rules.knows(currency, fact.at):
             return Rejection(Reason.UNKNOWN_CURRENCY, f"no rate for {currency} at that date; add it to `rates`")
-    return Addressed(entities.address_of(event), (fact,))
+    return Message(home, ((home, Box({fact.id: fact})),), from_source=True)
 
 
 def _ahead(field: str, ms: int, rules: Rules) -> Rejection:
@@ -119,26 +86,15 @@ def _always_here(_: str) -> bool:
     return True
 
 
+@dataclass(slots=True)
 class _Open:
-    """An entity whose facts are unpacked: by id, and sorted by time in ``ordered``."""
+    """An entity whose state is unpacked, with what the panes hold of it."""
 
-    __slots__ = ("book", "facts", "kinds", "ordered")
+    state: State
+    added: Contributions
 
-    def __init__(self, facts: list[Fact], rules: Rules) -> None:
-        self.ordered = facts
-        self.facts = {fact.id: fact for fact in facts}
-        self.kinds = set(map(type, facts))
-        self.book = Book(rules)
 
-    def add(self, fresh: list[Fact], *, corrected: bool) -> None:
-        """Order the facts again, and the fresh ones."""
-        self.kinds.update(map(type, fresh))
-        if len(fresh) > 1:
-            fresh.sort(key=_chronological)
-        if corrected or (self.ordered and _chronological(fresh[0]) < _chronological(self.ordered[-1])):
-            self.ordered = sorted(self.facts.values(), key=_chronological)
-        else:
-            self.ordered += fresh
+_Pending = dict[str, list[tuple[int, Message]]]
 
 
 class Shard:
@@ -147,12 +103,20 @@ class Shard:
     Args:
         rules: the rules of the business.
         leaves: numbers the leaves; shards of one process may share it.
-        is_home: whether an entity (by its home key) belongs to this partition; forwards to others leave the shard.
+        is_home: whether an entity (by its home key) belongs to this partition; messages to others leave the shard.
+        identities: the merges that are known; shards of one process may not share it, since each learns for itself.
     """
 
-    def __init__(self, rules: Rules, leaves: LeafIndex, is_home: Callable[[str], bool] = _always_here) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        leaves: LeafIndex,
+        is_home: Callable[[str], bool] = _always_here,
+        identities: Identities | None = None,
+    ) -> None:
         self.rules = rules
         self.panes = Panes(leaves, rules)
+        self.identities = Identities() if identities is None else identities
         self._is_home = is_home
         self._states: dict[str, bytes] = {}
         self._unbuilt: dict[str, None] = {}
@@ -160,6 +124,8 @@ class Shard:
         self._scattered = False
         """Whether the entities that are being built are of all times."""
         self._recent: dict[str, _Open] = {}
+        self._mentioned_by: dict[str, set[str]] = {}
+        """Lead and account addresses -> the entities here that depend on where they live on."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -177,41 +143,51 @@ class Shard:
         """Move the shard's clock to ``now`` (ms)."""
         self.panes.advance(now)
 
-    def apply(self, batch: Sequence[Addressed]) -> Outcome:
-        """Apply a batch; the caller stores ``states`` and sends ``forwards`` before it forgets the batch."""
+    def apply(self, batch: Sequence[Message]) -> Outcome:
+        """Apply a batch; the caller stores states and sends messages and merges before it forgets the batch."""
         outcome = Outcome()
-        pending: dict[str, list[tuple[int, Addressed]]] = {}
+        pending: _Pending = {}
         for position, item in enumerate(batch):
             self._route(position, item, pending, outcome)
-        while pending:
-            # In waves: many leads tell the same account or rep, which then takes all of it at once.
-            wave, pending = pending, {}
-            for address, items in wave.items():
-                for forward in self._attempt(address, items, outcome):
-                    self._route(-1, forward, pending, outcome)
+        self._run(pending, outcome)
+        return outcome
+
+    def learn(self, merges: Iterable[Merge]) -> Outcome:
+        """Take what the identity log says. The caller treats the outcome as that of a batch."""
+        outcome = Outcome()
+        before, known = self.identities.frozen(), len(self.identities)
+        changed = self.identities.learn(merges)
+        outcome.distinct = len(self.identities) - known
+        if changed:
+            keys = {address for key in changed for address in (key, before(key), self.identities(key))}
+            self._reconsider(keys, before, outcome)
         return outcome
 
     def restore(self, address: str, state: bytes) -> None:
         """Take the packed state of an entity from the changelog, instead of what was known of it.
 
         The panes lack restored entities until :meth:`build` has come to them.
+
+        Raises:
+            StateFormatError: another version of salesgauge wrote it.
         """
+        self._index(State.unpack(address, state))
         self._states[address] = state
         self._unbuilt[address] = None
         self._recent.pop(address, None)
 
-    def load(self, address: str, facts: Iterable[Fact]) -> None:
-        """Take the facts of an entity, in any order, as :meth:`restore` takes its packed state."""
-        self.restore(address, _encode(sorted(facts, key=_chronological)))
+    def load(self, state: State) -> None:
+        """Take the state of an entity, as :meth:`restore` takes its packed form."""
+        self._index(state)
+        self._states[state.address] = state.pack()
+        self._unbuilt[state.address] = None
+        self._recent.pop(state.address, None)
 
     def unite(self, address: str, state: bytes) -> None:
         """Take a packed state beside what was known: the entity then has the facts of both."""
-        facts = {fact.id: fact for fact in self.facts(address)}
-        for fact in _decode(state):
-            known = facts.get(fact.id)
-            if known is None or prevails(fact, known):
-                facts[fact.id] = fact
-        self.load(address, facts.values())
+        known = self.state(address)
+        known.unite(State.unpack(address, state))
+        self.load(known)
 
     def build(self, limit: int | None = None) -> bool:
         """Add up to ``limit`` restored entities to the panes; True when none is left."""
@@ -226,7 +202,7 @@ class Shard:
         reopened = self.panes.coarse.reopened
         for _ in range(number):
             address, _ = self._unbuilt.popitem()
-            self.panes.add(entities.contributions(address, _decode(self._states[address]), self.rules))
+            self.panes.add(self._contributions(self.state(address)))
         # A changelog is in order of time, more or less: only some panes are needed at a time. Where it is not, packing
         # and opening all of them again and again would take most of the time.
         self._scattered |= self.panes.coarse.reopened - reopened > 2 * number
@@ -279,92 +255,116 @@ class Shard:
     def contributions(self) -> Contributions:
         """What all entities add together: the oracle that the running panes are tested against."""
         total = Contributions()
-        for address, state in self._states.items():
-            total += entities.contributions(address, _decode(state), self.rules)
+        for address in self._states:
+            total += self._contributions(self.state(address))
         return total
 
+    def state(self, address: str) -> State:
+        """What an entity remembers; nothing where it is unknown."""
+        packed = self._states.get(address)
+        return State.unpack(address, packed) if packed else State(address)
+
     def facts(self, address: str) -> list[Fact]:
-        """The facts of an entity, sorted; none where it is unknown."""
-        state = self._states.get(address)
-        return list(_decode(state)) if state else []
+        """The facts about an entity that it remembers itself, sorted; none where it is unknown."""
+        return self.state(address).own.sorted()
 
-    def _route(
-        self, position: int, item: Addressed, pending: dict[str, list[tuple[int, Addressed]]], outcome: Outcome
-    ) -> None:
-        if item.hops > MAX_HOPS:
-            return
-        if item.address in self._states or self._is_home(entities.home_key(item.address)):
-            pending.setdefault(item.address, []).append((position, item))
+    def _contributions(self, state: State, who: Survivors | None = None) -> Contributions:
+        return entities.contributions(state, who or self.identities, self.rules)
+
+    def _index(self, state: State) -> None:
+        for mentioned in mentions(state):
+            self._mentioned_by.setdefault(mentioned, set()).add(state.address)
+
+    def _route(self, position: int, item: Message, pending: _Pending, outcome: Outcome) -> None:
+        if item.is_merge:
+            outcome.merges += [fact for fact in item.facts if isinstance(fact, Merge)]
+        elif item.to in self._states or self._is_home(home_key(item.to)):
+            pending.setdefault(item.to, []).append((position, item))
         else:
-            outcome.forwards.append(item)
+            outcome.sends.append(item)
 
-    def _attempt(self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome) -> list[Addressed]:
+    def _run(self, pending: _Pending, outcome: Outcome) -> None:
+        """Take messages in waves: many leads tell the same account or rep, which then takes all of it at once."""
+        while pending:
+            wave, pending = pending, {}
+            for address, items in wave.items():
+                for message in self._attempt(address, items, outcome):
+                    self._route(-1, message, pending, outcome)
+
+    def _attempt(self, address: str, items: Sequence[tuple[int, Message]], outcome: Outcome) -> list[Message]:
         try:
             return self._apply_to(address, items, outcome)
         except Exception as error:  # noqa: BLE001 - one poisonous entity must not stop the others
+            self._recent.pop(address, None)
             outcome.failed.append(Failure(tuple(items), error))
             return []
 
-    def _apply_to(self, address: str, items: Sequence[tuple[int, Addressed]], outcome: Outcome) -> list[Addressed]:
-        entity = self._recent.pop(address, None)
-        if entity is None:
-            entity = self._open(address)
-        fresh, corrected = self._unite(entity, items, outcome)
-        if fresh:
-            entity.add(fresh, corrected=corrected)
-            entities.write(address, entity.book, entity.ordered, None if corrected else fresh)
-            self._keep(address, entity, outcome)
-        if address not in self._unbuilt and not address.startswith(_PAGES):
+    def _apply_to(self, address: str, items: Sequence[tuple[int, Message]], outcome: Outcome) -> list[Message]:
+        entity = self._recent.pop(address, None) or self._open(address)
+        counted = Outcome()
+        messages: list[Message] = []
+        for position, item in items:
+            messages += self._take(entity.state, position, item, counted)
+        if counted.applied:
+            self._keep(entity, outcome)
+        outcome.distinct += counted.distinct
+        outcome.applied += counted.applied
+        outcome.repeated += counted.repeated
+        outcome.refused += counted.refused
+        if address not in self._unbuilt:
             self._recent[address] = entity
             if len(self._recent) > _RECENT:
                 del self._recent[next(iter(self._recent))]
-        if entities.TELLING.isdisjoint(entity.kinds):
-            return []
-        return self._forwards(address, entity.ordered, items)
+        return messages
 
     def _open(self, address: str) -> _Open:
-        """Unpack an entity; its book says what the panes hold of it (nothing while it is not built)."""
-        entity = _Open(self.facts(address), self.rules)
-        if entity.ordered and address not in self._unbuilt:
-            entity.book.recall(lambda: entities.write(address, entity.book, entity.ordered, None))
-        return entity
+        """Unpack an entity; the panes hold nothing of it while it is not built."""
+        state = self.state(address)
+        built = state.boxes and address not in self._unbuilt
+        return _Open(state, self._contributions(state) if built else Contributions())
 
-    def _unite(
-        self, entity: _Open, items: Sequence[tuple[int, Addressed]], outcome: Outcome
-    ) -> tuple[list[Fact], bool]:
-        """The facts that are news to the entity, and whether some correct known ones."""
-        facts, fresh, corrected, limit = entity.facts, [], False, self.rules.max_facts
-        for position, item in items:
-            for fact in item.facts:
-                known = facts.get(fact.id)
-                if known is None:
-                    if len(facts) >= limit:
-                        if position >= 0:
-                            outcome.refused.append(position)
-                        continue
-                    if position >= 0 and not item.hops:
-                        outcome.distinct += 1
-                elif not prevails(fact, known):
-                    outcome.repeated += 1
-                    continue
-                else:
-                    corrected = True
-                facts[fact.id] = fact
-                fresh.append(fact)
-        outcome.applied += len(fresh)
-        return fresh, corrected
+    def _take(self, state: State, position: int, item: Message, counted: Outcome) -> list[Message]:
+        """Unite a message with what the entity remembers; what it tells others then."""
+        if item.from_source and self._is_full(state, item):
+            counted.refused.append(position)
+            return []
+        own = state.own.facts
+        unseen = sum(fact.id not in own for fact in item.facts) if item.from_source else 0
+        note_names(state, item.facts)
+        news = {about: state.box(about).unite(box) for about, box in item.boxes}
+        fresh = sum(len(box.facts) for box in news.values())
+        counted.applied += fresh
+        counted.repeated += sum(len(box.facts) for _, box in item.boxes) - fresh
+        counted.distinct += unseen
+        return consequences(state, item, news, self.identities)
 
-    def _keep(self, address: str, entity: _Open, outcome: Outcome) -> None:
-        state = _encode(entity.ordered)  # what may fail comes first: an entity is applied as a whole or not at all
-        self.panes.add_all(entity.book.take_changes())
-        self._unbuilt.pop(address, None)
-        self._states[address] = outcome.states[address] = state
+    def _is_full(self, state: State, item: Message) -> bool:
+        own = state.own.facts
+        return len(own) >= self.rules.max_facts and any(fact.id not in own for fact in item.facts)
 
-    def _forwards(self, address: str, facts: Sequence[Fact], items: Sequence[tuple[int, Addressed]]) -> list[Addressed]:
-        touched = (fact for _, item in items for fact in item.facts)
-        hops = max(item.hops for _, item in items) + 1
-        told = entities.outbound(address, facts, touched)
-        return [Addressed(to, tuple(facts), hops) for to, facts in told.items()]
+    def _keep(self, entity: _Open, outcome: Outcome) -> None:
+        """Add the difference to the panes. What may fail comes first: an entity is applied as a whole or not at all."""
+        state = entity.state
+        packed, added = state.pack(), self._contributions(state)
+        self.panes.add(difference(added, entity.added))
+        entity.added = added
+        self._unbuilt.pop(state.address, None)
+        self._index(state)
+        self._states[state.address] = outcome.states[state.address] = packed
+
+    def _reconsider(self, keys: Iterable[str], before: Survivors, outcome: Outcome) -> None:
+        """Compute anew what depends on where these addresses live on, and tell others what they must know now."""
+        pending: _Pending = {}
+        affected = {address for key in keys for address in (key, *self._mentioned_by.get(key, ()))}
+        for address in sorted(affected & self._states.keys()):
+            state = self.state(address)
+            if address not in self._unbuilt:
+                added = self._contributions(state)
+                self.panes.add(difference(added, self._contributions(state, before)))
+                self._recent[address] = _Open(state, added)
+            for message in everything(state, self.identities):
+                self._route(-1, message, pending, outcome)
+        self._run(pending, outcome)
 
 
 class LentPanes:
@@ -372,53 +372,16 @@ class LentPanes:
 
     def __init__(self, rules: Rules) -> None:
         self.panes = Panes(LeafIndex(rules.unredacted), rules)
+        self._identities = Identities()
 
-    def add(self, entries: Iterable[tuple[str, bytes]], now: int) -> None:
-        """Add entities (address and state) at the clock of the shard (ms)."""
+    def add(self, entries: Iterable[tuple[str, bytes]], now: int, merges: Iterable[Merge] = ()) -> None:
+        """Add entities (address and state) at the clock of the shard (ms), by the merges that it knows."""
         panes = self.panes
         panes.advance(now)
-        for address, state in entries:
-            panes.add(entities.contributions(address, _decode(state), panes.rules))
+        self._identities.learn(merges)
+        for address, packed in entries:
+            state = State.unpack(address, packed)
+            panes.add(entities.contributions(state, self._identities, panes.rules))
 
 
-def prevails(fact: Fact, known: Fact) -> bool:
-    """Whether a fact stands in place of the one with the same id: of two that differ the greater, in any order."""
-    return fact != known and _encode(fact) > _encode(known)
-
-
-_chronological: Callable[[Fact], tuple[int, int]] = attrgetter("at", "id")
-
-
-def pack_addressed(item: Addressed) -> bytes:
-    """An addressed set of facts as the value of a message on the re-key topic."""
-    return _encode((item.address, item.hops, item.facts))
-
-
-_decode_addressed = msgspec.msgpack.Decoder(tuple[str, int, tuple[AnyFact, ...]]).decode
-
-
-def unpack_addressed(value: bytes) -> Addressed:
-    """The inverse of :func:`pack_addressed`.
-
-    Raises:
-        ValueError: the value was not written by it.
-    """
-    try:
-        address, hops, facts = _decode_addressed(value)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"not an addressed set of facts: {error}") from error
-    return Addressed(address, facts, hops)
-
-
-__all__ = [
-    "MAX_HOPS",
-    "Addressed",
-    "LentPanes",
-    "Outcome",
-    "Shard",
-    "admit",
-    "millis",
-    "pack_addressed",
-    "prevails",
-    "unpack_addressed",
-]
+__all__ = ["Failure", "LentPanes", "Outcome", "Shard", "admit"]

@@ -65,6 +65,7 @@ def wanted(settings: Settings) -> list[Topic]:
         Topic(settings.rekey_topic, kafka.partitions, {"max.message.bytes": str(MAX_MESSAGE_BYTES), **retention}),
         Topic(changelog_topic(settings), kafka.partitions, compacted),
         Topic(settings.windows_topic, kafka.partitions, compacted),
+        Topic(settings.identity_topic, 1, compacted),
         Topic(settings.dead_letter_topic, 1, forever),
         Topic(settings.control_topic, 1, compacted),
     ]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from salesgauge.metrics.entities import home_key
-from salesgauge.metrics.shard.shard import unpack_addressed
+from salesgauge.metrics.entities.routes import home_key
+from salesgauge.metrics.entities.state import Message
 from salesgauge.schemas.events import TOPICS
 from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
@@ -236,7 +236,7 @@ def _destination(settings: Settings, full: Full) -> tuple[str, str | bytes | Non
     if not _is_rekeyed(settings, topic):
         return topic, full.key
     try:
-        return settings.rekey_topic, home_key(unpack_addressed(full.value or b"").address)
+        return settings.rekey_topic, home_key(Message.unpack(full.value or b"").to)
     except ValueError:
         return settings.rekey_topic, full.key  # it will come back with its reason
 

@@ -204,7 +204,9 @@ def _require_complete(settings: Settings) -> None:
 
 def owned_topics(settings: Settings) -> list[str]:
     """The topics that belong to one version alone."""
-    return [settings.rekey_topic, topics.changelog_topic(settings), settings.windows_topic]
+    return [
+        settings.rekey_topic, settings.identity_topic, topics.changelog_topic(settings), settings.windows_topic,
+    ]  # fmt: skip
 
 
 def drop(settings: Settings) -> list[str]:

@@ -19,15 +19,16 @@ from itertools import chain, islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
-from salesgauge.metrics.entities import home_key
-from salesgauge.metrics.entities.facts import AnyFact
+from salesgauge.metrics.entities.facts import AnyFact, Fact, Merge
+from salesgauge.metrics.entities.routes import LONGEST_CHAIN, home_key
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.shard.bulk import BulkLoad
 from salesgauge.metrics.shard.partials import absorb, export
-from salesgauge.metrics.shard.shard import MAX_HOPS, Addressed, Outcome, admit
+from salesgauge.metrics.shard.shard import Outcome, admit
 from salesgauge.schemas.codec import Reason, Rejection
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.io.memory import seldom_look_for_cycles
@@ -49,10 +50,27 @@ if TYPE_CHECKING:
     from salesgauge.streams.replay.selection import KpiChoice
     from salesgauge.streams.replay.virtual_clock import Evaluation
 
-_Item = tuple[str, int, tuple[AnyFact, ...], str, int, bytes | None]
-"""Address, hops and facts; origin and position of the record and, where what is refused is listed, its payload."""
+_Packed = tuple[bytes, str, int, bytes | None]
+"""A packed message; origin and position of the record and, where what is refused is listed, its payload."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[_Item]).decode
+_decode = msgspec.msgpack.Decoder(list[_Packed]).decode
+_decode_merges = msgspec.msgpack.Decoder(list[AnyFact]).decode
+
+
+class _Item(NamedTuple):
+    """A message, and the record that it comes from."""
+
+    message: Message
+    origin: str = ""
+    position: int = NOWHERE
+    payload: bytes | None = None
+
+    def packed(self) -> _Packed:
+        return (self.message.pack(), self.origin, self.position, self.payload)
+
+    @classmethod
+    def unpacked(cls, packed: _Packed) -> _Item:
+        return cls(Message.unpack(packed[0]), *packed[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +202,7 @@ class Parallel:
 
     def _rounds(self) -> None:
         """Let processes send each other what entities are told, until nobody is told anything."""
-        for _ in range(MAX_HOPS + 1):
+        for _ in range(LONGEST_CHAIN + 3):
             told = sum(self._receive(connection).value for connection in self._connections)
             self._tell(told)
             if not told:
@@ -258,12 +276,15 @@ class _Worker:
             if task.at is not None:
                 replay.machine.advance(task.at)
             warnings = self._read()
+            self._merges(task.number).write_bytes(_encode(self.bulk.merges))
             replay.machine.advance(self._agree(replay.now))
             for items in self._inbox():
                 self._take(items)
-            for failure in self.bulk.finish(self._exchange):
+            for failure in self.bulk.finish(self._exchange, self._all_merges):
                 rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
                 replay.rejects.add(RawRecord(None, "entities", NOWHERE), rejection)
+        if task.number == 0:  # all have read all merges
+            self.events += len(replay.machine.shard.identities)
         panes = list(export(replay.machine.shard.panes))
         return _Result(
             panes, replay.seen, replay.valid, self.events, replay.rejects.reasons, warnings, time.process_time()
@@ -280,32 +301,29 @@ class _Worker:
 
     def _sort(self, pairs: Iterable[tuple[RawRecord, AnyEvent]]) -> None:
         outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
+        number, listing = self.task.number, self.task.listing
         now, recorded_by, rules = self.replay.now, self.replay.machine.recorded_by, self.task.rules
         for record, event in pairs:
             item = admit(event, rules, now, recorded_by)
             if isinstance(item, Rejection):
                 self.replay.rejects.add(record, item)
             else:
-                payload = record.payload if self.task.listing else None
-                packed = (*self._unpacked(item), record.origin, record.position, payload)
-                outboxes[self._home(item.address)].append(packed)
-        self._take(outboxes[self.task.number])
+                payload = record.payload if listing else None
+                home = number if item.is_merge else self._home(item.to)
+                outboxes[home].append(_Item(item, record.origin, record.position, payload))
+        self._take(outboxes[number])
         self._post(outboxes)
 
     def _home(self, address: str) -> int:
         return zlib.crc32(home_key(address).encode()) % self.task.of
 
-    @staticmethod
-    def _unpacked(item: Addressed) -> tuple[str, int, tuple[Any, ...]]:
-        return item.address, item.hops, item.facts
-
     def _take(self, items: Sequence[_Item]) -> None:
-        outcome: Outcome = self.bulk.add([Addressed(address, facts, hops) for address, hops, facts, *_ in items])
+        outcome: Outcome = self.bulk.add([item.message for item in items])
         self.events += outcome.distinct
         full = Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts")
         for position in outcome.refused:
-            *_, origin, line, payload = items[position]
-            self.replay.rejects.add(RawRecord(payload, origin, line), full)
+            item = items[position]
+            self.replay.rejects.add(RawRecord(item.payload, item.origin, item.position), full)
 
     def _exchange(self, told: Told) -> Told | None:
         """Send what was told to where it belongs; None where nobody told anything."""
@@ -317,19 +335,29 @@ class _Worker:
             if home == self.task.number:
                 here[address] = items
             else:
-                outboxes[home] += [(*self._unpacked(item), "", NOWHERE, None) for item in items]
+                outboxes[home] += map(_Item, items)
         self._post(outboxes)
         if not self._agree(len(told)):
             return None
-        for address, hops, facts, *_ in chain.from_iterable(self._inbox()):
-            here.setdefault(address, []).append(Addressed(address, facts, hops))
+        for item in chain.from_iterable(self._inbox()):
+            here.setdefault(item.message.to, []).append(item.message)
         return here
+
+    def _merges(self, number: int) -> Path:
+        return self.task.folder / f"merges-{number}"
+
+    def _all_merges(self, _: Sequence[Merge]) -> list[Merge]:
+        """The merges that all processes have read."""
+        found: list[Fact] = []
+        for number in range(self.task.of):
+            found += _decode_merges(self._merges(number).read_bytes())
+        return [fact for fact in found if isinstance(fact, Merge)]
 
     def _post(self, outboxes: Sequence[list[_Item]]) -> None:
         for number, items in enumerate(outboxes):
             if items and number != self.task.number:
                 with self._file(self.task.number, number).open("ab") as file:
-                    write_frame(file, _encode(items))
+                    write_frame(file, _encode([item.packed() for item in items]))
 
     def _inbox(self) -> Iterator[list[_Item]]:
         for number in range(self.task.of):
@@ -337,7 +365,8 @@ class _Worker:
             if number == self.task.number or not path.exists():
                 continue
             with path.open("rb") as file:
-                yield from map(_decode, read_frames(file))
+                for frame in read_frames(file):
+                    yield [_Item.unpacked(packed) for packed in _decode(frame)]
             path.unlink()
 
     def _file(self, sender: int, receiver: int) -> Path:

@@ -250,6 +250,11 @@ class Settings(BaseSettings):
         return f"{self.app_id}.rekeyed.v{self.version}"
 
     @property
+    def identity_topic(self) -> str:
+        """The topic of merges of leads and accounts, which every worker reads whole."""
+        return f"{self.app_id}.identities.v{self.version}"
+
+    @property
     def dead_letter_topic(self) -> str:
         """The topic of records that could not be processed."""
         return f"{self.app_id}.dead-letters"

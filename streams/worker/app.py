@@ -23,7 +23,8 @@ from faust.tables import TableManager
 
 from salesgauge.streams.worker.changelog import Writer, mark, read_changelog
 from salesgauge.streams.worker.errors import ProduceError, UntestedFaustError
-from salesgauge.streams.worker.processor import Processor, Publication, Record
+from salesgauge.streams.worker.identity_log import IdentityLog
+from salesgauge.streams.worker.processor import Output, Processor, Publication, Record
 from salesgauge.streams.worker.transport import (
     TESTED_VERSIONS,
     ChunkConsumer,
@@ -69,6 +70,7 @@ class Delivery:
     rekey_topic: str
     changelog_topic: str
     windows_topic: str
+    identity_topic: str
     partitions: int
     connection: dict[str, Any] = field(default_factory=dict, repr=False)
     credentials: CredentialsT | None = field(default=None, repr=False)
@@ -138,6 +140,9 @@ class DeliveryApp(faust.App):
         """Held by a partition's step from its application until it is acknowledged."""
         self._publishing = asyncio.Lock()
         self._recovery: asyncio.Task[None] | None = None
+        self._identities = IdentityLog(
+            delivery.identity_topic, {"bootstrap_servers": delivery.bootstrap, **delivery.connection}
+        )
         credentials = {"broker_credentials": delivery.credentials} if delivery.credentials else {}
         super().__init__(
             delivery.application,
@@ -192,6 +197,7 @@ class DeliveryApp(faust.App):
             source = self.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         self.agent(source, name="events")(self._consume)
         self.task()(self._publish)
+        self.task()(self._identities.follow)
 
     # --- Assignment and recovery -------------------------------------------------------------------------------------
 
@@ -261,6 +267,9 @@ class DeliveryApp(faust.App):
         ends = await mark(self.writer, topic, shards)
         connection = {"bootstrap_servers": self.delivery.bootstrap, **self.delivery.connection}
         self.status.restored = await read_changelog(topic, ends, self.processor, connection)
+        for shard in shards:
+            async with self._steps[shard]:
+                await self._learn(shard)
 
     async def settle(self) -> None:
         """Wait until what has begun is written. What takes too long is left: it is repeated after the rebalance."""
@@ -306,22 +315,35 @@ class DeliveryApp(faust.App):
             parts, records = self._begin(message)
             if not records:
                 return
+            await self._learn(partition, records)
             output = self.processor.apply(partition, records)
             if self.delivery.unsafe_commit_before_ack:
                 self._let_go(parts)
                 await self.consumer.commit()
-            writes = []
-            if output.state:
-                items = [(key, value, ()) for key, value in output.state.items()]
-                writes.append(self.writer.write(self.delivery.changelog_topic, partition, items))
-            by_target: dict[tuple[str, int], list[Any]] = {}
-            for send in output.sends:
-                by_target.setdefault((send.topic, send.partition or 0), []).append((send.key, send.value, send.headers))
-            writes += [self.writer.write(topic, target, items) for (topic, target), items in by_target.items()]
-            if writes:
-                await asyncio.gather(*writes)
+            await self._write(partition, output)
         self._let_go(parts)
         self.status.records += len(records)
+
+    async def _learn(self, partition: int, records: Sequence[Record] = ()) -> None:
+        """Have a partition know the identity log as far as it was read, and as far as the senders of records had."""
+        known, wanted = self.processor.position(partition, records)
+        await self._identities.reached(wanted)
+        position = self._identities.position
+        if position > known:
+            await self._write(partition, self.processor.learn(partition, self._identities.since(known), position))
+
+    async def _write(self, partition: int, output: Output) -> None:
+        """Write what a step led to, and wait until all of it is acknowledged."""
+        writes = []
+        if output.state:
+            items = [(key, value, ()) for key, value in output.state.items()]
+            writes.append(self.writer.write(self.delivery.changelog_topic, partition, items))
+        by_target: dict[tuple[str, int], list[Any]] = {}
+        for send in output.sends:
+            by_target.setdefault((send.topic, send.partition or 0), []).append((send.key, send.value, send.headers))
+        writes += [self.writer.write(topic, target, items) for (topic, target), items in by_target.items()]
+        if writes:
+            await asyncio.gather(*writes)
 
     def _begin(self, message: Any) -> tuple[list[Part], list[Record]]:
         """What of a message is to be processed now."""
@@ -364,6 +386,8 @@ class DeliveryApp(faust.App):
         async with self._publishing:
             async with self._steps[partition]:  # what is shown must be in the changelog
                 began = time.monotonic()
+                if self._may_publish(partition):
+                    await self._learn(partition)
                 publication = self._due(partition)
             if publication is not None:
                 await self._write_publication(publication)
@@ -371,9 +395,10 @@ class DeliveryApp(faust.App):
         return time.monotonic() - began
 
     def _due(self, partition: int) -> Publication | None:
-        if partition not in self.status.owned or not is_member(self.consumer, self.delivery.session_seconds):
-            return None
-        return self.processor.due(partition)
+        return self.processor.due(partition) if self._may_publish(partition) else None
+
+    def _may_publish(self, partition: int) -> bool:
+        return partition in self.status.owned and is_member(self.consumer, self.delivery.session_seconds)
 
     async def _write_publication(self, publication: Publication) -> None:
         headers = (("owner", publication.owner.encode()),)

@@ -47,6 +47,7 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
         rekey_topic=settings.rekey_topic,
         changelog_topic=changelog_topic(settings),
         windows_topic=settings.windows_topic,
+        identity_topic=settings.identity_topic,
         partitions=settings.kafka.partitions,
         connection=connection(settings.kafka),
         credentials=_credentials(settings),

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
+    from salesgauge.metrics.entities.facts import Merge
     from salesgauge.metrics.rules.model import Rules
     from salesgauge.metrics.shard.shard import Shard
 
-    _Lent = tuple[Sequence[tuple[str, bytes]], int]
-    """Entities (address and state), and the clock of the shard (ms)."""
+    _Lent = tuple[Sequence[tuple[str, bytes]], int, Sequence[Merge]]
+    """Entities (address and state), the clock of the shard (ms), and the merges that it knows."""
 
 _OWN_STEP = 500
 _LENT = 5_000
@@ -69,7 +70,7 @@ class _Mate:
             if self.connection.poll():
                 self._take(self.connection.recv_bytes())
         elif self.holds < _HELD and (entries := shard.lend(_LENT)):
-            self._ask((entries, shard.panes.now))
+            self._ask((entries, shard.panes.now, shard.identities.merges))
             self.shard, self.holds = shard, self.holds + len(entries)
         elif self.shard is not None:
             self._ask(None)

@@ -58,6 +58,12 @@ class Processor(Protocol):
         A partition that was never assigned has no state here: all of its records are sent on to their homes.
         """
 
+    def position(self, partition: int, records: Sequence[Record]) -> tuple[int, int]:
+        """How far a partition has learnt the identity log, and how far it must have before it takes these records."""
+
+    def learn(self, partition: int, values: Sequence[bytes], position: int) -> Output:
+        """Take records of the identity log, up to a position."""
+
     def restore(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Take a chunk of the changelog, in its order."""
 

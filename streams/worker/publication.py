@@ -48,6 +48,8 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     entities: int = 0
     worker: str = ""
     generation: int = 0
+    identities: int = 0
+    """How far its owner had read the identity log when it published."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):

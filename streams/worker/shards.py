@@ -6,16 +6,21 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections import Counter as Counts
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from salesgauge.metrics.entities import home_key
+from salesgauge.metrics.entities.facts import AnyFact, encode
+from salesgauge.metrics.entities.routes import home_key
+from salesgauge.metrics.entities.state import Message, StateFormatError
 from salesgauge.metrics.shard.leaves import LeafIndex
-from salesgauge.metrics.shard.shard import Addressed, Failure, Outcome, Shard, admit, pack_addressed, unpack_addressed
+from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
 from salesgauge.schemas.codec import Reason, Rejection, read_batch
 from salesgauge.streams.io.memory import give_back
 from salesgauge.streams.kafka.connection import partition_of
@@ -25,7 +30,7 @@ from salesgauge.streams.worker.building import Builders
 from salesgauge.streams.worker.publication import Status, claim, publication
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from salesgauge.metrics.shard.panes import PaneKey, Panes
     from salesgauge.schemas.wire import AnyEvent
@@ -78,6 +83,8 @@ class _Owned:
     """A partition that this worker owns: its shard, the token of the ownership and what was published."""
 
     shard: Shard
+    learnt: int = 0
+    """How far the shard knows the identity log."""
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     generation: int = 0
     published_at: int = 0
@@ -159,8 +166,29 @@ class Worker:
             outcome = owned.shard.apply(batch)
         dead += self._unprocessed(outcome, sources)
         self._count(owned, outcome, len(dead))
-        sends = [*self._forwards(outcome), *dead]
+        sends = [*self._sends(owned, outcome), *dead]
         return Output(owned.changelog(outcome.states), sends)
+
+    def position(self, partition: int, records: Sequence[Record]) -> tuple[int, int]:
+        """How far a partition has learnt the identity log, and how far the senders of these records had read it."""
+        owned = self._of(partition) if partition in self._active or partition in self._owned else self._elsewhere
+        rekeyed = self._settings.rekey_topic
+        wanted = 0
+        for record in records:
+            if record.topic == rekeyed:
+                with contextlib.suppress(StateFormatError):
+                    wanted = max(wanted, Message.unpack(record.value or b"").read)
+        return owned.learnt, wanted
+
+    def learn(self, partition: int, values: Sequence[bytes], position: int) -> Output:
+        """Take records of the identity log."""
+        owned = self._of(partition) if partition in self._active or partition in self._owned else self._elsewhere
+        owned.shard.advance(self._clock())
+        owned.learnt = position
+        outcome = owned.shard.learn(map(_decode_merge, values))
+        owned.events += outcome.distinct if partition == 0 else 0  # all partitions learn all merges
+        dead = self._unprocessed(outcome, ())
+        return Output(owned.changelog(outcome.states), [*self._sends(owned, outcome), *dead])
 
     def restore(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Take a chunk of the changelog."""
@@ -228,7 +256,10 @@ class Worker:
         return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
 
     def _status(self, owned: _Owned, now: int) -> Status:
-        return Status(now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation)
+        return Status(
+            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation,
+            owned.learnt,
+        )  # fmt: skip
 
     # --- Parts of apply ----------------------------------------------------------------------------------------------
 
@@ -244,11 +275,11 @@ class Worker:
 
     def _read(
         self, owned: _Owned, records: Sequence[Record], now: int
-    ) -> tuple[list[Addressed], list[Record], list[Send]]:
+    ) -> tuple[list[Message], list[Record], list[Send]]:
         """Records as addressed facts (with the record of each), and the dead letters among them."""
         rekeyed = self._settings.rekey_topic
         events = [record for record in records if record.topic != rekeyed]
-        batch: list[Addressed] = []
+        batch: list[Message] = []
         sources: list[Record] = []
         dead: list[Send] = []
         for record, decoded in zip(events, read_batch([record.value for record in events]), strict=True):
@@ -262,16 +293,16 @@ class Worker:
             if record.topic != rekeyed:
                 continue
             try:
-                batch.append(unpack_addressed(record.value or b""))
+                batch.append(Message.unpack(record.value or b""))
                 sources.append(record)
-            except ValueError as error:
+            except StateFormatError as error:
                 dead.append(self._dead_letter(record, Rejection(Reason.INVALID, str(error))))
         return batch, sources, dead
 
-    def _admit(self, owned: _Owned, event: AnyEvent, now: int) -> Addressed | Rejection:
+    def _admit(self, owned: _Owned, event: AnyEvent, now: int) -> Message | Rejection:
         item = admit(event, self._settings.rules, now)
-        if isinstance(item, Addressed):
-            owned.newest = max(owned.newest, item.facts[0].at)
+        if isinstance(item, Message):
+            owned.newest = max(owned.newest, *(fact.at for fact in item.facts))
             owned.admitted[event.name] += 1
         return item
 
@@ -289,7 +320,7 @@ class Worker:
             if position >= 0:
                 dead.append(self._dead_letter(sources[position], why))
             else:
-                packed = Record(self._settings.rekey_topic, -1, -1, self._clock(), None, pack_addressed(item))
+                packed = Record(self._settings.rekey_topic, -1, -1, self._clock(), None, item.pack())
                 dead.append(self._dead_letter(packed, why))
         return dead
 
@@ -306,13 +337,19 @@ class Worker:
         encoded = [(name, value.encode()) for name, value in headers.items()]
         return Send(self._settings.dead_letter_topic, None, record.key, _carried(record.value), encoded)
 
-    def _forwards(self, outcome: Outcome) -> list[Send]:
+    def _sends(self, owned: _Owned, outcome: Outcome) -> list[Send]:
+        """Messages to entities of other partitions, and merges to the identity log."""
         sends = []
-        for item in outcome.forwards:
-            key = home_key(item.address)
+        for item in outcome.sends:
+            key = home_key(item.to)
             partition = partition_of(key, self._settings.kafka.partitions)
-            sends.append(Send(self._settings.rekey_topic, partition, key.encode(), pack_addressed(item), []))
+            value = msgspec.structs.replace(item, read=owned.learnt).pack()
+            sends.append(Send(self._settings.rekey_topic, partition, key.encode(), value, []))
         self.metrics.forwarded.inc(len(sends))
+        for merge in outcome.merges:
+            # A version of its own for each key: compaction must not let a lower one replace a higher one.
+            name = f"{merge.about} {merge.id:016x} {merge.recorded}"
+            sends.append(Send(self._settings.identity_topic, 0, name.encode(), encode(merge), []))
         return sends
 
     def _count(self, owned: _Owned, outcome: Outcome, dead: int) -> None:
@@ -330,6 +367,9 @@ class Worker:
     def shards(self) -> Mapping[int, Shard]:
         """The shards by partition."""
         return {partition: owned.shard for partition, owned in self._owned.items()}
+
+
+_decode_merge: Callable[[bytes], Any] = msgspec.msgpack.Decoder(AnyFact).decode
 
 
 def _carried(value: bytes | None) -> bytes | None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from salesgauge.metrics.engine import Machine, copy_changes
-from salesgauge.metrics.entities import home_key
+from salesgauge.metrics.entities.routes import home_key
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import families, stat_names
 from salesgauge.metrics.kpis.kpi import Form, Unit
@@ -19,7 +20,7 @@ from salesgauge.metrics.kpis.readings import OTHER, View
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
 from salesgauge.metrics.rules.model import CalendarRule, CurrencyRate, Rules
 from salesgauge.metrics.shard.leaves import LeafIndex
-from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.metrics.shard.shard import Shard, admit
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
 from salesgauge.schemas.codec import Reason
@@ -112,7 +113,7 @@ def test_2_order_of_stages_at_one_instant_the_furthest_is_the_last(earlier: str,
 def test_3_late_corrections_repair_past_windows() -> None:
     engine = machine([won("d", "05-20 10:00", 500, lead_id="l"), won("e", "06-20 10:00", 100, lead_id="m")])
     assert value(engine, "sales_growth_ratio", "30d") == (100 - 500) / 500
-    engine.apply([won("d", "06-25 10:00", 50, lead_id="l")])  # the amount was wrong: corrected where it was won
+    engine.apply([won("d", "05-20 10:00", 50, lead_id="l", recorded_at="06-25 10:00")])  # the amount was wrong
     assert value(engine, "sales_growth_ratio", "30d") == (100 - 50) / 50
     engine.apply([event("deal_reopened", "06-26 10:00", lead_id="l", deal_id="d")])
     assert value(engine, "sales_growth_ratio", "30d") is None
@@ -162,8 +163,8 @@ def test_4_ratios_are_divided_after_merging() -> None:
     for partition, letter in enumerate("ab"):
         shard = Shard(rules, leaves, lambda key, mine=letter: key.startswith(mine))  # type: ignore[misc]
         shard.advance(ms(NOW))
-        items = [item for e in events if isinstance(item := admit(e, rules, ms(NOW)), Addressed)]
-        assert not shard.apply([item for item in items if home_key(item.address).startswith(letter)]).forwards
+        items = [item for e in events if isinstance(item := admit(e, rules, ms(NOW)), Message)]
+        assert not shard.apply([item for item in items if home_key(item.to).startswith(letter)]).sends
         copy_changes(shard.panes, sums, partition)
     sums.advance(ms(NOW))
     found = [r for r in View(CATALOGUE, sums).readings(CATALOGUE.select(["win_ratio"])) if not r.labels]

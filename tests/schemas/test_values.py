@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.rules.model import Rules
-from salesgauge.metrics.shard.shard import Addressed, admit
+from salesgauge.metrics.shard.shard import admit
 from salesgauge.schemas import values
 from salesgauge.schemas.codec import Reason, Rejection, decode, read_batch, validate
 from salesgauge.schemas.events import EVENTS, EventBase
@@ -233,7 +234,7 @@ def test_a_replay_of_the_past_takes_what_was_recorded_since() -> None:
     assert isinstance(event, EventBase)
     past = NOW - 30 * 86_400_000
     assert isinstance(admit(event, Rules(), past), Rejection)
-    assert isinstance(admit(event, Rules(), past, recorded_by=NOW), Addressed)
+    assert isinstance(admit(event, Rules(), past, recorded_by=NOW), Message)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
-from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.metrics.shard.shard import Shard, admit
 from salesgauge.streams.simulation.history import Organisation, history
 from salesgauge.streams.worker import building
 from salesgauge.streams.worker.building import BuildError, Builders
@@ -31,7 +32,7 @@ def few_are_enough(monkeypatch):
 def items():
     past = history(Organisation(seed=4, leads_per_day=60), START, END)
     admitted = [admit(event, RULES, NOW) for event in past]
-    return [item for item in admitted if isinstance(item, Addressed)]
+    return [item for item in admitted if isinstance(item, Message)]
 
 
 def shard():

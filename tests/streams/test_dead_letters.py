@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from salesgauge.metrics.shard.shard import Addressed, pack_addressed, unpack_addressed
+from salesgauge.metrics.entities.state import Message
 from salesgauge.streams.cli.dead_letters import readable, safe
 from salesgauge.streams.cli.main import cli
 from salesgauge.streams.kafka import topics
@@ -138,13 +138,13 @@ def test_redriving_again_sends_nothing_unless_asked(own):
 
 
 def test_facts_on_their_way_go_to_their_home_in_the_present_version(own):
-    packed = pack_addressed(Addressed("account/acme", (), 1))
+    packed = Message("account/acme", ()).pack()
     put(own, ("processing_failed", Source(f"{own.app_id}.rekeyed.v1", -1, -1), packed), key=None)
     later = own.model_copy(update={"version": 3})
     topics.create(later)
     assert dead_letters.redrive(later, dead_letters.read(later).select(Selection())) == 1
     [record] = read_topic(own.kafka, later.rekey_topic)
-    assert unpack_addressed(record.value).address == "account/acme"
+    assert Message.unpack(record.value).to == "account/acme"
     assert record.key is not None
 
 

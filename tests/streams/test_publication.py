@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.readings import View
 from salesgauge.metrics.measures.registry import Measure
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import LeafIndex
-from salesgauge.metrics.shard.shard import Addressed, Shard, admit
+from salesgauge.metrics.shard.shard import Shard, admit
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
 from salesgauge.schemas.codec import validate
@@ -28,7 +29,7 @@ def fact(**fields):
     event = validate(fields)
     assert isinstance(event, EventBase)
     item = admit(event, RULES, ms(NOW))
-    assert isinstance(item, Addressed)
+    assert isinstance(item, Message)
     return item
 
 
@@ -115,7 +116,8 @@ def test_a_pane_that_emptied_disappears():
     worker.leads("a")
     shown.read(worker.publish(full=True, claims=True))
     at = NOW.isoformat()
-    worker.shard.apply([fact(event="lead_merged", event_id="m", occurred_at=at, lead_id="a", survivor_id="b")])
+    merge = fact(event="lead_merged", event_id="m", occurred_at=at, lead_id="a", survivor_id="b")
+    worker.shard.learn(worker.shard.apply([merge]).merges)
     shown.read(worker.publish())
     assert shown.leads() == 1  # the survivor has the loser's creation
     worker.leads("b", age=timedelta(minutes=30))

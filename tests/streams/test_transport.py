@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PLACES = [TP(topic, partition) for topic in ("a", "b", "rekeyed") for partition in (0, 1)]
-DELIVERY = Delivery("127.0.0.1:1", "chunks", ["a", "b"], "rekeyed", "changelog", "windows", 2)
+DELIVERY = Delivery("127.0.0.1:1", "chunks", ["a", "b"], "rekeyed", "changelog", "windows", "identities", 2)
 
 
 class Row(NamedTuple):

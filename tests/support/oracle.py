@@ -281,19 +281,19 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield "CREATE OR REPLACE TABLE new_leads AS SELECT *, lead_location AS location FROM " + owner(
         "SELECT lead, ts, source AS channel FROM created"
     )
-    # --- deals: the close that stands is the last one, unless a re-opening came after it
+    # --- deals: the close that stands is the one learnt last, unless a re-opening was learnt after it
     yield """
         CREATE OR REPLACE TABLE closes AS
-        WITH turns AS (
-            SELECT *, event IS DISTINCT FROM lag(event) OVER deal AS turn FROM ev
-            WHERE event IN ('deal_won', 'deal_lost', 'deal_reopened')
-            WINDOW deal AS (PARTITION BY deal_id ORDER BY occurred_at, rec, event = 'deal_reopened')),
-        runs AS (
-            SELECT *, sum(turn::INT) OVER (PARTITION BY deal_id
-                ORDER BY occurred_at, rec, event = 'deal_reopened') AS run FROM turns),
-        standing AS (SELECT * FROM runs QUALIFY run = max(run) OVER (PARTITION BY deal_id))
-        SELECT * EXCLUDE (turn, run), min(occurred_at) OVER (PARTITION BY deal_id) AS ts FROM standing
-        WHERE event <> 'deal_reopened' QUALIFY row_number() OVER (PARTITION BY deal_id ORDER BY rec DESC) = 1"""
+        WITH latest AS (
+            SELECT * FROM ev WHERE event IN ('deal_won', 'deal_lost', 'deal_reopened')
+            QUALIFY row_number() OVER (PARTITION BY deal_id ORDER BY rec DESC, occurred_at DESC, event DESC) = 1)
+        SELECT *, occurred_at AS ts,
+            coalesce(list_sum([micros(l.quantity * l.unit_price) for l in lines]), 0) < 0 AS is_credit
+        FROM latest WHERE event <> 'deal_reopened'"""
+    yield """
+        CREATE OR REPLACE TABLE named AS
+        SELECT deal_id, any_value(nullif(account_id, '')) AS account, any_value(lead) AS lead FROM ev
+        WHERE deal_id IS NOT NULL AND event <> 'proposal_sent' GROUP BY 1"""
     yield """
         CREATE OR REPLACE TABLE opened AS
         SELECT lead, deal_id, min(occurred_at) AS ts, arg_max(coalesce(rep_id, ''), rec) AS drep,
@@ -301,21 +301,24 @@ def _tables(settings: Settings) -> Iterator[str]:
             arg_max(account_id, rec) AS account
         FROM ev WHERE event = 'opportunity_created' GROUP BY 1, 2"""
     yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + doer("""
-        SELECT c.deal_id, coalesce(c.lead, o.lead) AS lead, c.ts, c.event, c.rep_id AS named_rep, c.rep_id AS drep,
-            c.team AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, micros(c.mrr) AS mrr, c.referred_by,
-            coalesce(nullif(c.account_id, ''), o.account, c.lead) AS account,
+        SELECT c.deal_id, n.lead, c.ts, c.event, c.is_credit,
+            coalesce(nullif(c.rep_id, ''), p.rep_id) AS drep,
+            coalesce(nullif(c.team, ''), CASE WHEN coalesce(c.rep_id, '') = '' THEN p.team END) AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, micros(c.mrr) AS mrr, c.referred_by,
+            coalesce(n.account, n.lead) AS account,
             CASE WHEN c.event = 'deal_won' AND len(c.lines) > 0 THEN list_sort(list_distinct([l.product for l in c.lines]))
                  WHEN c.event = 'deal_lost' AND c.product <> '' THEN [c.product] ELSE ['unknown'] END AS products
-        FROM closes c LEFT JOIN opened o ON o.deal_id = c.deal_id""")
-    yield "CREATE OR REPLACE TABLE won AS SELECT * FROM deals WHERE event = 'deal_won'"
+        FROM closes c JOIN named n USING (deal_id)
+        ASOF LEFT JOIN (FROM ev WHERE event = 'opportunity_created' AND rep_id <> '') p
+            ON p.deal_id = c.deal_id AND p.occurred_at <= c.ts""")
+    yield "CREATE OR REPLACE TABLE won AS SELECT *, rep AS named_rep FROM deals WHERE event = 'deal_won' AND NOT is_credit"
     yield "CREATE OR REPLACE TABLE lost AS SELECT * FROM deals WHERE event = 'deal_lost'"
     yield "CREATE OR REPLACE TABLE won_products AS SELECT *, unnest(products) AS product FROM won"
     yield "CREATE OR REPLACE TABLE lost_products AS SELECT *, unnest(products) AS product FROM lost"
     yield """
         CREATE OR REPLACE TABLE revenue AS
-        SELECT deal_id, account, ts, rep, team, kind, named_rep, line.product AS product, referred_by,
+        SELECT deal_id, account, ts, rep, team, kind, rep AS named_rep, line.product AS product, referred_by,
             coalesce(nullif(location, ''), lead_location) AS location, micros(line.quantity * line.unit_price) AS value
-        FROM (SELECT *, unnest(lines) AS line FROM won WHERE len(lines) > 0)"""
+        FROM (SELECT *, unnest(lines) AS line FROM deals WHERE event = 'deal_won' AND len(lines) > 0)"""
     yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
         SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
     # --- who is a customer: leads by a standing deal or their latest stage, accounts by their spans
@@ -328,8 +331,7 @@ def _tables(settings: Settings) -> Iterator[str]:
         UNION SELECT lead FROM stages WHERE stage IN ('customer', 'evangelist')"""
     yield """
         CREATE OR REPLACE TABLE ever_won AS
-        SELECT unnest([account_id, account]) AS account FROM ev LEFT JOIN opened o USING (deal_id)
-        WHERE event = 'deal_won'"""
+        SELECT unnest([n.account, n.lead]) AS account FROM ev JOIN named n USING (deal_id) WHERE event = 'deal_won'"""
     yield """
         CREATE OR REPLACE TABLE account_steps AS
         WITH steps AS (
@@ -368,7 +370,7 @@ def _tables(settings: Settings) -> Iterator[str]:
         WHERE kind IN ('upsell', 'cross_sell')"""
     yield """
         CREATE OR REPLACE TABLE more_revenue AS
-        SELECT r.ts, r.kind, known(r.named_rep) AS rep, r.product, r.value FROM revenue r
+        SELECT r.ts, r.kind, known(r.named_rep) AS rep, r.product, r.value FROM revenue r JOIN won USING (deal_id)
         WHERE r.kind IN ('upsell', 'cross_sell')"""
     yield """
         CREATE OR REPLACE TABLE subscription_spans AS
@@ -517,7 +519,7 @@ def _tables(settings: Settings) -> Iterator[str]:
                 AND (s.until IS NULL OR occurred_at < s.until)) END""")
     yield """
         CREATE OR REPLACE TABLE closed_deals AS
-        SELECT * EXCLUDE (kind), CASE event WHEN 'deal_won' THEN 'won' ELSE 'lost' END AS outcome FROM deals WHERE lead IS NOT NULL"""
+        SELECT * EXCLUDE (kind), CASE event WHEN 'deal_won' THEN 'won' ELSE 'lost' END AS outcome FROM deals WHERE lead IS NOT NULL AND NOT is_credit"""
     yield """
         CREATE OR REPLACE TABLE deal_touches AS
         SELECT d.ts, d.outcome, d.rep, a.kind

@@ -63,7 +63,14 @@ KINDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         rep_id=_maybe_rep, team=_teams, qualified=st.none() | st.booleans(),
     ),
     "lead_assigned": _fields(lead_id=_leads, rep_id=_reps, team=_teams),
-    "lead_merged": st.permutations(["l1", "l2", "l3"]).map(lambda p: {"lead_id": p[0], "survivor_id": p[1]}),
+    "lead_merged": _fields(lead_id=_leads, survivor_id=_leads),
+    "lead_reengaged": _fields(lead_id=_leads, source=st.none() | st.just("web"), request_id=st.none() | st.just("q")),
+    "lead_deleted": _fields(lead_id=_leads),
+    "lead_restored": _fields(lead_id=_leads),
+    "email_bounced": _fields(lead_id=_leads, activity_id=st.sampled_from(["e0", "e1", "e2", "t1"])),
+    "reply_classified": _fields(lead_id=_leads, sentiment=st.sampled_from(["positive", "negative"])),
+    "response_paused": _fields(lead_id=_leads),
+    "response_resumed": _fields(lead_id=_leads),
     "lifecycle_stage_changed": _fields(
         lead_id=_leads, stage=st.sampled_from(["lead", "mql", "sql", "customer", "disqualified"])
     ),
@@ -81,9 +88,17 @@ KINDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         lead_id=_leads, meeting_id=st.sampled_from(["m1", "m2"]), outcome=st.sampled_from(["held", "no_show"])
     ),
     "opportunity_created": _fields(
-        lead_id=_leads, deal_id=_deals, account_id=_maybe_account, rep_id=_maybe_rep, amount=st.none() | _money
+        lead_id=st.none() | _leads, deal_id=_deals, account_id=_maybe_account, rep_id=_maybe_rep,
+        amount=st.none() | _money,
     ),
     "proposal_sent": _fields(lead_id=_leads, deal_id=_deals, rep_id=_maybe_rep),
+    "deal_changed": _fields(
+        deal_id=_deals, lead_id=st.none() | _leads, account_id=_maybe_account, rep_id=_maybe_rep
+    ),
+    "deal_deleted": _fields(deal_id=_deals),
+    "deal_restored": _fields(deal_id=_deals),
+    "deal_credited": _fields(deal_id=_deals, credit_id=st.just("c"), amount=st.sampled_from(["1", "10"])),
+    "account_merged": _fields(account_id=_accounts, survivor_id=_accounts),
     "deal_won": st.tuples(_by_lead | _by_account, _won).map(lambda parts: parts[0] | parts[1]),
     "deal_lost": st.tuples(_by_lead | _by_account, _fields(deal_id=_deals, rep_id=_maybe_rep)).map(
         lambda parts: parts[0] | parts[1]
@@ -111,8 +126,9 @@ KINDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 }  # fmt: skip
 
 _PAGED = {"usage_recorded", "spend_recorded", "survey_answered"}
-_WHO = {"lead_id", "account_id", "deal_id", "rep_id", "survivor_id", "campaign_id", "respondent_id"}
-"""A repetition with another content keeps these: whom an event is about, its source cannot take back."""
+_WHO = {"lead_id", "account_id", "rep_id", "campaign_id", "respondent_id"}
+"""A repetition with another content keeps these: whom an event is about, its source cannot take back. A deal's lead,
+account and owner are attributes, which it can."""
 
 
 @st.composite
@@ -135,7 +151,8 @@ def worlds(draw: st.DrawFn, max_size: int = 24) -> list[EventBase]:
     for position in draw(st.lists(st.integers(0, len(raw) - 1), max_size=3)):
         event_id, name, fields = found[position]
         other = dict(draw(KINDS[name]))
-        kept = {key: fields.get(key) for key in _WHO if key in fields or key in other}
+        about = {"deal_id"} if name.startswith(("deal_", "opportunity_")) else _WHO
+        kept = {key: fields.get(key) for key in about if key in fields or key in other}
         when = fields["occurred_at"] if name in _PAGED or draw(st.booleans()) else _iso(BEGIN + draw(_INSTANTS))
         found.append((event_id, name, other | kept | {"occurred_at": when}))
     return [_event(*item) for item in found]

@@ -1,0 +1,247 @@
+"""Entities on many shards agree, whatever happens on the way.
+
+The world below is that of the executable model of the protocol, over the real engine: messages are taken in any order
+(harsher than Kafka), repeated, and late; workers die between any two writes; the identity log is read at any pace;
+everything is read again in a rebuild. What all shards add up to is that of one shard that took all events in one batch.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salesgauge.metrics.entities.contributions import totals
+from salesgauge.metrics.entities.identities import Identities, survivors
+from salesgauge.metrics.entities.routes import LONGEST_CHAIN, home_key
+from salesgauge.metrics.entities.state import Message, State
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.shard import Outcome, Shard
+from tests.properties.test_engine import RULES, admit_one, contents, from_scratch, machine
+from tests.support.stories import created, event, won
+from tests.support.worlds import NOW, worlds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from salesgauge.metrics.entities.contributions import Key
+    from salesgauge.metrics.entities.facts import Merge
+    from salesgauge.schemas.events import EventBase
+
+
+@dataclass
+class Place:
+    """A shard, what is stored of it, its inbox, and how far it has read the identity log."""
+
+    shard: Shard
+    stored: dict[str, bytes] = field(default_factory=dict)
+    inbox: list[Message] = field(default_factory=list)
+    read: int = 0
+
+
+class World:
+    """Shards, their logs, and a chance that takes messages in any order, repeats them and kills workers anywhere."""
+
+    def __init__(self, chance: random.Random, size: int, *, faults: bool) -> None:
+        self.chance, self.size, self.faults = chance, size, faults
+        self.log: list[Merge] = []
+        self.past: list[Message] = []
+        self.happened: Counter[str] = Counter()
+        self.places = [Place(self._shard(number)) for number in range(size)]
+
+    def _shard(self, number: int) -> Shard:
+        shard = Shard(RULES, LeafIndex(), lambda key: self._home(key) == number)
+        shard.advance(NOW)
+        return shard
+
+    def _home(self, key: str) -> int:
+        return crc32(key.encode()) % self.size
+
+    def post(self, message: Message, place: int | None = None) -> None:
+        number = self._home(home_key(message.to)) if place is None else place
+        self.places[number].inbox.append(message)
+
+    def step(self) -> None:
+        """One thing happens somewhere."""
+        number = self.chance.randrange(self.size)
+        place = self.places[number]
+        if place.read < len(self.log) and self.chance.random() < 0.3:
+            self._learn(number, place.read + self.chance.randint(1, 3))
+        elif place.inbox:
+            count = min(len(place.inbox), self.chance.choice((1, 1, 2, 4, 9)))
+            chunk = self.chance.sample(place.inbox, count)
+            self._learn(number, max(message.read for message in chunk))
+            outcome = place.shard.apply(chunk)
+            assert not outcome.failed
+            self._finish(number, outcome, chunk)
+        if self.faults and self.past and self.chance.random() < 0.03:  # a paused worker wakes and repeats something old
+            self.post(self.chance.choice(self.past))
+            self.happened["stale messages"] += 1
+
+    def _learn(self, number: int, to: int) -> None:
+        place = self.places[number]
+        if to > place.read:
+            merges, place.read = self.log[place.read : to], min(to, len(self.log))
+            self._finish(number, place.shard.learn(merges), [])
+
+    def _finish(self, number: int, outcome: Outcome, chunk: Sequence[Message]) -> None:
+        """Write states and messages - in a crash some of either - and only then let go of the chunk."""
+        place = self.places[number]
+        crash = self.faults and self.chance.random() < 0.1
+        for address, state in outcome.states.items():
+            if not crash or self.chance.random() < 0.5:
+                place.stored[address] = state
+        for message in self.chance.sample(outcome.sends, len(outcome.sends)):
+            if not crash or self.chance.random() < 0.5:
+                self._send(msgspec.structs.replace(message, read=place.read))
+        if not crash or self.chance.random() < 0.5:
+            self.log += outcome.merges
+        if crash:
+            self._restart(number)
+            return
+        for message in chunk:
+            place.inbox.remove(message)
+            if self.faults and self.chance.random() < 0.03:
+                place.inbox.append(message)
+
+    def _send(self, message: Message) -> None:
+        packed = Message.unpack(message.pack())
+        self.past.append(packed)
+        self.happened["messages"] += 1
+        self.post(packed)
+
+    def _restart(self, number: int) -> None:
+        """A new owner: what was stored, and the log read up to anywhere."""
+        place = self.places[number]
+        self.happened["crashes"] += 1
+        place.shard, place.read = self._shard(number), 0
+        for address, state in place.stored.items():
+            place.shard.restore(address, state)
+        if self.chance.random() < 0.5:
+            place.shard.build(self.chance.randint(0, 5))
+        self._learn(number, self.chance.randint(0, len(self.log)))
+
+    def rebuild(self) -> None:
+        """All state is dropped and the sources are read again; what was under way stays so."""
+        self.happened["rebuilds"] += 1
+        for number, place in enumerate(self.places):
+            place.stored.clear()
+            place.shard, place.read = self._shard(number), 0
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way."""
+        return not any(place.inbox or place.read < len(self.log) for place in self.places)
+
+    def total(self) -> dict[Key, int]:
+        return totals(row for place in self.places for row in place.shard.contributions())
+
+
+def run(events: Sequence[EventBase], chance: random.Random, size: int, *, faults: bool) -> World:
+    """A history to its end."""
+    world = World(chance, size, faults=faults)
+    arrivals = [admit_one(item) for item in events]
+    if faults:
+        arrivals += chance.sample(arrivals, chance.randint(0, len(arrivals)))
+    chance.shuffle(arrivals)
+    rebuild, steps = faults and chance.random() < 0.2, 0
+    while arrivals or rebuild or not world.quiet:
+        if arrivals and chance.random() < 0.3:
+            world.post(arrivals.pop(), chance.randrange(size))  # in any partition: not all producers know the home
+        if rebuild and not arrivals and chance.random() < 0.05:
+            rebuild = False
+            world.rebuild()
+            arrivals += [admit_one(item) for item in events]
+            chance.shuffle(arrivals)
+        steps += 1
+        world.faults = faults and steps < 3_000
+        assert steps < 30_000, "it does not end"
+        world.step()
+    for place in world.places:
+        place.shard.build()
+    return world
+
+
+def check(events: Sequence[EventBase], world: World) -> None:
+    assert world.total() == totals(machine(events).shard.contributions())
+    for place in world.places:
+        assert contents(place.shard.panes) == contents(from_scratch(place.shard, NOW))
+
+
+@given(events=worlds(), seed=st.integers(0, 2**32), size=st.integers(1, 8))
+def test_the_number_of_shards_and_the_order_change_nothing(events: list[EventBase], seed: int, size: int) -> None:
+    check(events, run(events, random.Random(seed), size, faults=False))
+
+
+@given(events=worlds(), seed=st.integers(0, 2**32), size=st.integers(1, 8))
+def test_crashes_repetitions_and_rebuilds_change_nothing(events: list[EventBase], seed: int, size: int) -> None:
+    check(events, run(events, random.Random(seed), size, faults=True))
+
+
+def test_one_event_sets_off_a_bounded_chain() -> None:
+    assert LONGEST_CHAIN <= 5
+
+
+@pytest.mark.parametrize("shape", ["chain", "star"])
+def test_an_identity_of_fifty_leads_stays_cheap(shape: str) -> None:
+    """Read at once: each key relays what it holds once, and hears of the one deal; never key by key."""
+    leads = [f"l{number}" for number in range(50)]
+    merges = [
+        event("lead_merged", "06-01 10:00", lead_id=lead, survivor_id=leads[number + 1] if shape == "chain" else "l49")
+        for number, lead in enumerate(leads[:-1])
+    ]
+    events = [*merges, *(created(lead, "06-01 09:00") for lead in leads), won("d", "06-02 09:00", 5, lead_id="l7")]
+    world = run(events, random.Random(5), 4, faults=False)
+    check(events, world)
+    assert world.happened["messages"] <= 500
+
+
+MERGES = st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from("abcde"), st.integers(1, 9)), max_size=8)
+
+
+@given(merges=MERGES, rng=st.randoms(use_true_random=False))
+def test_survivors_are_a_function_of_the_set_of_merges(merges: list[tuple[str, str, int]], rng: random.Random) -> None:
+    facts = [merge_of(about, into, number, recorded) for number, (about, into, recorded) in enumerate(merges)]
+    expected = survivors(facts)
+    shuffled = rng.sample(facts, len(facts))
+    known = Identities()
+    for fact in [*shuffled, *shuffled[:3]]:
+        known.learn([fact])
+    assert all(known(address) == survivor for address, survivor in expected.items())
+    for address, survivor in expected.items():
+        assert expected[survivor] == survivor, "a survivor survives"
+        del address
+    for fact in facts:  # connected keys are one identity
+        assert known(fact.about) == known(fact.survivor)
+
+
+def merge_of(about: str, into: str, number: int, recorded: int) -> Merge:
+    item = event(
+        "lead_merged", "06-01 10:00", id=str(number), lead_id=about, survivor_id=into,
+        recorded_at=f"2026-06-0{recorded}T00:00:00Z",
+    )  # fmt: skip
+    [fact] = admit_one(item).facts
+    return fact  # type: ignore[return-value]
+
+
+def test_a_merge_that_is_taken_back_splits_the_identity_again() -> None:
+    first = event("lead_merged", "06-01 10:00", id="m", lead_id="a", survivor_id="b")
+    back = event("lead_merged", "06-01 10:00", id="m", lead_id="a", survivor_id="a", recorded_at="2026-06-05T00:00:00Z")
+    for order in ([first, back], [back, first]):
+        known = Identities()
+        for item in order:
+            known.learn(admit_one(item).facts)  # type: ignore[arg-type]
+        assert known("lead/a") == "lead/a"
+
+
+def test_a_packed_state_reads_as_it_was() -> None:
+    shard = machine([created("a"), won("d", "06-02 09:00", 5, lead_id="a")]).shard
+    for address, packed in shard.states.items():
+        assert State.unpack(address, packed).pack() == packed
