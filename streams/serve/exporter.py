@@ -149,8 +149,7 @@ class Follower:
 
     def health(self) -> Health:
         """Whether everything of this version is there."""
-        with self._lock:
-            statuses = dict(self._subscriber.statuses)
+        statuses = dict(self._subscriber.statuses)  # a copy is one step for other threads: probes wait for nothing
         partitions = self.settings.kafka.partitions
         lag = dict(self._lag)
         ages = [self._clock() - status.at for status in statuses.values()]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import errno
-import hmac
+import contextlib
+import gzip
 import json
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from salesgauge.metrics.kpis.targets import Target
 from salesgauge.streams.io.readings_json import readings_document
+from salesgauge.streams.serve.answers import Answers, BusyError
 from salesgauge.streams.serve.board import DEFAULTS, Answer, BoardServer, page, page_gzip
 from salesgauge.streams.serve.board import headers as page_headers
+from salesgauge.streams.serve.doors import application, listen
 
 if TYPE_CHECKING:
     from salesgauge.streams.serve.exporter import Exporter, Health
@@ -26,7 +29,14 @@ if TYPE_CHECKING:
     from salesgauge.streams.worker.app import DeliveryApp
 
 _OBSERVE_SECONDS = 5.0
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_FRESH_SECONDS = 0.5
+"""How long an answer of the API is good for those who ask the same."""
+_PARAMETERS = 20
+_LONGEST = 1000
+"""Characters of a parameter of the API."""
+_COMPRESSED_FROM = 1024
+_SCRAPE_SECONDS = 1.0
+"""How long a scrape that is under way may hold up an answer of the API."""
 
 
 class ListenError(Exception):
@@ -55,6 +65,12 @@ class Server:
         self._shown: BoardServer | None = None
         self._observing: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
+        # One thread each, so that a scrape waits for one answer of the API at most, and probes for none.
+        self._scrapes: Answers[bytes] = Answers("scrapes")
+        self._api: Answers[_Packed] = Answers("api", fresh_seconds=_FRESH_SECONDS)
+        self._scraping = 0
+        self._no_scrape = threading.Event()
+        self._no_scrape.set()
         self.port = settings.port
 
     async def start(self) -> None:
@@ -64,7 +80,7 @@ class Server:
             ListenError: the address is taken or not allowed.
             SettingsError: a certificate cannot be read.
         """
-        app = web.Application(middlewares=[_authentication(self._settings)])
+        app = application(self._settings)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", _alive)
         app.router.add_get("/readyz", self._ready)
@@ -73,26 +89,14 @@ class Server:
             app.router.add_get("/api/kpis", self._kpis)
             app.router.add_get("/api/board", self._board)
             app.router.add_get("/", _page)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
         try:
-            await self._listen(self._runner)
+            self._runner = await listen(app, self._settings, any_port=self._any_port)
         except OSError as error:
-            await self._runner.cleanup()
             where = f"{self._settings.host}:{self._settings.port}"
             raise ListenError(f"cannot listen on {where}: {error.strerror}; choose another --port or --host") from error
         self.port = self._runner.addresses[0][1]
         if self._shown is not None:
             self._observing = asyncio.create_task(self._observe())
-
-    async def _listen(self, runner: web.AppRunner) -> None:
-        context = self._settings.tls.server_context() if self._settings.tls else None
-        try:
-            await web.TCPSite(runner, self._settings.host, self._settings.port, ssl_context=context).start()
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not self._any_port:
-                raise
-            await web.TCPSite(runner, self._settings.host, 0, ssl_context=context).start()
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -100,6 +104,8 @@ class Server:
             self._observing.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
+        self._scrapes.close()
+        self._api.close()
 
     @property
     def url(self) -> str:
@@ -109,10 +115,23 @@ class Server:
     async def _metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         openmetrics = content_type.startswith("application/openmetrics-text")
-        body = await asyncio.to_thread(self._encode, encoder, openmetrics=openmetrics)
+        with self._scrape():
+            body = await self._scrapes.get(content_type, partial(self._encode, encoder, openmetrics=openmetrics))
         response = web.Response(body=body, headers={"Content-Type": content_type})
         response.enable_compression()
         return response
+
+    @contextlib.contextmanager
+    def _scrape(self) -> Iterator[None]:
+        """Answers of the API wait meanwhile."""
+        self._scraping += 1
+        self._no_scrape.clear()
+        try:
+            yield
+        finally:
+            self._scraping -= 1
+            if not self._scraping:
+                self._no_scrape.set()
 
     def _encode(self, encoder: Callable[[CollectorRegistry], bytes], *, openmetrics: bool) -> bytes:
         if self._exporter is None:
@@ -125,23 +144,30 @@ class Server:
         del request
         document: dict[str, Any] = {"ready": True, "reasons": []}
         if self._exporter is not None:
-            document = health_document(await asyncio.to_thread(self._exporter.health))
+            document = health_document(self._exporter.health())
         if self._app is not None and (reason := self._app.status.waiting_for):
             document |= {"ready": False, "reasons": [*document["reasons"], reason]}
         return web.json_response(document, status=200 if document["ready"] else 503)
 
     async def _kpis(self, request: web.Request) -> web.Response:
-        del request
-        assert self._exporter is not None
-        return web.json_response(await asyncio.to_thread(self._document), dumps=json.dumps)
+        return await self._computed(request, ("kpis",), self._document)
 
     async def _board(self, request: web.Request) -> web.Response:
-        answer = await asyncio.to_thread(self._answer, dict(request.query))
-        response = web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
-        if answer.filename:
-            response.headers["Content-Disposition"] = f'attachment; filename="{answer.filename}"'
-        response.enable_compression()
-        return response
+        query = dict(sorted(request.query.items()))
+        if len(query) > _PARAMETERS or any(len(value) > _LONGEST for value in query.values()):
+            return web.json_response({"error": "the query is too long"}, status=400)
+        return await self._computed(request, ("board", *query.items()), partial(self._answer, query))
+
+    async def _computed(self, request: web.Request, key: Hashable, compute: Callable[[], Answer]) -> web.Response:
+        def packed() -> _Packed:
+            self._no_scrape.wait(_SCRAPE_SECONDS)
+            return _Packed.of(compute())
+
+        try:
+            return (await self._api.get(key, packed)).response(request)
+        except BusyError:
+            busy = {"error": "too many different questions at once; ask again"}
+            return web.json_response(busy, status=503, headers={"Retry-After": "1"})
 
     def _answer(self, query: dict[str, str]) -> Answer:
         assert self._exporter is not None
@@ -175,12 +201,36 @@ class Server:
                 totals = self._exporter.board.totals()
                 self._shown.observe(view, totals.events, totals.newest_event)
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self) -> Answer:
         assert self._exporter is not None
         board = self._exporter.board
         with board.now() as view:
             totals = board.totals()
-            return readings_document(view.sums.now, totals.events, totals.rejected, view.readings())
+            document = readings_document(view.sums.now, totals.events, totals.rejected, view.readings())
+        return Answer(200, json.dumps(document).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """An answer, and the same compressed where that is worth it."""
+
+    answer: Answer
+    compressed: bytes | None
+
+    @classmethod
+    def of(cls, answer: Answer) -> _Packed:
+        large = len(answer.body) >= _COMPRESSED_FROM
+        return cls(answer, gzip.compress(answer.body, 1, mtime=0) if large else None)
+
+    def response(self, request: web.Request) -> web.Response:
+        headers = {"Vary": "Accept-Encoding"}
+        if self.answer.filename:
+            headers["Content-Disposition"] = f'attachment; filename="{self.answer.filename}"'
+        body = self.answer.body
+        if self.compressed is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
+            body, headers["Content-Encoding"] = self.compressed, "gzip"
+        kind = self.answer.content_type
+        return web.Response(status=self.answer.status, body=body, content_type=kind, headers=headers)
 
 
 def health_document(health: Health) -> dict[str, Any]:
@@ -215,29 +265,3 @@ async def _page(request: web.Request) -> web.Response:
 async def _alive(request: web.Request) -> web.Response:
     del request
     return web.json_response({"alive": True})
-
-
-def _authentication(settings: Web) -> Middleware:
-    accepted = _accepted(settings)
-
-    @web.middleware
-    async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        given = request.headers.get("Authorization", "")
-        open_path = not accepted or request.path in _OPEN_PATHS
-        if open_path or any(hmac.compare_digest(given.encode(), a.encode()) for a in accepted):
-            return await handler(request)
-        challenge = "Basic" if settings.username else "Bearer"
-        return web.Response(status=401, headers={"WWW-Authenticate": f'{challenge} realm="salesgauge"'})
-
-    return authenticate
-
-
-def _accepted(settings: Web) -> list[str]:
-    """The values of the Authorization header that open the door; none where it stands open."""
-    accepted = []
-    if settings.token is not None:
-        accepted.append(f"Bearer {settings.token.get_secret_value()}")
-    if settings.username is not None and settings.password is not None:
-        pair = f"{settings.username}:{settings.password.get_secret_value()}"
-        accepted.append(f"Basic {base64.b64encode(pair.encode()).decode()}")
-    return accepted
