@@ -17,7 +17,9 @@ from salesgauge.streams.cli.reference import event_contract, kpi_reference, sett
 
 THRESHOLDS = "prometheus/thresholds.yml"
 _SHIPPED = ("docker-compose.yml", "prometheus/prometheus.yml", "prometheus/templates/salesgauge.tmpl", THRESHOLDS)
-"""What a folder of one's own begins with."""
+"""What a folder of one's own begins with, from the package's folder ``deployment``."""
+_PROVISIONING = tuple(f"grafana/provisioning/{kind}/salesgauge.yml" for kind in ("dashboards", "datasources"))
+"""The same, from the package itself."""
 
 
 @click.command()
@@ -60,13 +62,14 @@ def generate_command(root: Path, *, check: bool, new: bool) -> None:
 
 def _begin(root: Path) -> None:
     """Write what a folder of one's own begins with; a file that is there is left alone."""
-    deployment = resources.files("salesgauge").joinpath("deployment")
-    for path in _SHIPPED:
+    package = resources.files("salesgauge")
+    shipped = {path: package.joinpath("deployment", path) for path in _SHIPPED}
+    for path, source in {**shipped, **{path: package.joinpath(path) for path in _PROVISIONING}}.items():
         target = root / path
         if target.exists():
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(deployment.joinpath(path).read_text(encoding="utf-8"), encoding="utf-8")
+        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
         out.print(f"written: {path}")
 
 

@@ -186,4 +186,4 @@ def test_without_the_extra_the_rules_are_generated_and_what_is_left_is_said(tmp_
     run = CliRunner().invoke(cli, ["generate", "--root", str(tmp_path), "--new"])
     assert run.exit_code == 0
     assert (tmp_path / "prometheus/rules/alerts.yml").is_file()
-    assert not (tmp_path / "grafana").exists()
+    assert not (tmp_path / "grafana/dashboards").exists()

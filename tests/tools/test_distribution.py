@@ -281,7 +281,7 @@ def test_it_works_beside_packages_of_its_rooms_names_and_without_them(kind, requ
 
 
 def works(program: Path, folder: Path, *before: str) -> None:
-    """The command line answers, knows its KPIs, computes, and finds what an installation can write out."""
+    """The command line answers, knows its KPIs, computes, and writes out a stack of one's own."""
     assert "replay" in run(program, *before, "--help", cwd=folder)
     assert "new_leads" in run(program, *before, "kpis", cwd=folder)
     replayed = json.loads(
@@ -302,11 +302,19 @@ def works(program: Path, folder: Path, *before: str) -> None:
         )
     )
     assert [reading["value"] for reading in replayed["readings"] if not reading["labels"]] == [3]
-    python = program.with_name("python")
-    code = (
-        "from importlib.resources import files\n"
-        "deployment = files('salesgauge') / 'deployment'\n"
-        "assert (deployment / 'docker-compose.yml').is_file()\n"
-        "assert (deployment / 'prometheus' / 'thresholds.yml').is_file()\n"
-    )
-    run(python, "-I", "-c", code, cwd=folder)
+    stack = folder / f"stack of {program.name}"
+    shutil.rmtree(stack, ignore_errors=True)
+    run(program, *before, "generate", "--new", "--root", stack, cwd=folder)
+    made = {path.relative_to(stack).as_posix() for path in stack.rglob("*") if path.is_file()}
+    assert made >= {
+        "docker-compose.yml",
+        "docs/alerts.md",
+        "grafana/dashboards/sales/speed-to-lead.json",
+        "grafana/provisioning/datasources/salesgauge.yml",
+        "prometheus/alertmanager.yml",
+        "prometheus/prometheus.yml",
+        "prometheus/rules/alerts.yml",
+        "prometheus/templates/salesgauge.tmpl",
+        "prometheus/thresholds.yml",
+    }
+    run(program, *before, "generate", "--check", "--root", stack, cwd=folder)
