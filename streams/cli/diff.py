@@ -15,7 +15,7 @@ from rich.text import Text
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.secrets import read_token
-from salesgauge.streams.replay.compare import Difference, Readings, Tolerance, differences, read
+from salesgauge.streams.replay.compare import Comparison, Difference, Tolerance, compare, read_sides
 from salesgauge.streams.replay.selection import check_known
 
 EXIT_DIFFERENT = 1
@@ -57,7 +57,7 @@ def diff_command(
     limit: int,
     token_file: Path | None,
 ) -> None:
-    """Show where two sets of readings differ.
+    """Compare two sets of readings.
 
     A and B are files that `replay --json` or `--parquet` wrote, - for stdin, or addresses of exporters.
 
@@ -71,16 +71,18 @@ def diff_command(
     try:
         tolerance_for = Tolerance(tolerance, quantile_tolerance, _tolerances(own))
         token = read_token(token_file) if token_file else None
-        one, other = _sides((left, right), token, kpis, windows)
+        comparison = compare(*read_sides(left, right, token, kpis, windows), tolerance_for)
     except InputError as error:
         click.echo(f"diff: {error}", err=True)
         raise SystemExit(EXIT_USAGE) from error
-    _warn(one, other)
-    found = list(differences(one, other, tolerance_for))
+    for caveat in comparison.caveats():
+        click.echo(f"note: {caveat}", err=True)
+    found = len(comparison.differences)
     if found:
-        console.print(differences_table(found, one, other, limit))
-    total = len(one.values.keys() | other.values.keys())
-    click.echo(f"{len(found):,} of {total:,} readings differ" if found else f"{total:,} readings are equal")
+        console.print(differences_table(comparison, limit))
+    click.echo(
+        f"{found:,} of {comparison.total:,} readings differ" if found else f"{comparison.total:,} readings are equal"
+    )
     if found:
         raise SystemExit(EXIT_DIFFERENT)
 
@@ -100,45 +102,15 @@ def _tolerances(pairs: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _sides(
-    names: tuple[str, str], token: str | None, kpis: tuple[str, ...], windows: tuple[str, ...]
-) -> list[Readings]:
-    if names == ("-", "-"):
-        raise InputError("standard input can be one side alone")
-    sides = [_narrowed(read(name, token), kpis, windows) for name in names]
-    if not any(side.values for side in sides):
-        raise InputError(f"there is nothing to compare: neither side has {_wanted(kpis, windows)}")
-    return sides
-
-
-def _wanted(kpis: tuple[str, ...], windows: tuple[str, ...]) -> str:
-    return " ".join(["any readings", *(f"of {kpi}" for kpi in kpis), *(f"in {window}" for window in windows)])
-
-
-def _narrowed(readings: Readings, kpis: tuple[str, ...], windows: tuple[str, ...]) -> Readings:
-    values = {
-        key: value
-        for key, value in readings.values.items()
-        if (not kpis or key[1] in kpis) and (not windows or key[3] in windows)
-    }
-    return Readings(readings.name, values, readings.instants, readings.events)
-
-
-def _warn(one: Readings, other: Readings) -> None:
-    if one.instants != other.instants and len(one.instants) == len(other.instants) == 1:
-        click.echo(f"note: A is of {one.instants[0]}, B of {other.instants[0]}", err=True)
-    if one.events != other.events and None not in (one.events, other.events):
-        click.echo(f"note: A has seen {one.events:,} events, B {other.events:,}", err=True)
-
-
-def differences_table(found: list[Difference], one: Readings, other: Readings, limit: int) -> Table:
+def differences_table(comparison: Comparison, limit: int) -> Table:
     """What differs, as a table of at most ``limit`` rows."""
+    found = comparison.differences
     several = any(difference.key[0] for difference in found)
     columns = [Column("at")] if several else []
     table = Table(
         *columns, "kpi", "stat", "window", "labels",
-        Column(f"A: {Path(one.name).name}", justify="right"),
-        Column(f"B: {Path(other.name).name}", justify="right"),
+        Column(f"A: {Path(comparison.left.name).name}", justify="right"),
+        Column(f"B: {Path(comparison.right.name).name}", justify="right"),
         Column("B - A", justify="right"),
         caption=f"the first {limit:,} of {len(found):,}" if len(found) > limit else None,
     )  # fmt: skip

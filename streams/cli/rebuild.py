@@ -18,7 +18,7 @@ from salesgauge.streams.cli.common import Function, err, explained, kafka_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from salesgauge.streams.operate.rebuild import Progress as Progressed
+    from salesgauge.streams.operate.rebuild import RebuildProgress
     from salesgauge.streams.settings.model import Settings
 
 _SHOWN = 20
@@ -59,14 +59,10 @@ def run_command(config: Path | None, bootstrap: str | None, *, switch_over: bool
     """
     from salesgauge.streams.cli.live import run_loop
     from salesgauge.streams.io.logs import quiet_logs
-    from salesgauge.streams.kafka import topics
     from salesgauge.streams.operate import rebuild
 
     quiet_logs()
-    settings = settings_of(config, kafka__bootstrap=bootstrap)
-    old = rebuild.version_of(settings, rebuild.active_version(settings))
-    new = rebuild.version_of(settings, rebuild.target(settings))
-    topics.create(new)
+    old, new = rebuild.prepare(settings_of(config, kafka__bootstrap=bootstrap))
     err.print(f"version {new.version} is being built beside version {old.version}")
     run_loop(_run(_Rebuild(old, new, switch_over=switch_over, leave=leave)))
 
@@ -103,18 +99,16 @@ class _Rebuild:
     def _compare(self) -> None:
         from salesgauge.streams.cli.diff import differences_table
         from salesgauge.streams.operate import rebuild
-        from salesgauge.streams.replay.compare import Tolerance, differences
 
         try:
-            left, right = rebuild.compare(self.old, self.new)
+            comparison = rebuild.compare_versions(self.old, self.new)
         except rebuild.RebuildError as error:
             err.print(f"the readings cannot be compared: {error}")
             return
-        found = list(differences(left, right, Tolerance()))
-        if found:
+        if comparison.differences:
             wide = out if out.is_terminal else Console(width=_PLAIN_WIDTH)
-            wide.print(differences_table(found, left, right, _SHOWN))
-        err.print(f"{len(found):,} of {len(left.values.keys() | right.values.keys()):,} readings differ")
+            wide.print(differences_table(comparison, _SHOWN))
+        err.print(f"{len(comparison.differences):,} of {comparison.total:,} readings differ")
 
 
 async def _run(plan: _Rebuild) -> None:
@@ -150,7 +144,7 @@ class _Shown:
         if err.is_terminal:
             self._bars.stop()
 
-    def update(self, progress: Progressed) -> None:
+    def update(self, progress: RebuildProgress) -> None:
         """Show how far it is now."""
         if not err.is_terminal:
             self._say(sum(progress.left.values()), sum(progress.first.values()))

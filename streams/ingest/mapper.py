@@ -23,7 +23,7 @@ from salesgauge.schemas.sources.objects import Ignored, ObjectState, Record, Unu
 from salesgauge.streams.ingest.raw import producer
 from salesgauge.streams.ingest.registry import RegistryClient, RegistryUnavailableError
 from salesgauge.streams.kafka.connection import BrokerError
-from salesgauge.streams.kafka.fast_client import connection
+from salesgauge.streams.kafka.fast_client import fast_arguments
 from salesgauge.streams.kafka.whole_topic import read_topic
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Mapper:
             bootstrap_servers=settings.kafka.bootstrap,
             client_id="salesgauge-ingest",
             group_id=f"{settings.app_id}-ingest-{self._source.name}",
-            **connection(settings.kafka),
+            **fast_arguments(settings.kafka),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",

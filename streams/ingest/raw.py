@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError
-from salesgauge.streams.kafka.fast_client import connection
+from salesgauge.streams.kafka.fast_client import fast_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def producer(kafka: Kafka, *, timeout: float) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap,
         client_id="salesgauge-ingest",
-        **connection(kafka),
+        **fast_arguments(kafka),
         acks="all",
         max_batch_size=_BATCH_BYTES,
         max_request_size=MAX_MESSAGE_BYTES,

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
@@ -20,7 +21,9 @@ from kafka.net.sasl.oauth import AbstractTokenProvider
 from kafka.partitioner import murmur2
 
 from salesgauge.schemas.errors import SalesgaugeError
-from salesgauge.streams.settings.model import Kafka, Sasl
+from salesgauge.streams.io.secrets import read_token
+from salesgauge.streams.kafka.security import protocol, security_arguments
+from salesgauge.streams.settings.model import Kafka
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_MS = 5_000
@@ -33,12 +36,11 @@ class BrokerError(SalesgaugeError):
 class _FileToken(AbstractTokenProvider):
     """Reads the token anew whenever a connection is made, so that it can be rotated."""
 
-    def __init__(self, sasl: Sasl) -> None:
-        self._sasl = sasl
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def token(self) -> str:
-        assert self._sasl.token_file is not None
-        return self._sasl.token_file.read_text().strip()
+        return read_token(self._path)
 
 
 @lru_cache(maxsize=50_000)  # murmur2 is computed in Python
@@ -49,32 +51,12 @@ def partition_of(key: str | bytes, partitions: int) -> int:
     return int(murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions
 
 
-def connection(kafka: Kafka) -> dict[str, Any]:
+def client_arguments(kafka: Kafka) -> dict[str, Any]:
     """Arguments of every kafka-python client."""
-    arguments: dict[str, Any] = {
+    return {
         "bootstrap_servers": kafka.bootstrap.split(","),
         "client_id": "salesgauge",
-        "security_protocol": _protocol(kafka),
-    }
-    if kafka.tls is not None:
-        arguments["ssl_context"] = kafka.tls.client_context()
-    if kafka.sasl is not None:
-        arguments |= _sasl_arguments(kafka.sasl)
-    return arguments
-
-
-def _protocol(kafka: Kafka) -> str:
-    return ("SASL_" if kafka.sasl else "") + ("SSL" if kafka.tls else "PLAINTEXT")
-
-
-def _sasl_arguments(sasl: Sasl) -> dict[str, Any]:
-    if sasl.mechanism == "OAUTHBEARER":
-        return {"sasl_mechanism": sasl.mechanism, "sasl_oauth_token_provider": _FileToken(sasl)}
-    assert sasl.password is not None
-    return {
-        "sasl_mechanism": sasl.mechanism,
-        "sasl_plain_username": sasl.username,
-        "sasl_plain_password": sasl.password.get_secret_value(),
+        **security_arguments(kafka, _FileToken),
     }
 
 
@@ -101,7 +83,7 @@ def _unreachable(kafka: Kafka) -> str:
     if any(map(_listens, where.split(","))):
         if kafka.sasl:
             return f"Kafka at {where} refused the login, or speaks another protocol; check kafka.sasl and kafka.tls"
-        return f"what listens at {where} does not speak Kafka over {_protocol(kafka)}; check kafka.tls and kafka.sasl"
+        return f"what listens at {where} does not speak Kafka over {protocol(kafka)}; check kafka.tls and kafka.sasl"
     return (
         f"no Kafka broker answers at {kafka.bootstrap}; start one, or name it with --bootstrap or "
         "SALESGAUGE_KAFKA__BOOTSTRAP"
@@ -125,7 +107,7 @@ def admin(kafka: Kafka) -> Iterator[KafkaAdminClient]:
         BrokerError: the broker cannot be reached or refuses.
     """
     with explained(kafka):
-        client = KafkaAdminClient(**connection(kafka), bootstrap_timeout_ms=_TIMEOUT_MS)
+        client = KafkaAdminClient(**client_arguments(kafka), bootstrap_timeout_ms=_TIMEOUT_MS)
         try:
             yield client
         finally:
@@ -140,7 +122,7 @@ def consumer(kafka: Kafka, **arguments: Any) -> Iterator[KafkaConsumer]:
             "enable_auto_commit": False, "group_id": None, "bootstrap_timeout_ms": _TIMEOUT_MS,
             "isolation_level": "read_committed",
         }  # fmt: skip
-        client = KafkaConsumer(**connection(kafka), **{**defaults, **arguments})
+        client = KafkaConsumer(**client_arguments(kafka), **{**defaults, **arguments})
         try:
             yield client
         finally:
@@ -155,7 +137,7 @@ def producer(kafka: Kafka, **arguments: Any) -> KafkaProducer:
     """
     with explained(kafka):
         return KafkaProducer(
-            **connection(kafka),
+            **client_arguments(kafka),
             bootstrap_timeout_ms=_TIMEOUT_MS,
             **{"acks": "all", "linger_ms": 5, "max_request_size": MAX_MESSAGE_BYTES, **arguments},
         )

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from salesgauge.streams.kafka.connection import BrokerError
-from salesgauge.streams.kafka.fast_client import connection
+from salesgauge.streams.kafka.fast_client import fast_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -76,7 +76,7 @@ class Fetcher:
 async def _started(kafka: Kafka) -> AIOKafkaConsumer:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap,
-        **connection(kafka),
+        **fast_arguments(kafka),
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",  # what was deleted meanwhile shows as a gap

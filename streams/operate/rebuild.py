@@ -19,7 +19,7 @@ from salesgauge.streams.io.instants import iso, wall_clock
 from salesgauge.streams.kafka import control, topics
 from salesgauge.streams.kafka.connection import BrokerError, admin, explained
 from salesgauge.streams.kafka.lag import Behind, LagReader
-from salesgauge.streams.replay.compare import Readings
+from salesgauge.streams.replay.compare import Comparison, Readings, compare
 from salesgauge.streams.serve.exporter import Board, Exporter
 
 if TYPE_CHECKING:
@@ -82,8 +82,19 @@ def target(settings: Settings) -> int:
     return max([number for number in existing(settings) if number > active], default=active + 1)
 
 
+def prepare(settings: Settings) -> tuple[Settings, Settings]:
+    """The settings of the active version and of the one that a rebuild works on, whose topics are there afterwards.
+
+    Raises:
+        BrokerError: the broker cannot be reached or refuses.
+    """
+    new = version_of(settings, target(settings))
+    topics.create(new)
+    return version_of(settings, active_version(settings)), new
+
+
 @dataclass(slots=True)
-class Progress:
+class RebuildProgress:
     """Tells from successive looks how far a rebuild is.
 
     ``first`` are the records behind per partition at the first look. The state is caught up when everything is
@@ -111,14 +122,14 @@ class Progress:
 
 
 def catch_up(
-    settings: Settings, show: Callable[[Progress], None], stop: Callable[[], bool], every: float = 1.0
+    settings: Settings, show: Callable[[RebuildProgress], None], stop: Callable[[], bool], every: float = 1.0
 ) -> bool:
     """Watch a version's workers until they have caught up; False if stopped before.
 
     Raises:
         BrokerError: the broker cannot be reached or refuses.
     """
-    progress = Progress()
+    progress = RebuildProgress()
     with LagReader(settings) as reader:
         while not stop():
             progress.look(reader.read(), time.monotonic())
@@ -163,8 +174,8 @@ def _key(reading: Reading) -> tuple[str, str, str, str, tuple[tuple[str, str], .
     return "", reading.kpi, reading.stat, reading.window, tuple(sorted(reading.labels.items()))
 
 
-def compare(old: Settings, new: Settings) -> tuple[Readings, Readings]:
-    """The readings of two versions at the same instant.
+def compare_versions(old: Settings, new: Settings) -> Comparison:
+    """Where the readings of two versions at the same instant differ.
 
     Raises:
         RebuildError: one of them is not complete.
@@ -172,7 +183,7 @@ def compare(old: Settings, new: Settings) -> tuple[Readings, Readings]:
     """
     with loaded(old) as left, loaded(new) as right:
         at = wall_clock()
-        return readings_of(left, at), readings_of(right, at)
+        return compare(readings_of(left, at), readings_of(right, at))
 
 
 # --- switching and dropping

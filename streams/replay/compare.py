@@ -18,7 +18,7 @@ from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 _TIMEOUT = 30.0
 _QUANTILES = frozenset({"p50", "p90", "p99"})
@@ -35,6 +35,15 @@ class Readings:
     values: Mapping[Key, float]
     instants: tuple[str, ...]
     events: int | None = None
+
+    def of(self, kpis: Collection[str], windows: Collection[str]) -> Readings:
+        """Only those of these KPIs and windows, where some are named."""
+        values = {
+            key: value
+            for key, value in self.values.items()
+            if (not kpis or key[1] in kpis) and (not windows or key[3] in windows)
+        }
+        return replace(self, values=values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,35 @@ class Tolerance:
         return math.isclose(left, right, rel_tol=allowed, abs_tol=min(self.general, allowed))
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides, and where they differ."""
+
+    left: Readings
+    right: Readings
+    differences: tuple[Difference, ...]
+
+    @property
+    def total(self) -> int:
+        """How many readings were compared."""
+        return len(self.left.values.keys() | self.right.values.keys())
+
+    def caveats(self) -> list[str]:
+        """Why the sides may differ although nothing is wrong, in sentences."""
+        left, right = self.left, self.right
+        found = []
+        if left.instants != right.instants and len(left.instants) == len(right.instants) == 1:
+            found.append(f"A is of {left.instants[0]}, B of {right.instants[0]}")
+        if None not in (left.events, right.events) and left.events != right.events:
+            found.append(f"A has seen {left.events:,} events, B {right.events:,}")
+        return found
+
+
+def compare(left: Readings, right: Readings, tolerance: Tolerance | None = None) -> Comparison:
+    """Where two sides differ."""
+    return Comparison(left, right, tuple(differences(left, right, tolerance or Tolerance())))
+
+
 def differences(left: Readings, right: Readings, tolerance: Tolerance) -> Iterator[Difference]:
     """What differs, in the order of the left side; what only the right side has comes last."""
     for key, value in left.values.items():
@@ -74,6 +112,23 @@ def differences(left: Readings, right: Readings, tolerance: Tolerance) -> Iterat
     for key, value in right.values.items():
         if key not in left.values:
             yield Difference(key, None, value)
+
+
+def read_sides(
+    left: str, right: str, token: str | None = None, kpis: Collection[str] = (), windows: Collection[str] = ()
+) -> tuple[Readings, Readings]:
+    """Both sides, as :func:`read` reads them; only these KPIs and windows, where some are named.
+
+    Raises:
+        InputError: they cannot be read, or there is nothing to compare.
+    """
+    if left == right == "-":
+        raise InputError("standard input can be one side alone")
+    one, other = (read(name, token).of(kpis, windows) for name in (left, right))
+    if not one.values and not other.values:
+        wanted = " ".join(["any readings", *(f"of {kpi}" for kpi in kpis), *(f"in {window}" for window in windows)])
+        raise InputError(f"there is nothing to compare: neither side has {wanted}")
+    return one, other
 
 
 def read(name: str, token: str | None = None) -> Readings:

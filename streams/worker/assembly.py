@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from salesgauge.schemas.events import TOPICS
 from salesgauge.streams.io.instants import wall_clock
-from salesgauge.streams.kafka.fast_client import Token, connection
+from salesgauge.streams.kafka.fast_client import fast_arguments
 from salesgauge.streams.kafka.topics import changelog_topic
 from salesgauge.streams.worker.app import Delivery, DeliveryApp
 from salesgauge.streams.worker.shards import Worker, WorkerMetrics
@@ -49,7 +48,7 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
         windows_topic=settings.windows_topic,
         identity_topic=settings.identity_topic,
         partitions=settings.kafka.partitions,
-        connection=connection(settings.kafka),
+        connection=fast_arguments(settings.kafka),
         credentials=_credentials(settings),
         batch=settings.batch,
         publish_every=settings.publish_every,
@@ -60,17 +59,17 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
 
 
 def _credentials(settings: Settings) -> CredentialsT | None:
-    kafka = settings.kafka
-    context: ssl.SSLContext | None = kafka.tls.client_context() if kafka.tls else None
-    if kafka.sasl is None:
+    """The same as Faust takes it."""
+    given = fast_arguments(settings.kafka)
+    context = given.get("ssl_context")
+    if "sasl_mechanism" not in given:
         return faust.SSLCredentials(context) if context else None
-    if kafka.sasl.mechanism == "OAUTHBEARER":
-        return faust.OAuthCredentials(oauth_cb=Token(kafka.sasl), ssl_context=context)
-    assert kafka.sasl.password is not None
+    if provider := given.get("sasl_oauth_token_provider"):
+        return faust.OAuthCredentials(oauth_cb=provider, ssl_context=context)
     return faust.SASLCredentials(
-        username=kafka.sasl.username,
-        password=kafka.sasl.password.get_secret_value(),
-        mechanism=kafka.sasl.mechanism,
+        username=given["sasl_plain_username"],
+        password=given["sasl_plain_password"],
+        mechanism=given["sasl_mechanism"],
         ssl_context=context,
     )
 

@@ -19,7 +19,7 @@ from salesgauge.streams.kafka.connection import admin
 from salesgauge.streams.kafka.lag import Behind
 from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.operate import rebuild
-from salesgauge.streams.operate.rebuild import Progress
+from salesgauge.streams.operate.rebuild import RebuildProgress
 from salesgauge.streams.settings.model import load
 from tests.support.kafka import ROOT
 from tests.support.process import Process, free_port
@@ -229,7 +229,7 @@ def test_an_incomplete_version_is_not_switched_to(settings, monkeypatch):
 
 
 def test_caught_up_means_all_that_was_there_a_moment_ago():
-    progress = Progress()
+    progress = RebuildProgress()
 
     def look(committed: int | None, end: int, now: float) -> bool:
         progress.look([Behind("crm.deal-won", 0, committed, 0, end)], now)
@@ -245,7 +245,7 @@ def test_caught_up_means_all_that_was_there_a_moment_ago():
 
 
 def test_nothing_to_read_is_caught_up_at_the_second_look():
-    progress = Progress()
+    progress = RebuildProgress()
     for now in (0, 1):
         progress.look([Behind("crm.deal-won", 0, None, 0, 0)], now)
     assert progress.caught_up

@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from salesgauge.streams.cli.main import cli
 from salesgauge.streams.kafka import topics
 from salesgauge.streams.kafka.lag import LagReader
-from salesgauge.streams.operate.rebuild import Progress
+from salesgauge.streams.operate.rebuild import RebuildProgress
 from salesgauge.streams.replay.topics import Topics
 from tests.support.live import Live
 from tests.support.wait import until
@@ -91,7 +91,7 @@ def test_aborted_transactions_never_happened(own_kafka: Callable[..., Any], tmp_
         assert shown(live) == 11
         assert not any("are gone" in worker.log.read_text() for worker in live.workers)
 
-        progress = Progress()
+        progress = RebuildProgress()
         with LagReader(live.settings) as reader:
             for now in (0.0, 1.0):
                 progress.look(reader.read(), now)
