@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Unpack
+from collections.abc import Iterable, Sequence
+from typing import Any, Unpack
 
 from salesgauge.metrics.measures import labels as typed
 from salesgauge.metrics.measures.labels import UNKNOWN
 from salesgauge.metrics.measures.registry import Measure
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Labels = tuple[str | tuple[str, ...], ...]
 """One value per dimension of the measure; a tuple stands for several values of one thing (the products of a deal)."""
@@ -34,7 +31,8 @@ class Contributions(list[Row]):
             KeyError: a dimension of the measure is missing.
         """
         if amount:
-            self.append((measure, _values(measure, labels), at, 0, amount))
+            named: Any = labels
+            self.append((measure, tuple([named[dim] or UNKNOWN for dim in measure.dims]), at, 0, amount))
 
     def sample(self, measure: Measure, at: int, value: int, **labels: Unpack[typed.Labels]) -> None:
         """Add a sample of ``value`` milliseconds to a distribution, at an instant (ms).
@@ -42,18 +40,8 @@ class Contributions(list[Row]):
         Raises:
             KeyError: a dimension of the measure is missing.
         """
-        self.append((measure, _values(measure, labels), at, value, 1))
-
-
-def _values(measure: Measure, labels: Mapping[str, Any]) -> Labels:
-    return tuple([shown(labels[dim]) for dim in measure.dims])
-
-
-def shown(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    """A label's value; what is empty is unknown."""
-    if isinstance(value, tuple):
-        return tuple([part or UNKNOWN for part in value])
-    return value or UNKNOWN
+        named: Any = labels
+        self.append((measure, tuple([named[dim] or UNKNOWN for dim in measure.dims]), at, value, 1))
 
 
 def totals(rows: Iterable[Row]) -> dict[Key, int]:
@@ -65,8 +53,10 @@ def totals(rows: Iterable[Row]) -> dict[Key, int]:
     return {key: amount for key, amount in found.items() if amount}
 
 
-def difference(new: Iterable[Row], old: Iterable[Row]) -> Contributions:
+def difference(new: Sequence[Row], old: Sequence[Row]) -> Contributions:
     """``new - old``: the effect on the windows of going from ``old`` to ``new``."""
+    if not old:
+        return Contributions(new)
     found: dict[Key, int] = {}
     for rows, sign in ((new, 1), (old, -1)):
         for measure, labels, at, value, amount in rows:

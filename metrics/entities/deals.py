@@ -29,11 +29,13 @@ from salesgauge.metrics.entities.facts import (
 from salesgauge.metrics.entities.identities import Survivors
 from salesgauge.metrics.entities.profile import Profile, fold_profile
 from salesgauge.metrics.entities.state import Box, State, chronological
+from salesgauge.metrics.measures import labels
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, Product, Rep, Team
 from salesgauge.metrics.rules.model import Rules
 
 Close = Won | Lost
+UNKNOWN = Product(labels.UNKNOWN)
 _Outcome = Close | Reopened | DealDeleted | DealRestored | Opened
 _RANKS: dict[type[Fact], int] = {Opened: 0, Lost: 1, Won: 2, Reopened: 3, DealDeleted: 4, DealRestored: 5}
 """At one instant, as exports that know only days have it."""
@@ -152,7 +154,7 @@ class Deal:
     def products(self) -> tuple[Product, ...]:
         """The products of the standing win."""
         won = self.won
-        return tuple(sorted({product for product, _ in won.lines})) if won and won.lines else (Product(""),)
+        return tuple(sorted({product or UNKNOWN for product, _ in won.lines})) if won and won.lines else (UNKNOWN,)
 
 
 def read_deal(key: str, state: State, who: Survivors, rules: Rules) -> Deal | None:
@@ -214,7 +216,7 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
     elif deal.lost is not None:
         out.add(
             m.DEALS_LOST, deal.closed_at, 1, rep=deal.owner, team=deal.team, source=deal.origin.source,
-            product=(deal.lost.product,),
+            product=(deal.lost.product or UNKNOWN,),
         )  # fmt: skip
     if (deal.won or deal.lost) and deal.leads:
         _add_touches(deal, out)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from salesgauge.metrics.entities.contributions import Contributions, Labels, shown
+from salesgauge.metrics.entities.contributions import Contributions, Labels
+from salesgauge.metrics.measures.labels import UNKNOWN
 from salesgauge.metrics.measures.registry import Measure
 
 Occasion = tuple[int, Labels]
@@ -27,7 +28,8 @@ def add_once(
     """
 
     def add(at: int, sign: int, there: Labels) -> None:
-        out.append((measure, tuple(map(shown, there)), at, 0, sign * amount(at)))
+        shown: Labels = tuple([UNKNOWN if value == "" else value for value in there])
+        out.append((measure, shown, at, 0, sign * amount(at)))
 
     latest, labels = occasions[-1]
     if all(known == labels for _, known in occasions):

@@ -77,8 +77,10 @@ def note_names(state: State, facts: Iterable[Fact]) -> None:
     """Remember whom facts name, for ever: whoever is named no longer must learn that, too."""
     if kind_of(state.address) == DEAL:
         state.named.update(name for fact in facts for name in fact.names())
-    else:
-        state.named.update(name for fact in facts if isinstance(fact, DealFact) for name in fact.names())
+        return
+    for fact in facts:
+        if isinstance(fact, DealFact):
+            state.named.update(fact.names())
 
 
 def consequences(state: State, arrived: Message, news: Mapping[str, Box], who: Survivors) -> list[Message]:
@@ -140,6 +142,8 @@ def _of_lead(
     state: State, abouts: Iterable[str], news: Mapping[str, Box], who: Survivors, *, again: bool
 ) -> list[Message]:
     """A merged key relays what it holds; a lead tells its deals its profile, all of it where a deal's facts came."""
+    if len(state.boxes) == 1 and who(state.address) == state.address:
+        return []  # most leads: not merged, without deals
     messages: list[Message] = []
     deals = [about for about in state.boxes if kind_of(about) == DEAL]
     asking = [about for about in abouts if kind_of(about) == DEAL]

@@ -325,22 +325,18 @@ class Shard:
 
     def _take(self, state: State, position: int, item: Message, counted: Outcome) -> list[Message]:
         """Unite a message with what the entity remembers; what it tells others then."""
-        if item.from_source and self._is_full(state, item):
+        facts, own = item.facts, state.own.facts
+        unseen = sum(fact.id not in own for fact in facts) if item.from_source else 0
+        if unseen and len(own) >= self.rules.max_facts:
             counted.refused.append(position)
             return []
-        own = state.own.facts
-        unseen = sum(fact.id not in own for fact in item.facts) if item.from_source else 0
-        note_names(state, item.facts)
+        note_names(state, facts)
         news = {about: state.box(about).unite(box) for about, box in item.boxes}
         fresh = sum(len(box.facts) for box in news.values())
         counted.applied += fresh
-        counted.repeated += sum(len(box.facts) for _, box in item.boxes) - fresh
+        counted.repeated += len(facts) - fresh
         counted.distinct += unseen
         return consequences(state, item, news, self.identities)
-
-    def _is_full(self, state: State, item: Message) -> bool:
-        own = state.own.facts
-        return len(own) >= self.rules.max_facts and any(fact.id not in own for fact in item.facts)
 
     def _keep(self, entity: _Open, outcome: Outcome) -> None:
         """Add the difference to the panes. What may fail comes first: an entity is applied as a whole or not at all."""
