@@ -39,7 +39,7 @@ def board_targets(thresholds: Thresholds) -> dict[str, str]:
 
 
 def _rules(groups: list[rules.Group], thresholds: Thresholds) -> str:
-    return _yaml({"groups": [group.document(thresholds.runbooks) for group in groups]})
+    return _yaml({"groups": [group.document(thresholds) for group in groups]})
 
 
 class _Dumper(yaml.SafeDumper):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.grafana.rules import BUSINESS, ENGINE
 
 if TYPE_CHECKING:
-    from salesgauge.grafana.thresholds import Thresholds
+    from salesgauge.grafana.thresholds import Notify, Thresholds, Webhook
 
 _URGENT = {"group_wait": "10s", "group_interval": "1m", "repeat_interval": "1h"}
 _DIGEST = {"group_wait": "5m", "group_interval": "1h", "repeat_interval": "24h"}
@@ -17,25 +18,29 @@ _HEARTBEAT = {"group_wait": "0s", "group_interval": "1m", "repeat_interval": "5m
 def alertmanager(thresholds: Thresholds) -> dict[str, Any]:
     """The document of ``prometheus/alertmanager.yml``.
 
-    Secrets are files: ``slack_url`` (address of the incoming webhook), ``smtp_password`` and ``webhook_token``.
+    Secrets are files: ``slack_url`` and ``msteams_url`` (addresses of incoming webhooks), ``smtp_password`` and
+    ``webhook_token``. Only what is configured is named; with no channel at all, alerts are seen in Alertmanager only.
     """
-    notify = thresholds.notify
     return {
-        "global": {
-            "resolve_timeout": "5m",
-            "slack_api_url_file": f"{notify.secrets}/slack_url",
-            "smtp_smarthost": notify.email.smarthost,
-            "smtp_from": notify.email.from_,
-            "smtp_auth_username": notify.email.username,
-            "smtp_auth_password_file": f"{notify.secrets}/smtp_password",
-            "smtp_require_tls": True,
-        },
+        "global": {"resolve_timeout": "5m", **_global(thresholds.notify)},
         "templates": ["templates/*.tmpl"],
         "time_intervals": [{"name": "business-hours", "time_intervals": [_hours(thresholds)]}],
         "route": _route(thresholds),
         "inhibit_rules": _inhibitions(),
         "receivers": _receivers(thresholds),
     }
+
+
+def _global(notify: Notify) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if notify.slack:
+        made["slack_api_url_file"] = f"{notify.secrets}/slack_url"
+    if (email := notify.email) is not None:
+        made |= {"smtp_smarthost": email.smarthost, "smtp_from": email.from_, "smtp_require_tls": email.tls}
+        if email.username:
+            password = f"{notify.secrets}/smtp_password"
+            made |= {"smtp_auth_username": email.username, "smtp_auth_password_file": password}
+    return made
 
 
 def _hours(thresholds: Thresholds) -> dict[str, Any]:
@@ -111,30 +116,50 @@ def _inhibitions() -> list[dict[str, Any]]:
 def _receivers(thresholds: Thresholds) -> list[dict[str, Any]]:
     notify = thresholds.notify
     slack, email = notify.slack, notify.email
-    webhook = _webhook(notify.webhook, notify.secrets)
+    channel, to = slack.channel if slack else "", email.to if email else ""
+    engine_channel = slack.engine_channel or channel if slack else ""
+    engine_to = email.engine_to or to if email else ""
+    made = _Receivers(notify)
+    beat = [_webhook(notify.heartbeat, notify.secrets)] if notify.heartbeat else []
     receivers = [
-        {"name": "heartbeat", "webhook_configs": [_webhook(notify.heartbeat, notify.secrets)]},
-        _receiver("engine", slack.engine_channel),
-        _receiver("engine-critical", slack.engine_channel, email.engine_to, webhook),
-        _receiver("business", slack.channel, webhook=webhook),
-        _receiver("business-critical", slack.channel, email.to, webhook),
-        _receiver("business-digest", email=email.to),
+        {"name": "heartbeat"} | ({"webhook_configs": beat} if beat else {}),
+        made.receiver("engine", engine_channel, "" if made.chats else engine_to),
+        made.receiver("engine-critical", engine_channel, engine_to),
+        made.receiver("business", channel, "" if made.chats else to),
+        made.receiver("business-critical", channel, to),
+        # Not urgent: by e-mail; where there is none, in the channel.
+        made.receiver("business-digest", "" if to else channel, to),
     ]
     for name, team in sorted(notify.teams.items()):
-        receivers.append(_receiver(f"team-{name}", team.channel, webhook=webhook))
-        receivers.append(_receiver(f"team-{name}-critical", team.channel, team.to, webhook))
+        own_channel, own_to = team.channel or channel, team.to or to
+        receivers.append(made.receiver(f"team-{name}", own_channel, "" if made.chats else own_to))
+        receivers.append(made.receiver(f"team-{name}-critical", own_channel, own_to))
     return receivers
 
 
-def _receiver(name: str, channel: str = "", email: str = "", webhook: dict[str, Any] | None = None) -> dict[str, Any]:
-    receiver: dict[str, Any] = {"name": name}
-    if channel:
-        receiver["slack_configs"] = [_slack(channel)]
-    if email:
-        receiver["email_configs"] = [_email(email)]
-    if webhook:
-        receiver["webhook_configs"] = [webhook]
-    return receiver
+@dataclass(frozen=True, slots=True)
+class _Receivers:
+    """Makes receivers from the channels that are configured."""
+
+    notify: Notify
+
+    @property
+    def chats(self) -> bool:
+        """Whether there is a channel for what is not critical; otherwise it goes by e-mail."""
+        return bool(self.notify.slack or self.notify.msteams or self.notify.webhook)
+
+    def receiver(self, name: str, channel: str, to: str) -> dict[str, Any]:
+        """A receiver of a name: the given channel and address, and the channels that all have in common."""
+        made: dict[str, Any] = {"name": name}
+        if channel:
+            made["slack_configs"] = [_slack(channel)]
+        if self.notify.msteams:
+            made["msteamsv2_configs"] = [_msteams(self.notify.secrets)]
+        if to:
+            made["email_configs"] = [_email(to)]
+        if self.notify.webhook:
+            made["webhook_configs"] = [_webhook(self.notify.webhook, self.notify.secrets)]
+        return made
 
 
 def _slack(channel: str) -> dict[str, Any]:
@@ -142,10 +167,19 @@ def _slack(channel: str) -> dict[str, Any]:
         "channel": channel,
         "send_resolved": True,
         "color": '{{ template "salesgauge.color" . }}',
-        "title": '{{ template "salesgauge.title" . }}',
+        "title": '{{ template "salesgauge.slack.title" . }}',
         "title_link": '{{ template "salesgauge.link" . }}',
+        "text": '{{ template "salesgauge.slack.text" . }}',
+        "fallback": '{{ template "salesgauge.slack.title" . }}',
+    }
+
+
+def _msteams(secrets: str) -> dict[str, Any]:
+    return {
+        "webhook_url_file": f"{secrets}/msteams_url",
+        "send_resolved": True,
+        "title": '{{ template "salesgauge.title" . }}',
         "text": '{{ template "salesgauge.text" . }}',
-        "fallback": '{{ template "salesgauge.title" . }}',
     }
 
 
@@ -159,10 +193,8 @@ def _email(to: str) -> dict[str, Any]:
     }
 
 
-def _webhook(url: str, secrets: str) -> dict[str, Any]:
-    return {
-        "url": url,
-        "send_resolved": True,
-        "max_alerts": 100,
-        "http_config": {"authorization": {"credentials_file": f"{secrets}/webhook_token"}},
-    }
+def _webhook(webhook: Webhook, secrets: str) -> dict[str, Any]:
+    made: dict[str, Any] = {"url": webhook.url, "send_resolved": True, "max_alerts": 100}
+    if webhook.token:
+        made["http_config"] = {"authorization": {"credentials_file": f"{secrets}/webhook_token"}}
+    return made

@@ -10,8 +10,8 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.grafana.promql import count_behind, gauge, wilson
-from salesgauge.grafana.thresholds import Burn, Thresholds, seconds
-from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Unit
+from salesgauge.grafana.thresholds import Burn, Slo, Thresholds, seconds
+from salesgauge.metrics.kpis.kpi import SCOPES, Catalogue, Kpi, Unit
 from salesgauge.metrics.kpis.targets import Severity, Target
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ class Alert:
     blinds: bool = False
     hold: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    link: str = ""
 
-    def document(self, runbooks: str) -> dict[str, Any]:
+    def document(self, thresholds: Thresholds) -> dict[str, Any]:
         """As Prometheus reads it."""
         labels = {"severity": self.severity, "layer": self.layer, "subject": self.subject or self.name}
         if self.blinds:
@@ -85,12 +86,19 @@ class Alert:
             rule["keep_firing_for"] = self.hold
         return rule | {
             "labels": labels | self.labels,
-            "annotations": {
-                "summary": self.summary,
-                "description": self.description,
-                "runbook_url": f"{runbooks}#{anchor(self.name)}",
-            },
+            "annotations": self._annotations(thresholds),
         }
+
+    def _annotations(self, thresholds: Thresholds) -> dict[str, str]:
+        steps = "\n".join(f"{number}. {step.replace('*', '')}" for number, step in enumerate(self.action, 1))
+        told = {
+            "summary": self.summary,
+            "description": self.description,
+            "action": steps,
+            "board_url": f"{thresholds.board.rstrip('/')}/{self.link}",
+        }
+        runbook = {"runbook_url": f"{thresholds.runbooks}#{anchor(self.name)}"} if thresholds.runbooks else {}
+        return told | runbook
 
 
 def anchor(name: str) -> str:
@@ -106,10 +114,10 @@ class Group:
     rules: tuple[Recording | Alert, ...]
     interval: str = ""
 
-    def document(self, runbooks: str) -> dict[str, Any]:
+    def document(self, thresholds: Thresholds) -> dict[str, Any]:
         """As Prometheus reads it."""
         head = {"name": self.name} | ({"interval": self.interval} if self.interval else {})
-        rules = [r.document(runbooks) if isinstance(r, Alert) else r.document() for r in self.rules]
+        rules = [r.document(thresholds) if isinstance(r, Alert) else r.document() for r in self.rules]
         return head | {"rules": rules}
 
 
@@ -200,7 +208,7 @@ def alert_groups(thresholds: Thresholds, catalogue: Catalogue) -> list[Group]:
     """All alert rules."""
     return [
         Group("salesgauge-targets", tuple(_targets(thresholds, catalogue))),
-        Group("salesgauge-sla-budget", tuple(_burn(burn, thresholds) for burn in thresholds.slo.burns)),
+        Group("salesgauge-sla-budget", tuple(_burn(burn, thresholds, catalogue) for burn in thresholds.slo.burns)),
         Group("salesgauge-business", (_reply_drop(thresholds, catalogue), _silence(thresholds))),
         Group("salesgauge-machine", tuple(_engine(thresholds))),
         Group("salesgauge-watch", tuple(_watch())),
@@ -215,14 +223,25 @@ def alerts(thresholds: Thresholds, catalogue: Catalogue) -> list[Alert]:
 def _targets(thresholds: Thresholds, catalogue: Catalogue) -> Iterator[Alert]:
     for target in thresholds.targets:
         if target.alert:
-            yield _target(target, catalogue.by_id[target.kpi], thresholds.hold)
+            yield _target(target, catalogue, thresholds.hold)
 
 
-def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
+def _link(kpi: Kpi, window: str, by: tuple[str, ...]) -> str:
+    """The board's address of a KPI, for the team or rep that an alert names; a name is escaped."""
+    scope = "".join(f"&{dim}={{{{ $labels.{dim} | urlquery }}}}" for dim in by if dim in SCOPES)
+    shown = "" if window == "all" else f"window={window}&"
+    return f"#{shown}kpi={kpi.id}{scope}"
+
+
+def _target(target: Target, catalogue: Catalogue, hold: str) -> Alert:
+    kpi = catalogue.by_id[target.kpi]
     name = str(target.alert)
     value = gauge(kpi, target.stat, target.by, window=target.window)
     expr = f"{value} {target.op} {target.value:g}"
     behind_it = ""
+    if target.given:
+        other, stat = target.condition(catalogue)
+        expr += f" and {_on(target.by)} {gauge(other, stat, target.by, window=target.window)} > 0"
     if target.min_n:
         behind = count_behind(kpi)  # Target.among has seen to it that there is one
         n = gauge(kpi, str(behind), target.by, window=target.window)
@@ -232,10 +251,10 @@ def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
         )
     where = ", ".join(f"{label} {{{{ $labels.{label} }}}}" for label in target.by)
     span = "now" if target.window == "all" else f"in the last {target.window}"
-    limit = f"{_words(target.op)} {_number(kpi, target.stat, target.value)}"
+    limit = f"{_met(target.op)} {_number(kpi, target.stat, target.value)}"
     shown = f"{{{{ $value | {_format(kpi, target.stat)} }}}}"
     subject = ", ".join(filter(None, (f"{kpi.title}{_stat_words(target.stat)}", where, span)))
-    description = f"{subject}: {shown}{behind_it} (an alert at {limit})."
+    description = f"{subject}: {shown}{behind_it}; target {limit}."
     return Alert(
         name=name,
         expr=expr,
@@ -249,6 +268,7 @@ def _target(target: Target, kpi: Kpi, hold: str) -> Alert:
         subject=target.subject or target.kpi,
         hold=hold,
         labels={"kpi": kpi.id},
+        link=_link(kpi, target.window, target.by),
     )
 
 
@@ -258,6 +278,11 @@ def _on(by: tuple[str, ...]) -> str:
 
 def _words(op: str) -> str:
     return {">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}[op]
+
+
+def _met(op: str) -> str:
+    """How a number that meets its target stands to it, by the operator that tells that it is off."""
+    return {">": "at most", ">=": "below", "<": "at least", "<=": "above"}[op]
 
 
 def _stat_words(stat: str) -> str:
@@ -290,14 +315,22 @@ def readable(value: float) -> str:
 
 
 def _limit_words(target: Target, kpi: Kpi) -> str:
-    enough = f", once at least {target.min_n:g} stand behind it" if target.min_n else ""
+    enough = f"; needs at least {target.min_n:g} samples" if target.min_n else ""
     span = "at any moment" if target.window == "all" else f"over {target.window}"
     parts = f" for each {' and '.join(target.by)}" if target.by else ""
     number = f"{_words(target.op)} {_number(kpi, target.stat, target.value)}"
     return f"Watched{parts} {span}: it fires at {number} for {target.for_}{enough}."
 
 
-def _burn(burn: Burn, thresholds: Thresholds) -> Alert:
+def _used_up(burn: Burn, slo: Slo) -> str:
+    """The time in which the budget is used up, as a template. No label enters the query: labels are compared."""
+    by = (burn.by,) if burn.by else ()
+    query = f"{seconds(slo.period):g} / {_level(BURN, by)}{{window='{burn.long}'}}"
+    mine = "".join(f"{{{{ if eq .Labels.{dim} $labels.{dim} }}}}" for dim in by)
+    return f'{{{{ range query "{query}" }}}}{mine}{{{{ .Value | humanizeDuration }}}}{"{{ end }}" * (1 + len(by))}'
+
+
+def _burn(burn: Burn, thresholds: Thresholds, catalogue: Catalogue) -> Alert:
     slo = thresholds.slo
     by = (burn.by,) if burn.by else ()
     rate = f"{slo.rate(burn):.4g}"
@@ -318,9 +351,9 @@ def _burn(burn: Burn, thresholds: Thresholds) -> Alert:
         layer=BUSINESS,
         summary=f"Too many leads{where} are not answered within the SLA",
         description=(
-            f"Over {burn.long} the error budget{where} ({objective} of the leads of {slo.period} within the SLA) burns "
-            f"{{{{ $value | humanize }}}} times as fast as it may, and it still does over {burn.short}. "
-            f"At {rate} times, {100 * burn.budget:g} % of the budget are gone within {burn.long}."
+            f"Over {burn.long} leads{where} missed the SLA {{{{ $value | humanize }}}} times as often as the objective "
+            f"allows ({objective} within the SLA over {slo.period}), and they still do over {burn.short}. At this rate "
+            f"the allowance for {slo.period} is used up in {_used_up(burn, slo)}."
         ),
         meaning=(
             f"Of all leads that were due, {objective} are to be answered within the SLA over {slo.period}. A lead that "
@@ -330,7 +363,7 @@ def _burn(burn: Burn, thresholds: Thresholds) -> Alert:
             "of missed leads "
             f"is that high with {100 * slo.confidence:g} % confidence (lower bound of the Wilson interval): "
             "three missed of "
-            "four wake nobody."
+            "four are too few."
         ),
         action=(
             "Open *Speed to lead*: which team, source or rep misses the SLA?",
@@ -340,6 +373,7 @@ def _burn(burn: Burn, thresholds: Thresholds) -> Alert:
         subject="sla" if not by else "team-sla",
         hold=thresholds.hold,
         labels={"kpi": "lead_response_sla_ratio"},
+        link=_link(catalogue.by_id["lead_response_sla_ratio"], burn.long, by),
     )
 
 
@@ -381,6 +415,7 @@ def _reply_drop(thresholds: Thresholds, catalogue: Catalogue) -> Alert:
         subject="positive_reply",
         hold=thresholds.hold,
         labels={"kpi": kpi.id},
+        link=_link(kpi, reply.window, ()),
     )
 
 
@@ -420,7 +455,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         for_=limits.lag_for,
         severity="warning",
         layer=ENGINE,
-        summary="Partition {{ $labels.partition }} lies behind",
+        summary="Partition {{ $labels.partition }} is behind",
         description=f"{{{{ $value | humanize }}}} records of partition {{{{ $labels.partition }}}} are not read yet; "
         f"{limits.lag_records} are allowed for {limits.lag_for}.",
         meaning="Events come in faster than they are applied: boards show the past. After a restart or a "
@@ -445,7 +480,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         description=f"For {limits.stuck_for} partition {{{{ $labels.partition }}}} has had unread records "
         "that do not get "
         "fewer (at least {{ $value | humanize }}).",
-        meaning="A worker owns the partition but does not get on: it hangs, or the broker refuses its reads or writes.",
+        meaning="A worker owns the partition but makes no progress: it hangs, or the broker refuses to read or write.",
         action=(
             "Read the log of the worker that owns the partition.",
             "Restart it: the state is in Kafka and is recovered.",
@@ -458,7 +493,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         for_=limits.lag_for,
         severity="warning",
         layer=ENGINE,
-        summary="The exporter lies behind the workers",
+        summary="The exporter is behind the workers",
         description=f"{{{{ $labels.instance }}}} has {{{{ $value | humanize }}}} records of the windows topic to read; "
         f"{limits.lag_records} are allowed for {limits.lag_for}.",
         meaning="Workers publish faster than the exporter reads. Gauges show an older moment.",
@@ -472,8 +507,8 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         severity="critical",
         layer=ENGINE,
         summary="The boards show a past moment",
-        description=f"{{{{ $labels.instance }}}} last heard of the oldest partition "
-        f"{{{{ $value | humanizeDuration }}}} ago; "
+        description=f"{{{{ $labels.instance }}}} has had no heartbeat for one partition for "
+        f"{{{{ $value | humanizeDuration }}}}; "
         f"{limits.stale_after} are allowed.",
         meaning="Workers send a heartbeat for each partition every few seconds, events or not. Without it the "
         "gauges are old.",
@@ -491,7 +526,7 @@ def _engine(thresholds: Thresholds) -> Iterator[Alert]:
         for_=limits.recovering_for,
         severity="warning",
         layer=ENGINE,
-        summary="A worker has been recovering for long",
+        summary="A worker has been recovering for a long time",
         description=f"{{{{ $labels.instance }}}} has been reading its changelog for more than {limits.recovering_for}.",
         meaning="A worker that starts or takes over partitions first reads their state. Meanwhile nobody "
         "applies new events.",
@@ -549,7 +584,7 @@ def _down(thresholds: Thresholds) -> Iterator[Alert]:
         layer=ENGINE,
         summary="The gauges cannot be trusted",
         description=f"For {limits.not_ready_for} no exporter has been ready; `/readyz` names the reasons.",
-        meaning="It still reads the windows topic, partitions have no worker, or workers have fallen silent.",
+        meaning="It still reads the windows topic, partitions have no worker, or workers send no heartbeat.",
         action=("Ask `/readyz` of the exporter for the reasons.", "`salesgauge doctor` names what is missing."),
         subject="exporter",
         blinds=True,
@@ -632,7 +667,7 @@ def _watch() -> Iterator[Alert]:
         severity="warning",
         layer=ENGINE,
         summary="Prometheus cannot evaluate rules",
-        description="{{ $labels.instance }} failed {{ $value | humanize }} times in 5m: an alert may be blind.",
+        description="{{ $labels.instance }} failed {{ $value | humanize }} times in 5m: an alert may not fire.",
         meaning="A rule's query fails while it runs, for example on series that exist twice.",
         action=("Look at *Rules* in Prometheus: the failing one shows its error.",),
         subject="watch",
@@ -644,9 +679,9 @@ def _watch() -> Iterator[Alert]:
         severity="warning",
         layer=ENGINE,
         summary="Alerts do not reach {{ $labels.integration }}",
-        description="{{ $value | humanize }} notices by {{ $labels.integration }} failed in 5m.",
+        description="{{ $value | humanize }} notifications by {{ $labels.integration }} failed in 5m.",
         meaning="Alertmanager cannot deliver: a secret is missing or wrong, or the receiver refuses.",
-        action=("Read Alertmanager's log.", "Check the secret files (docs/boards.md, *Secrets*)."),
+        action=("Read Alertmanager's log.", "Check the files in `prometheus/secrets`."),
         subject="watch",
     )
     yield Alert(

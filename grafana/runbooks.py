@@ -18,9 +18,10 @@ Each alert that a notification can name: what it means, and what to do. Threshol
 `prometheus/thresholds.yml`. After a change run `salesgauge generate`, and reload Prometheus and Alertmanager. [Set
 up alerts](alerting.md) says who is told.
 
-- **Severity.** `critical` notifies at once, by chat, e-mail and webhook. `warning` notifies by chat and webhook.
-  `info` goes into an e-mail digest, in business hours. A `critical` alert about the engine goes to its operators.
-  While the boards cannot be trusted, alerts about the business are silent.
+- **Severity.** `critical` notifies at once, by every channel that is set up. `warning` notifies by chat and webhook.
+  `info` goes by e-mail, in business hours. Where a kind of channel is missing, another one takes its place. A
+  `critical` alert about the engine goes to its operators. While the boards cannot be trusted, alerts about the
+  business are silent.
 - **Teams.** An alert with a team goes to the channel of that team.
 - **How soon.** After the condition becomes true: at most one scrape (15 s), one evaluation (15 s), the time after
   *for*, and the waiting time of the route (10 s for `critical`, otherwise 30 s). For an unanswered lead: SLA + 2

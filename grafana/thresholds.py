@@ -174,53 +174,88 @@ class EngineLimits(_Model):
     truncated_for: Duration
 
 
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+"""An absolute address."""
+
+
 class Slack(_Model):
-    """Channels of the business and of the machine; the address is the secret ``slack_url``."""
+    """Channels of the business and of the engine; the address is the secret ``slack_url``."""
 
     channel: str
-    engine_channel: str
+    engine_channel: str = ""
 
 
 class Email(_Model):
-    """Addresses; the password is the secret ``smtp_password``."""
+    """Addresses and the server; with a ``username``, its password is the secret ``smtp_password``."""
 
     to: str
-    engine_to: str
+    engine_to: str = ""
     from_: Annotated[str, Field(alias="from")]
-    smarthost: str
-    username: str
+    smarthost: Annotated[str, Field(pattern=r"^[^\s:]+:\d+$")]
+    username: str = ""
+    tls: bool = True
+
+
+class Webhook(_Model):
+    """An address that receives Alertmanager's JSON; with ``token``, as bearer the secret ``webhook_token``."""
+
+    url: Url
+    token: bool = False
 
 
 class Team(_Model):
-    """Where a team is told."""
+    """Where a team is told: its channel in Slack, its address, or both."""
 
-    channel: str
-    to: str
+    channel: str = ""
+    to: str = ""
 
 
 class Notify(_Model):
-    """Who is told, and how."""
+    """Who is told, and how: any of Slack, Microsoft Teams, e-mail and a webhook, or none.
 
-    secrets: str
-    slack: Slack
-    email: Email
-    webhook: str
-    heartbeat: str
+    Attributes:
+        secrets: folder of the files with secrets, as Alertmanager sees it.
+        msteams: whether to tell a channel in Microsoft Teams; its address is the secret ``msteams_url``.
+        heartbeat: receives the alert that always fires, and raises the alarm when it stays away.
+        teams: by the label ``team``.
+    """
+
+    secrets: str = "/etc/alertmanager/secrets"
+    slack: Slack | None = None
+    msteams: bool = False
+    email: Email | None = None
+    webhook: Webhook | None = None
+    heartbeat: Webhook | None = None
     teams: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_. -]+$")], Team] = {}
+
+    @field_validator("webhook", "heartbeat", mode="before")
+    @classmethod
+    def _address(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Notify:
+        for name, team in self.teams.items():
+            if team.channel and self.slack is None:
+                raise ValueError(f"teams.{name}.channel needs `slack`")
+            if team.to and self.email is None:
+                raise ValueError(f"teams.{name}.to needs `email`")
+        return self
 
 
 class Thresholds(_Model):
     """The whole file."""
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    runbooks: str
+    board: Url
+    runbooks: Url | None = None
     business_hours: BusinessHours
     targets: tuple[Target, ...]
     slo: Slo
     positive_reply: PositiveReply
     hold: Duration
     engine: EngineLimits
-    notify: Notify
+    notify: Notify = Notify()
 
     def target(self, kpi: str, stat: str, by: Breakdown = ()) -> Target | None:
         """The target that colours a number; that of the whole colours the parts of a quotient or a duration too."""

@@ -47,6 +47,8 @@ class Target(BaseModel):
         stat: which of the KPI's numbers.
         by: a breakdown of the KPI, each part of which is judged by itself.
         min_n: how many must be behind the number: its denominator or its sample count.
+        given: ``kpi.stat`` with the same labels that must be above zero as well; empty: nothing. The longest wait is
+            in wall-clock time, and is only a problem while some lead is past the SLA.
         severity: ``critical``, ``warning`` or ``info``.
         summary: what is wrong, for people.
         alert: the name of the alert rule; None: it is shown only.
@@ -65,6 +67,7 @@ class Target(BaseModel):
     stat: str = "value"
     by: Breakdown = ()
     min_n: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    given: Annotated[str, Field(pattern=r"^([a-z0-9_]+\.[a-z0-9_]+)?$")] = ""
     severity: Severity = "warning"
     summary: str = ""
     alert: AlertName | None = None
@@ -100,7 +103,22 @@ class Target(BaseModel):
         for wrong, sentence in self._mistakes(kpi):
             if wrong:
                 raise TargetError(f"{self.kpi}: {sentence}")
+        if self.given:
+            self.condition(catalogue)
         return kpi
+
+    def condition(self, catalogue: Catalogue) -> tuple[Kpi, str]:
+        """The KPI and the number of `given`.
+
+        Raises:
+            TargetError: there is none with this target's window and breakdown.
+        """
+        name, _, stat = self.given.partition(".")
+        kpi = catalogue.by_id.get(name)
+        fits = kpi is not None and self.window in kpi.windows and (not self.by or self.by in kpi.breakdowns)
+        if kpi is None or not fits or stat not in {s.name for s in kpi.stats}:
+            raise TargetError(f"{self.kpi}: `given` is {self.given!r}; name a KPI's number with this window and `by`")
+        return kpi, stat
 
     def _mistakes(self, kpi: Kpi) -> Iterable[tuple[bool, str]]:
         stats = [stat.name for stat in kpi.stats]

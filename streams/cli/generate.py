@@ -16,7 +16,15 @@ from salesgauge.streams.cli.common import FAILURE, Failed, err, explained, out
 from salesgauge.streams.cli.reference import event_contract, kpi_reference, settings_page
 
 THRESHOLDS = "prometheus/thresholds.yml"
-_SHIPPED = ("docker-compose.yml", "prometheus/prometheus.yml", "prometheus/templates/salesgauge.tmpl", THRESHOLDS)
+_SHIPPED = (
+    "docker-compose.yml",
+    "prometheus/prometheus.yml",
+    "prometheus/secrets/README.md",
+    "prometheus/targets/exporter.yml",
+    "prometheus/targets/worker.yml",
+    "prometheus/templates/salesgauge.tmpl",
+    THRESHOLDS,
+)
 """What a folder of one's own begins with, from the package's folder ``deployment``."""
 _PROVISIONING = tuple(f"grafana/provisioning/{kind}/salesgauge.yml" for kind in ("dashboards", "datasources"))
 """The same, from the package itself."""

@@ -62,11 +62,12 @@ def test_a_waiting_lead_is_told_and_so_is_its_answer(tmp_path):
             (alert, *_) = until(lambda: box.alerts("LeadsWaitPastSla", "firing"), 20, "the webhook")
             assert alert["labels"]["team"] == "north"
             assert alert["annotations"]["description"] == (
-                "Leads waiting, past the SLA, team north, now: 2 (an alert at more than 0). "
-                "The oldest has waited 25m 0s."
+                "Leads waiting, past the SLA, team north, now: 2; target at most 0. The longest wait is 25m 0s."
             )
             assert any(auth == "Bearer token-of-the-test" for path, _, auth in box.delivered if path == "/webhook")
-            until(lambda: "[WARNING] north: Leads wait past the SLA" in box.texts("/slack"), 20, "the chat message")
+            until(
+                lambda: "[WARNING] Leads wait past the SLA: team north" in box.texts("/slack"), 20, "the chat message"
+            )
             assert "#sales-north" in box.texts("/slack")
 
             stub.text = healthy() + WAITING.format(late=0, oldest=5)
@@ -140,7 +141,7 @@ def test_a_lead_that_nobody_answers_in_the_real_pipeline(fresh_embedded, tmp_pat
                 until(lambda: watch.value('crm_leads_waiting{window="all"}'), 60, "the lead on /metrics")
                 (alert, *_) = until(lambda: box.alerts("LeadsWaitPastSla", "firing"), 60, "the webhook")
                 assert alert["labels"]["team"] == "north"
-                assert "The oldest has waited 15m" in alert["annotations"]["description"]
+                assert "The longest wait is 15m" in alert["annotations"]["description"]
                 assert not [a for a in box.alerts("LeadsWaitPastSla", "firing") if a["labels"]["team"] == "south"]
 
                 answer = event("activity_logged", datetime.now(UTC), lead_id="lead-1", rep_id="ada", kind="call",

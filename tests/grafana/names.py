@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from salesgauge.grafana.engine import METRICS, SCRAPED
-from salesgauge.grafana.thresholds import PATH, Thresholds, load
+from salesgauge.grafana.thresholds import PATH, Notify, Thresholds, load
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import family_name, label_names, stat_names
 
@@ -32,6 +33,30 @@ LEVELS = {"business": (), "week": (), "period": (), "team_period": ("team",), "w
 
 def thresholds() -> Thresholds:
     return load(ROOT / PATH, CATALOGUE)
+
+
+TOLD = {
+    "slack": {"channel": "#sales-alerts", "engine_channel": "#sales-engine"},
+    "email": {
+        "to": "sales-lead@example.com",
+        "engine_to": "operations@example.com",
+        "from": "salesgauge@example.com",
+        "smarthost": "smtp.example.com:587",
+        "username": "salesgauge",
+    },
+    "webhook": {"url": "http://webhook.example.com/salesgauge", "token": True},
+    "heartbeat": {"url": "http://webhook.example.com/heartbeat", "token": True},
+    "teams": {
+        "north": {"channel": "#sales-north", "to": "north-lead@example.com"},
+        "south": {"channel": "#sales-south", "to": "south-lead@example.com"},
+    },
+}
+"""Who is told, by every way that the Alertmanager of the tests knows."""
+
+
+def notifying(**notify: Any) -> Thresholds:
+    """The shipped thresholds with other channels."""
+    return thresholds().model_copy(update={"notify": Notify.model_validate(notify)})
 
 
 @dataclass

@@ -70,7 +70,11 @@ CASES: dict[str, Case] = {
         ),
     ),
     "LeadWaitsForHours": Case(
-        {_OLDEST: ("_", "14460")}, wait=1, after=8, labels={"team": "north"}, never=({_OLDEST: "14400x60"},),
+        {_OLDEST: ("_", "14460")}, wait=1, after=8, labels={"team": "north"},
+        still={'crm_leads_waiting_late_by_team{window="all",team="north"}': "1x90"},
+        # the second is a weekend: hours old, but not due before Monday
+        never=({_OLDEST: "14400x60", 'crm_leads_waiting_late_by_team{window="all",team="north"}': "1x60"},
+               {_OLDEST: "66600x60", 'crm_leads_waiting_late_by_team{window="all",team="north"}': "0x60"}),
     ),
     "ManyLeadsWait": Case(
         {'crm_leads_waiting_late{window="all"}': ("20", "21")}, wait=5,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import re
 import shutil
 import threading
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from salesgauge.grafana.routes import alertmanager as alertmanager_document
 from salesgauge.grafana.thresholds import seconds
-from tests.grafana.names import ROOT
+from tests.grafana.names import ROOT, TOLD, notifying
 from tests.support.process import free_ports
 from tests.support.programs import Alertmanager, Prometheus, alertmanager, prometheus
 
@@ -121,6 +121,7 @@ def write_prometheus(folder: Path, targets: dict[str, list[int]], alertmanager_p
     for job in config["scrape_configs"]:
         if job["job_name"] in targets:
             job.pop("dns_sd_configs", None)
+            job.pop("file_sd_configs", None)
             job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in targets[job["job_name"]]]}]
             jobs.append(job)
     config["scrape_configs"] = jobs
@@ -134,15 +135,14 @@ def write_prometheus(folder: Path, targets: dict[str, list[int]], alertmanager_p
 
 
 def write_alertmanager(folder: Path, box: Inbox) -> Path:
-    """The shipped alertmanager.yml: notices go to the inbox, sooner; its secrets are files of the test."""
+    """The routes with every channel: notices go to the inbox, sooner; its secrets are files of the test."""
     secrets = folder / "secrets"
     secrets.mkdir()
     (secrets / "slack_url").write_text(f"{box.url}/slack")
     (secrets / "webhook_token").write_text("token-of-the-test")
     (secrets / "smtp_password").write_text("unused")
-    text = (ROOT / "prometheus/alertmanager.yml").read_text()
-    text = re.sub(r"/etc/alertmanager/secrets", str(secrets), text)
-    config = faster(yaml.safe_load(text), ("group_wait", "group_interval", "repeat_interval"))
+    shipped = alertmanager_document(notifying(**TOLD, secrets=str(secrets)))
+    config = faster(shipped, ("group_wait", "group_interval", "repeat_interval"))
     config["global"]["smtp_smarthost"] = "127.0.0.1:1"
     for receiver in config["receivers"]:
         for hook in receiver.get("webhook_configs", []):

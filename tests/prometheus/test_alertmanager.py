@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from salesgauge.grafana.routes import alertmanager
-from tests.grafana.names import ROOT, thresholds
+from tests.grafana.names import ROOT, TOLD, notifying, thresholds
 from tests.support.programs import amtool, promtool
 
-CONFIG = ROOT / "prometheus/alertmanager.yml"
-DOCUMENT = yaml.safe_load(CONFIG.read_text())
+SHIPPED = ROOT / "prometheus/alertmanager.yml"
+DOCUMENT = alertmanager(notifying(**TOLD))
 ALERTS = {
     rule["alert"]: rule
     for group in yaml.safe_load((ROOT / "prometheus/rules/alerts.yml").read_text())["groups"]
@@ -22,10 +25,53 @@ ALERTS = {
 pytestmark = pytest.mark.integration
 
 
-def test_amtool_accepts_it():
-    said = amtool("check-config", CONFIG)
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Alertmanager's configuration with every channel, and its templates beside it."""
+    return write(DOCUMENT, tmp_path_factory.mktemp("alertmanager"))
+
+
+def write(document: dict[str, Any], folder: Path) -> Path:
+    shutil.copytree(ROOT / "prometheus/templates", folder / "templates")
+    path = folder / "alertmanager.yml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def test_amtool_accepts_it(config):
+    said = amtool("check-config", config)
     assert said.ok, said.text
     assert "1 templates" in said.text
+
+
+@pytest.mark.parametrize(
+    "chosen", [(), ("slack",), ("email",), ("webhook",), ("heartbeat",), ("slack", "webhook"), ("slack", "email")]
+)
+def test_each_channel_is_a_choice_and_none_is_compulsory(chosen, tmp_path):
+    document = alertmanager(notifying(**{name: TOLD[name] for name in chosen}))
+    said = amtool("check-config", write(document, tmp_path))
+    assert said.ok, said.text
+    text = yaml.safe_dump(document)
+    for name, word in {"slack": "slack_", "email": "smtp_", "webhook": "webhook.example.com/salesgauge"}.items():
+        assert (word in text) == (name in chosen)
+    urgent = next(r for r in document["receivers"] if r["name"] == "business-critical")
+    assert bool(set(urgent) - {"name"}) == bool(set(chosen) - {"heartbeat"})
+    plain = next(r for r in document["receivers"] if r["name"] == "business")
+    assert bool(set(plain) - {"name"}) == bool(set(chosen) - {"heartbeat"})
+
+
+def test_microsoft_teams_is_a_choice():
+    document = alertmanager(notifying(msteams=True))
+    urgent = next(r for r in document["receivers"] if r["name"] == "business-critical")
+    assert urgent["msteamsv2_configs"][0]["webhook_url_file"] == "/etc/alertmanager/secrets/msteams_url"
+
+
+def test_what_is_shipped_tells_nobody_and_needs_no_secret():
+    said = amtool("check-config", SHIPPED)
+    assert said.ok, said.text
+    document = yaml.safe_load(SHIPPED.read_text())
+    assert all(set(receiver) == {"name"} for receiver in document["receivers"])
+    assert "_file" not in SHIPPED.read_text()
 
 
 @pytest.mark.parametrize("file", ["prometheus/prometheus.yml"])
@@ -51,23 +97,23 @@ def test_promtool_accepts_the_configuration(file):
         ("alertname=FromSomebodyElse", "business"),
     ],
 )
-def test_an_alert_goes_to(labels, receiver):
+def test_an_alert_goes_to(labels, receiver, config):
     said = amtool(
-        "config", "routes", "test", f"--config.file={CONFIG}", f"--verify.receivers={receiver}", *labels.split()
+        "config", "routes", "test", f"--config.file={config}", f"--verify.receivers={receiver}", *labels.split()
     )
     assert said.ok, said.text
 
 
-def test_every_shipped_alert_reaches_somebody():
+def test_every_shipped_alert_reaches_somebody(config):
     told = {r["name"] for r in DOCUMENT["receivers"] if set(r) - {"name"}}
     for name, rule in ALERTS.items():
         labels = [f"{k}={v}" for k, v in {"alertname": name, **rule["labels"]}.items() if "{" not in v]
-        said = amtool("config", "routes", "test", f"--config.file={CONFIG}", *labels)
+        said = amtool("config", "routes", "test", f"--config.file={config}", *labels)
         assert said.text.split()[-1] in told, (name, said.text)
 
 
-def test_every_receiver_is_used_and_secrets_are_files():
-    text = CONFIG.read_text()
+def test_every_receiver_is_used_and_secrets_are_files(config):
+    text = config.read_text()
     used = set(re.findall(r"receiver: (\S+)", text))
     assert used == {receiver["name"] for receiver in DOCUMENT["receivers"]}
     assert not re.search(r"(api_url|password|credentials|token):", text), "secrets are given as files"
@@ -102,13 +148,13 @@ def test_notices_that_are_not_urgent_wait_for_business_hours():
     assert hours["time_intervals"][0]["times"] == [{"start_time": "09:00", "end_time": "17:00"}]
 
 
-def test_templates_that_notices_use_are_defined():
+def test_templates_that_notices_use_are_defined(config):
     defined = set(re.findall(r'define "([^"]+)"', (ROOT / "prometheus/templates/salesgauge.tmpl").read_text()))
-    assert set(re.findall(r'template "([^"]+)"', CONFIG.read_text())) <= defined
+    assert set(re.findall(r'template "([^"]+)"', config.read_text())) <= defined
 
 
 def test_the_document_is_made_from_the_thresholds():
-    assert alertmanager(thresholds()) == DOCUMENT
+    assert alertmanager(thresholds()) == yaml.safe_load(SHIPPED.read_text())
 
 
 DATA = {
@@ -119,7 +165,8 @@ DATA = {
         {
             "status": "firing", "labels": {"severity": "warning", "team": "north"}, "startsAt": "2026-03-02T10:00:00Z",
             "annotations": {"summary": "Leads wait past the SLA: team north", "description": "Two <wait>.",
-                            "runbook_url": "docs/alerts.md#leadswaitpastsla"},
+                            "action": "1. Call.", "board_url": "http://board/#kpi=leads_waiting&team=north",
+                            "runbook_url": "http://wiki/alerts#leadswaitpastsla"},
             "generatorURL": "http://p/graph",
         },
         {
@@ -136,12 +183,16 @@ DATA = {
 @pytest.mark.parametrize(
     ("template", "type_", "expected"),
     [
-        ("salesgauge.title", "text", ["[WARNING] north: Leads wait past the SLA: team north"]),
-        ("salesgauge.text", "text", ["* Two <wait>.", "since 2026-03-02 10:00 UTC", "docs/alerts.md#leadswaitpastsla",
-                                     "* over: Another one (09:00 to 09:30 UTC)"]),
-        ("salesgauge.html", "html", ["Two &lt;wait&gt;.", "Over: Another one", "what to do</a>"]),
+        ("salesgauge.title", "text", ["[WARNING] Leads wait past the SLA: team north"]),
+        ("salesgauge.text", "text", ["Two <wait>.", "Since 2026-03-02 10:00 UTC", "1. Call.",
+                                     "Board: http://board/#kpi=leads_waiting&team=north",
+                                     "Runbook: http://wiki/alerts#leadswaitpastsla",
+                                     "Over: Another one (09:00 to 09:30 UTC)"]),
+        ("salesgauge.slack.text", "text", ["Two &lt;wait&gt;.",
+                                           "<http://board/#kpi=leads_waiting&team=north|Open the board>"]),
+        ("salesgauge.html", "html", ["Two &lt;wait&gt;.", "Over: Another one", "what to do</a>", "1. Call."]),
         ("salesgauge.color", "text", ["warning"]),
-        ("salesgauge.link", "text", ["docs/alerts.md#leadswaitpastsla"]),
+        ("salesgauge.link", "text", ["http://board/#kpi=leads_waiting&team=north"]),
     ],
 )  # fmt: skip
 def test_what_a_notice_says(template, type_, expected, tmp_path):
@@ -156,3 +207,18 @@ def test_what_a_notice_says(template, type_, expected, tmp_path):
     assert said.ok, said.text
     for text in expected:
         assert text in said.text
+
+
+@pytest.mark.parametrize("name", ["<!channel>", "<https://evil.example|Log in>", "A & B"])
+def test_names_from_outside_are_text_in_slack(name, tmp_path):
+    import json
+
+    data = json.loads(json.dumps(DATA).replace("team north", f"team {name}"))
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    for template in ("salesgauge.slack.title", "salesgauge.slack.text"):
+        said = amtool(
+            "template", "render", f"--template.glob={ROOT}/prometheus/templates/*.tmpl",
+            f'--template.text={{{{ template "{template}" . }}}}', f"--template.data={tmp_path}/data.json",
+        )  # fmt: skip
+        assert said.ok, said.text
+        assert name not in said.text

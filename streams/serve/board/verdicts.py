@@ -63,8 +63,20 @@ def _judge(view: View, target: Target, presented: Presentation, scope: Scope) ->
     for reading in view.readings([kpi], frozenset({target.window})):
         if all(reading.labels.get(dim) == value for dim, value in scope.labels.items()):
             parts.setdefault(tuple(reading.labels.values()), []).append(reading)
-    for readings in parts.values():
-        yield from _verdict(target, presented, readings)
+    given = _given(view, target)
+    for labels, readings in parts.items():
+        if given is None or labels in given:
+            yield from _verdict(target, presented, readings)
+
+
+def _given(view: View, target: Target) -> set[tuple[str, ...]] | None:
+    """The label values for which the target's other condition is true; None where it has none."""
+    if not target.given:
+        return None
+    kpi, stat = target.condition(view.catalogue)
+    narrowed = replace(kpi, breakdowns=(target.by,) if target.by else (), whole=not target.by)
+    read = view.readings([narrowed], frozenset({target.window}))
+    return {tuple(r.labels.values()) for r in read if r.stat == stat and r.value > 0}
 
 
 def _verdict(target: Target, presented: Presentation, readings: list[Reading]) -> Iterator[Verdict]:
