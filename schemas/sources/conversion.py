@@ -11,6 +11,7 @@ import hashlib
 import math
 import re
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,9 @@ RESTATED: dict[str, frozenset[str]] = {
 
 _VERSIONED = frozenset({"spend_recorded", "usage_recorded", "survey_answered", "competitor_price_observed"})
 """Of these, those whose rows exports restate for weeks; see :func:`_recorded`."""
+
+QUERY_SECONDS = 1800.0
+"""How long one query of a mapping may take."""
 
 _SHOWN = 3
 _MINUTE = timedelta(minutes=1)
@@ -122,6 +126,8 @@ def convert(
     distinct: Iterable[str] = (),
     notice: Callable[[str], None] = lambda _: None,
     not_after: datetime | None = None,
+    allowed: Sequence[Path] = (),
+    seconds: float = QUERY_SECONDS,
 ) -> Iterator[EventBase | Rejected]:
     """Yield the events and the rejected rows of a mapping, query by query.
 
@@ -130,18 +136,20 @@ def convert(
     Args:
         mapping: the mapping.
         overrides: input name -> path or glob that replaces the mapping's.
-        folders: where relative paths are looked for, in this order.
+        folders: where relative paths are looked for, in this order; what the mapping names must lie in one of them.
         timezone: zone of times without one; goes before the mapping's.
         default_timezone: the zone where neither says one.
         distinct: inputs whose equal rows are read once.
         notice: is told what is valid, but hardly meant.
         not_after: what lies later does not tell how old an export is; see :func:`_recorded`.
+        allowed: files elsewhere that the mapping may name.
+        seconds: how long one query may take.
 
     Raises:
-        ConvertError: an input is missing or unreadable, or a query is wrong or lacks a column.
+        ConvertError: an input is missing or unreadable, or a query is wrong, lacks a column or takes too long.
     """
     zone = _zone(timezone or mapping.timezone or default_timezone)
-    files = resolve_inputs(mapping, overrides=overrides or {}, folders=folders)
+    files = resolve_inputs(mapping, overrides=overrides or {}, folders=folders, allowed=allowed)
     with contextlib.ExitStack() as stack:
         spill = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="salesgauge-")))
         tables = open_tables(mapping, files, zone=zone.key, spill=spill, distinct=distinct)
@@ -149,19 +157,33 @@ def convert(
         stack.callback(connection.close)
         choose_texts(tables, {spec.event: text_fields(spec.event) for spec in mapping.events})
         reading = Reading(zone, doubts=tables.doubts(), rounded=tables.rounded(), not_after=not_after)
-        tables.settle()
+        with _limited(connection, seconds):
+            tables.settle()
         plans = plans_of(connection, mapping, zone, reading)
         for line in tables.unreadable:
             row = {"file": line.file, "line": line.line, "text": line.text}
             yield Rejected(event=f"input {line.input}", reason="unreadable", detail=line.detail, row=row)
         for plan in plans:
-            yield from run(connection, plan)
-            _notice_split_deals(connection, plan, notice)
+            with _limited(connection, seconds):
+                yield from run(connection, plan)
+                _notice_split_deals(connection, plan, notice)
         for text in [*tables.notices(), *reading.notices()]:
             notice(text)
         for text in list(reading.met)[:_SHOWN]:
             places = places_of(text, files)
             notice(f"{text} {_LOOKS_ROUNDED}: {places}" if places else f"{text} {_LOOKS_ROUNDED}")
+
+
+@contextlib.contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """End a query that takes too long, such as one that never ends."""
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def derived_id(part: str, fields: MappingABC[str, Any], *, source_system: str | None, occurrence: int) -> str:

@@ -32,23 +32,45 @@ if TYPE_CHECKING:
 
 
 def resolve_inputs(
-    mapping: Mapping, *, overrides: MappingABC[str, str], folders: Sequence[Path]
+    mapping: Mapping, *, overrides: MappingABC[str, str], folders: Sequence[Path], allowed: Sequence[Path] = ()
 ) -> dict[str, list[Path]]:
     """The files of each input: a path or glob is looked for in each of ``folders`` until one has a match.
 
+    A mapping may come from somebody else: what it names itself must lie in one of ``folders``, links followed, or be
+    one of the ``allowed`` files. Overrides come from whoever runs it, and may name any file.
+
     Raises:
-        ConvertError: an override names no input, or an input has no file.
+        ConvertError: an override names no input, an input has no file, or it lies elsewhere.
     """
     unknown = sorted(set(overrides) - set(mapping.inputs))
     if unknown:
         raise ConvertError(f"--input {unknown[0]}=…: the mapping's inputs are {', '.join(mapping.inputs)}")
-    return {
-        name: _files(name, (overrides[name],) if name in overrides else spec.path, folders)
-        for name, spec in mapping.inputs.items()
-    }
+    found = {}
+    for name, spec in mapping.inputs.items():
+        if name in overrides:
+            found[name] = _files(name, (overrides[name],), (Path(), *folders))
+        else:
+            found[name] = _files(name, spec.path, folders)
+            _confine(name, found[name], folders, allowed)
+    return found
+
+
+def _confine(name: str, files: Sequence[Path], folders: Sequence[Path], allowed: Sequence[Path]) -> None:
+    roots = [folder.resolve() for folder in folders]
+    named = {path.resolve() for path in allowed}
+    for file in files:
+        whole = file.resolve()
+        if whole not in named and not any(whole.is_relative_to(root) for root in roots):
+            raise ConvertError(
+                f"input {name}: {file} lies outside of the mapping's folder; if it is to be read, name it with "
+                f"--input {name}={file}"
+            )
 
 
 _PLACES = 3
+_MEMORY = "2GB"
+_SPILL = "50GB"
+"""What the SQL of a mapping may use: beyond the first it goes to disk, beyond the second it ends."""
 
 
 @dataclass(slots=True)
@@ -186,23 +208,35 @@ def open_tables(
     unknown = sorted(dropped - set(mapping.inputs))
     if unknown:
         raise ConvertError(f"'{unknown[0]}' is no input; the mapping's inputs are {', '.join(mapping.inputs)}")
-    connection = duckdb.connect(":memory:")
-    _set(
-        connection,
-        threads=1, TimeZone=zone, temp_directory=str(spill), python_enable_replacements=False,
-        autoinstall_known_extensions=False, enable_progress_bar=False,
-    )  # fmt: skip
+    connection = open_database(zone, spill)
     tables = Tables(connection, mapping, zone)
     for name, spec in mapping.inputs.items():
         once = name in dropped or spec.duplicates == "drop"
         tables.unreadable += read_input(connection, name, spec, files[name], spill, distinct=once)
         connection.execute(f"ALTER TABLE {quoted(name)} RENAME TO {quoted(raw_table(name))}")
-        tables.columns[name] = _columns(connection, name, spec, zone)
-    _set(connection, enable_external_access=False, lock_configuration=True)
+        tables.columns[name] = read_columns(connection, name, spec, zone)
+    seal(connection)
     return tables
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, name: str, spec: InputSpec, zone: str) -> dict[str, Column]:
+def open_database(zone: str, spill: Path) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that can read files, until :func:`seal`."""
+    connection = duckdb.connect(":memory:")
+    _set(
+        connection,
+        threads=1, TimeZone=zone, temp_directory=str(spill), max_temp_directory_size=_SPILL, memory_limit=_MEMORY,
+        python_enable_replacements=False, autoload_known_extensions=False, allow_community_extensions=False,
+        autoinstall_known_extensions=False, enable_progress_bar=False,
+    )  # fmt: skip
+    return connection
+
+
+def seal(connection: duckdb.DuckDBPyConnection) -> None:
+    """Take from a database all access to files, the network and extensions, for good."""
+    _set(connection, enable_external_access=False, lock_configuration=True)
+
+
+def read_columns(connection: duckdb.DuckDBPyConnection, name: str, spec: InputSpec, zone: str) -> dict[str, Column]:
     """How each column of text is read, unless the mapping says its type; and which instants are dates."""
     table = raw_table(name)
     kinds = {str(column): str(kind) for column, kind, *_ in connection.execute(f"DESCRIBE {quoted(table)}").fetchall()}

@@ -21,7 +21,8 @@ from salesgauge.schemas.sources.advice import near_event
 from salesgauge.schemas.values import Currency, Label
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_SHIPPED = Path(__file__).parent / "mappings"
+SHIPPED = Path(__file__).parent / "mappings"
+"""The folder of the mappings that come with the package."""
 DateOrder = Literal["dmy", "mdy", "ymd"]
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
@@ -165,7 +166,7 @@ def zone_of(name: str) -> ZoneInfo:
 
 def shipped_mappings() -> list[str]:
     """Names of the mappings that come with the package."""
-    names = [entry.name for entry in _SHIPPED.iterdir()]
+    names = [entry.name for entry in SHIPPED.iterdir()]
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
@@ -180,7 +181,7 @@ def find_mapping(name: str) -> Path:
         return path
     shipped = shipped_mappings()
     if name in shipped:
-        return _SHIPPED / f"{name}.yaml"
+        return SHIPPED / f"{name}.yaml"
     raise ConvertError(f"no mapping '{name}': no such file, and the shipped ones are {', '.join(shipped)}")
 
 

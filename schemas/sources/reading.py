@@ -68,6 +68,10 @@ _JSON_OPTIONS = frozenset({"ignore_errors", "dateformat", "timestampformat"})
 _LOOKS_LIKE = re.compile(r"(DATE|TIME|TIMESTAMP\w*|UUID)\b(?!.*\])")
 
 
+class NotUtf8Error(ConvertError):
+    """A file of text is in another encoding."""
+
+
 class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"):)
     """Turns errors of DuckDB and of files inside a ``with`` into :class:`ConvertError` with the place and a remedy."""
 
@@ -81,7 +85,7 @@ class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"
         if isinstance(error, OSError | EOFError | zlib.error | zstandard.ZstdError):
             raise ConvertError(f"{self._where}: cannot be read: {error}") from error
         if isinstance(error, duckdb.InvalidInputException) and _NOT_UTF8 in str(error):
-            raise ConvertError(f"{self._where}: {_not_utf8(str(error))}") from error
+            raise NotUtf8Error(f"{self._where}: {_not_utf8(str(error))}") from error
         if isinstance(error, duckdb.Error):
             message = str(error).partition(_OWN_SQL)[0].strip()
             raise ConvertError(f"{self._where}: {message}{_remedy(error)}") from error
@@ -105,6 +109,10 @@ def _remedy(error: duckdb.Error) -> str:
         )
     if isinstance(error, duckdb.ConversionException) or _NO_TIME in str(error):
         return "\nUse TRY_CAST or try_strptime, and a reject_reason column for values that cannot be read."
+    if isinstance(error, duckdb.InterruptException):
+        return "\nThe query took longer than it may; let it do less, or look for a join without a condition."
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "\nThe query needs more memory and disk than it may; look for a join without a condition."
     if isinstance(error, duckdb.PermissionException):
         return "\nA mapping's SQL can read its inputs only; name the file under inputs."
     return ""

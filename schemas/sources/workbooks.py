@@ -11,6 +11,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Shee
 
 from salesgauge.schemas.sources.mapping import ConvertError
 
+_TITLES = 2
 _EXACT = 10**15
 """Excel keeps 15 digits; what is longer, and a number, has lost the others."""
 
@@ -39,6 +40,24 @@ def workbook_as_csv(name: str, path: Path, sheet: str | None, copy: Path) -> Pat
     return copy
 
 
+def sheets_of(path: Path) -> list[str]:
+    """The visible sheets with content.
+
+    Raises:
+        ConvertError: the file is no workbook.
+    """
+    try:
+        with CalamineWorkbook.from_path(str(path)) as book:
+            return [sheet.name for sheet in _filled(book)]
+    except CalamineError as error:
+        raise ConvertError(f"{path.name} cannot be read as a workbook: {error}") from error
+
+
+def _filled(book: CalamineWorkbook) -> list[CalamineSheet]:
+    visible = [s.name for s in book.sheets_metadata if s.visible is SheetVisibleEnum.Visible]
+    return [found for found in map(book.get_sheet_by_name, visible) if found.height > 1]
+
+
 def _sheet(name: str, path: Path, book: CalamineWorkbook, sheet: str | None) -> CalamineSheet:
     if sheet is not None:
         if sheet not in book.sheet_names:
@@ -46,8 +65,7 @@ def _sheet(name: str, path: Path, book: CalamineWorkbook, sheet: str | None) -> 
                 f"input {name}: {path.name} has no sheet '{sheet}'; its sheets: {_names(book.sheet_names)}"
             )
         return book.get_sheet_by_name(sheet)
-    visible = [s.name for s in book.sheets_metadata if s.visible is SheetVisibleEnum.Visible]
-    filled = [found for found in map(book.get_sheet_by_name, visible) if found.height > 1]
+    filled = _filled(book)
     if len(filled) > 1:
         raise ConvertError(
             f"input {name}: {path.name} has several sheets; say which one, sheet: … in the mapping: "
@@ -63,8 +81,21 @@ def _names(names: list[str]) -> str:
 
 
 def _rows(sheet: CalamineSheet) -> list[list[str]]:
+    """The rows from the header on: titles above it have one cell, and some programs repeat it for each group."""
     rows = [[_text(value) for value in row] for row in sheet.to_python(skip_empty_area=True)]
-    return [row for row in rows if any(row)]
+    rows = [row for row in rows if any(row)]
+    while (len(rows) > 1 and sum(map(bool, rows[0])) == 1 < sum(map(bool, rows[1]))) or _is_title(rows):
+        rows.pop(0)
+    return [row for number, row in enumerate(rows) if not number or row != rows[0]]
+
+
+def _is_title(rows: list[list[str]]) -> bool:
+    """Whether the first two rows are titles of a wider table below."""
+    return (
+        len(rows) > _TITLES
+        and all(sum(map(bool, row)) == 1 for row in rows[:_TITLES])
+        and sum(map(bool, rows[_TITLES])) > 1
+    )
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,3 +75,15 @@ def kafka_options(function: Function) -> Function:
 def settings_of(config: Path | None, **flags: Any) -> Settings:
     """Settings from the file, the variables and the flags, whose names use ``__`` for the dot."""
     return load(config, {name.replace("__", "."): value for name, value in flags.items()})
+
+
+def available_port(port: int) -> int:
+    """The port, or any free one if somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            err.print(f"port {port} is taken; another one is used")
+            return 0
+    return port

@@ -19,7 +19,14 @@ from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import convert
 from salesgauge.schemas.sources.inputs import resolve_inputs
-from salesgauge.schemas.sources.mapping import ConvertError, Mapping, find_mapping, load_mapping, shipped_mappings
+from salesgauge.schemas.sources.mapping import (
+    SHIPPED,
+    ConvertError,
+    Mapping,
+    find_mapping,
+    load_mapping,
+    shipped_mappings,
+)
 from salesgauge.streams.io.event_output import Summary, write_events
 from salesgauge.streams.io.paths import keep_inputs
 from salesgauge.streams.settings.model import load
@@ -36,6 +43,7 @@ MUCH = 0.5
 """The share of an event's rows from which on a conversion has failed, whatever else came out."""
 EXIT_USAGE = 2
 _REASONS_SHOWN = 20
+_WIDE = 200
 _INVALID = "invalid"
 
 
@@ -44,9 +52,10 @@ _INVALID = "invalid"
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=f"Shipped mappings: {', '.join(shipped_mappings())}.",
 )
-@click.argument("mapping", metavar="MAPPING")
+@click.argument("names", nargs=-1, required=True, metavar="MAPPING")
+@click.option("--describe", is_flag=True, help="List the columns of export files, given instead of a mapping.")
 @click.option("--input", "inputs", multiple=True, metavar="NAME=PATH", help="Path or glob of an input.")
-@click.option("--out", required=True, metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
+@click.option("--out", metavar="FILE", help="Events, JSON lines; .gz, .zst compress; - is stdout.")
 @click.option("--rejects", type=click.Path(path_type=Path), help="Rejected rows; <out>.rejects.jsonl if open.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times without one, instead of the mapping's.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML): rules.zone.")
@@ -54,9 +63,10 @@ _INVALID = "invalid"
 @click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected.")
 def convert_command(
     *,
-    mapping: str,
+    names: tuple[str, ...],
+    describe: bool,
     inputs: tuple[str, ...],
-    out: str,
+    out: str | None,
     rejects: Path | None,
     timezone: str | None,
     config: Path | None,
@@ -70,10 +80,21 @@ def convert_command(
     to the rejects file with the reason; the others are written sorted by time. Nothing is written if the
     mapping is wrong.
 
+    With --describe, the arguments are export files (CSV, Excel, Parquet, JSON): their columns are listed, with types,
+    samples and doubtful notations.
+
     Exit codes: 0 done; 1 no event came out, or half of an event's rows or more were rejected as invalid, or, with
     --strict, any row was rejected; 2 the mapping, an input or an option is wrong.
     """
     console = Console(stderr=True)
+    if describe:
+        _describe(console, names, timezone)
+        return
+    if out is None:
+        raise click.UsageError("say where the events go: --out FILE")
+    if len(names) > 1:
+        raise click.UsageError(f"one mapping at a time, not also '{names[1]}'; its files are inputs: --input NAME=PATH")
+    mapping = names[0]
     if rejects is None and out != STDOUT:
         rejects = Path(f"{out}.rejects.jsonl")
     started = time.perf_counter()
@@ -81,7 +102,7 @@ def convert_command(
     try:
         path = find_mapping(mapping)
         loaded = load_mapping(path)
-        overrides, folders = _overrides(inputs), (Path(), path.parent)
+        overrides, folders = _overrides(inputs), _folders(path)
         settings = load(config)
         read = chain.from_iterable(resolve_inputs(loaded, overrides=overrides, folders=folders).values())
         keep_inputs([path, config, *settings.files(), *read], {"--out": out, "--rejects": rejects})
@@ -100,7 +121,7 @@ def convert_command(
         _fail(console, str(error))
     except OSError as error:
         _fail(console, f"cannot write: {error}")
-    _report(console, loaded, summary, seconds=time.perf_counter() - started)
+    report(console, loaded, summary, seconds=time.perf_counter() - started)
     for notice in notices:
         console.print(f"note: {notice}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     _name_files(console, out, rejects, summary)
@@ -108,6 +129,51 @@ def convert_command(
     if failed := _failed(summary, strict=strict):
         console.print(f"convert: {failed}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(EXIT_REJECTS)
+
+
+def _folders(path: Path) -> tuple[Path, ...]:
+    """Where a mapping's files lie: beside it, or here, if the mapping is a shipped one."""
+    return (Path(),) if path.resolve().is_relative_to(SHIPPED.resolve()) else (path.parent,)
+
+
+def _describe(console: Console, names: Iterable[str], timezone: str | None) -> None:
+    """Print the columns of export files: their types, how full they are, samples, and what is doubtful."""
+    from salesgauge.schemas.sources.describing import describe
+
+    shown = Console()
+    if not shown.is_terminal:
+        shown.width = _WIDE
+    try:
+        exports = [export for name in names for export in describe(Path(name), zone=timezone or "UTC")]
+    except SalesgaugeError as error:
+        _fail(console, str(error))
+    for export in exports:
+        sheet = f", sheet {export.spec.sheet}" if export.spec.sheet else ""
+        encoding = f", encoding {export.spec.encoding}" if export.spec.encoding else ""
+        title = f"{export.path.name}{sheet}{encoding}: {export.rows:,} rows"
+        if export.unreadable:
+            title += f", {len(export.unreadable):,} lines that do not fit"
+        table = Table(
+            Column("column", overflow="fold"),
+            "type",
+            Column("filled", justify="right"),
+            Column("distinct", justify="right"),
+            title=title,
+        )
+        table.add_column("most frequent values")
+        table.add_column("notation, doubts")
+        for column in export.columns:
+            filled = f"{column.filled / column.rows:.0%}" if column.rows else "-"
+            cells = (
+                column.name,
+                column.type.lower(),
+                filled,
+                f"{column.distinct:,}",
+                " · ".join(column.samples),
+                column.note,
+            )
+            table.add_row(*map(Text, cells))
+        shown.print(table)
 
 
 def _failed(summary: Summary, *, strict: bool) -> str:
@@ -167,7 +233,8 @@ def _fail(console: Console, message: str) -> NoReturn:
     raise SystemExit(EXIT_USAGE)
 
 
-def _report(console: Console, mapping: Mapping, summary: Summary, *, seconds: float) -> None:
+def report(console: Console, mapping: Mapping, summary: Summary, *, seconds: float) -> None:
+    """Print how many events of each kind a conversion made, and why rows were rejected."""
     events = Table("event", Column("events", justify="right"), Column("rejected", justify="right"))
     inputs = (event for event, _, _ in summary.rejected if event not in EVENTS)
     for name in dict.fromkeys([*(spec.event for spec in mapping.events), *inputs]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from salesgauge.metrics.kpis.kpi import NOW, Place, Stat, Unit
-from salesgauge.streams.cli.common import Failed, err, explained, out
+from salesgauge.streams.cli.common import Failed, available_port, err, explained, out
 from salesgauge.streams.cli.live import run_loop, until_stopped
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
                 "kafka.bootstrap": broker.bootstrap,
                 "kafka.partitions": _PARTITIONS,
                 "kafka.replication": 1,
-                "web.port": _available(port),
+                "web.port": available_port(port),
                 "rules.zone": _ZONE,
             },
         )
@@ -81,18 +80,6 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
             simulator.terminate()
             with suppress(subprocess.TimeoutExpired):
                 simulator.wait(timeout=5)
-
-
-def _available(port: int) -> int:
-    """The port, or any free one if somebody has it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            err.print(f"port {port} is taken; another one is used")
-            return 0
-    return port
 
 
 def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]:

@@ -22,6 +22,7 @@ _COMMANDS = {
         "demo:demo_command",
         "See it live: broker, simulated CRM, worker, exporter, board.",
     ),
+    "try": ("try_:try_command", "Your own export on a board, with a drafted mapping."),
     "run": ("live:run_command", "Worker and exporter in one process."),
     "worker": ("live:worker_command", "A worker: consumes events, keeps state."),
     "exporter": ("live:exporter_command", "The exporter: /metrics, API and board."),
