@@ -38,6 +38,7 @@ class Reason(enum.StrEnum):
     UNKNOWN_CURRENCY = "unknown_currency"
     ENTITY_FULL = "entity_full"
     PROCESSING_FAILED = "processing_failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True, slots=True)

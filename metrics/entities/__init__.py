@@ -29,5 +29,7 @@ _CONTRIBUTE: dict[str, Callable[[State, Survivors, Rules, Contributions], None]]
 def contributions(state: State, who: Survivors, rules: Rules) -> Contributions:
     """What an entity adds to the measures: a pure function of what it remembers, of the survivors and the rules."""
     out = Contributions()
+    if state.address in rules.skip:
+        return out
     _CONTRIBUTE[kind_of(state.address)](state, who, rules, out)
     return out

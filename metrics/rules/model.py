@@ -189,6 +189,9 @@ class Rules(BaseModel):
     unredacted: frozenset[str] = frozenset()
     """Dimensions whose label values may be e-mail addresses or telephone numbers, such as ``rep``. Elsewhere these are
     shown as ``redacted`` ([what labels show](operations.md#what-labels-show))."""
+    skip: frozenset[str] = frozenset()
+    """What is not to count: ids of events (dead letters with the reason `skipped`), and entities such as `lead/4711`,
+    which add nothing. For the one that harms until its cause is mended."""
     deal_origin: Literal["first", "last"] = "first"
     """Which of the leads that a deal had says where it came from and when its cycle began."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000

@@ -6,9 +6,9 @@ nearly all at rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-import msgspec
+from salesgauge.metrics.shard.packing import pack, unpacker
 
 Cells = dict[int, int]
 """cell -> sum; no zeros."""
@@ -16,8 +16,7 @@ Cells = dict[int, int]
 _OPEN = 512
 """Panes held open; beyond twice as many the ones opened first are packed."""
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Cells).decode
+_decode: Callable[[bytes], Cells] = unpacker(Cells).decode
 
 
 class PaneStore:
@@ -86,4 +85,4 @@ class PaneStore:
         if len(self._open) <= most:
             return
         for index in list(self._open)[: len(self._open) - left]:
-            self._packed[index] = _encode(self._open.pop(index))
+            self._packed[index] = pack(self._open.pop(index))

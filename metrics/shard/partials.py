@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from salesgauge.metrics.shard.leaves import CODES
+from salesgauge.metrics.shard.packing import pack, unpacker
 from salesgauge.metrics.shard.pane_store import Cells
 from salesgauge.metrics.shard.panes import Held, Panes
 
 _CELLS = 20_000
 """Cells in a message, about."""
 
-_encode = msgspec.msgpack.Encoder().encode
 _decode_names = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-_decode_held = msgspec.msgpack.Decoder(Held).decode
+_decode_held = unpacker(Held).decode
 
 
 def export(panes: Panes, size: int = _CELLS) -> Iterator[bytes]:
@@ -27,8 +27,8 @@ def export(panes: Panes, size: int = _CELLS) -> Iterator[bytes]:
     A message is full once it holds ``size`` cells; panes are not divided.
     """
     leaves = panes.leaves
-    yield _encode([leaves.packed(number) for number in range(len(leaves))])
-    yield from map(_encode, _parts(panes.held, size))
+    yield pack([leaves.packed(number) for number in range(len(leaves))])
+    yield from map(pack, _parts(panes.held, size))
 
 
 def _parts(held: Held, size: int) -> Iterator[Held]:

@@ -65,6 +65,8 @@ def admit(event: AnyEvent, rules: Rules, now: int, recorded_by: int = 0) -> Mess
     A replay that looks at the past also takes what was recorded afterwards, until ``recorded_by`` (ms).
     """
     home, fact = to_fact(event)
+    if rules.skip and not rules.skip.isdisjoint((event.event_id, home)):
+        return Rejection(Reason.SKIPPED, "`rules.skip` names the event or its entity")
     if fact.at > now + rules.max_future_ms:
         return _ahead("occurred_at", fact.at - now, rules)
     if fact.rec > max(now, recorded_by) + rules.max_future_ms:

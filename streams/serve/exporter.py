@@ -49,7 +49,12 @@ _STALE_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the gauges can be trusted, if not, why; ``freshness`` is the age in s of the oldest word of a worker."""
+    """Whether the gauges can be trusted, if not, why.
+
+    ``freshness`` is the age in s of the oldest partition's last heartbeat. ``identity_behind`` is how many records of
+    the identity log some partition has read less than another: while it is not 0 a lead that was merged just now may
+    be shown nowhere, or twice, for a moment.
+    """
 
     ready: bool
     reasons: tuple[str, ...]
@@ -57,6 +62,7 @@ class Health:
     freshness: float | None
     partitions: int
     workers: int
+    identity_behind: int = 0
 
 
 @dataclass
@@ -167,7 +173,9 @@ class Follower:
             reasons.append(f"{sum(lag.values())} records behind on the windows topic")
         workers = len({status.worker for status in statuses.values()})
         freshness = max(ages) / 1000 if ages else None
-        return Health(not reasons, tuple(reasons), lag, freshness, len(statuses), workers)
+        read = [status.identities for status in statuses.values()]
+        behind = max(read, default=0) - min(read, default=0)
+        return Health(not reasons, tuple(reasons), lag, freshness, len(statuses), workers, behind)
 
     def _follow(self) -> None:
         while not self._stop.is_set():
@@ -329,6 +337,11 @@ class _Self(Collector):
             yield GaugeMetricFamily(
                 "salesgauge_freshness_seconds", "Age of the oldest partition's last heartbeat.", health.freshness
             )
+        yield GaugeMetricFamily(
+            "salesgauge_identity_behind_records",
+            "Records of the identity log that the slowest partition lacks; the gauges are settling while it is not 0.",
+            health.identity_behind,
+        )
         lag = GaugeMetricFamily("salesgauge_windows_lag_records", "Records still to read.", labels=["partition"])
         for partition, behind in health.lag.items():
             lag.add_metric([str(partition)], behind)

@@ -242,6 +242,7 @@ def health_document(health: Health) -> dict[str, Any]:
         "partitions": health.partitions,
         "workers": health.workers,
         "lag_records": sum(health.lag.values()),
+        "settling": health.identity_behind > 0,
     }
 
 

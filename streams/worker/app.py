@@ -304,7 +304,7 @@ class DeliveryApp(faust.App):
             try:
                 await self._process(event.message)
             except Exception as error:  # noqa: BLE001 - Faust would let go of the chunk and carry on
-                self._fail(f"processing stopped: {error}")
+                self._fail(f"processing stopped at {_place(event.message)}: {error}")
                 await asyncio.Event().wait()  # until the worker is stopped
 
     async def _process(self, message: Any) -> None:
@@ -411,6 +411,13 @@ class DeliveryApp(faust.App):
             for tp, behind in self.consumer.lag().items():
                 lag[str(tp.partition)] = lag.get(str(tp.partition), 0) + behind
             self.status.lag = lag
+
+
+def _place(message: Any) -> str:
+    """Which records a message holds, so that a crash loop names what causes it."""
+    parts: Sequence[Part] = getattr(message.value, "parts", ())
+    spans = [f"{p.tp.topic}[{p.tp.partition}] {p.records[0].offset} to {p.records[-1].offset}" for p in parts]
+    return ", ".join(spans) or f"{message.topic}[{message.partition}] {message.offset}"
 
 
 async def run_app(app: DeliveryApp) -> None:

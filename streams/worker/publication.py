@@ -13,6 +13,7 @@ been silent: generations begin anew when a group is deleted.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ import msgspec
 import zstandard
 
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
+from salesgauge.metrics.shard.packing import pack, unpacker
 from salesgauge.metrics.shard.panes import BASE, PaneKey, Panes, Resolution, Roster
 
 if TYPE_CHECKING:
@@ -67,8 +69,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
     status: Status | None = None
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Record).decode
+_decode: Callable[[bytes], _Record] = unpacker(_Record).decode
 
 _SILENT_MS = 10_000
 """An owner speaks every few seconds; one silent for so long cannot defend its partition against older generations."""
@@ -131,7 +132,7 @@ def _key(partition: int, what: PaneKey | Mark) -> bytes:
 
 
 def _pack(record: _Record) -> bytes:
-    packed = _encode(record)
+    packed = pack(record)
     return _PLAIN + packed if len(packed) < _COMPRESS_FROM else _COMPRESSED + zstandard.compress(packed, 1)
 
 

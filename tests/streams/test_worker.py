@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
+import msgspec
+import pytest
+
+from salesgauge.metrics.entities.state import StateFormatError
+from salesgauge.metrics.rules.model import Rules
 from salesgauge.streams.settings.model import Kafka, Settings
 from salesgauge.streams.worker import Record
 from salesgauge.streams.worker.shards import Worker
@@ -82,3 +87,75 @@ def test_every_pane_is_published_again_within_half_an_hour_a_few_at_a_time():
         most = max(most, len(some))
     assert panes <= seen
     assert most < len(panes) / 20
+
+
+# --- identities, old states, what is to be skipped
+
+
+class Pair:
+    """Two partitions of one worker, with the topics between them."""
+
+    def __init__(self, **settings):
+        self.settings = Settings(kafka=Kafka(partitions=2), **settings)
+        self.worker = Worker(self.settings, lambda: NOW)
+        for partition in (0, 1):
+            self.worker.taken(partition, 1)
+        self.worker.assigned(frozenset({0, 1}))
+        self.log, self.dead = [], []
+
+    def give(self, partition, **fields):
+        at = datetime.fromtimestamp(NOW / 1000 - 60, UTC).isoformat()
+        value = json.dumps({"occurred_at": at, **fields}).encode()
+        self.carry(self.worker.apply(partition, [Record("crm.any", partition, 0, NOW, None, value)]))
+
+    def carry(self, output):
+        for send in output.sends:
+            if send.topic == self.settings.identity_topic:
+                assert send.partition == 0
+                self.log.append(send.value)
+                for partition in (0, 1):
+                    known, _ = self.worker.position(partition, [])
+                    self.carry(self.worker.learn(partition, self.log[known:], len(self.log)))
+            elif send.topic == self.settings.rekey_topic:
+                record = Record(send.topic, send.partition, 0, NOW, send.key, send.value)
+                assert self.worker.position(send.partition, [record])[1] <= len(self.log)
+                self.carry(self.worker.apply(send.partition, [record]))
+            else:
+                self.dead.append(dict(send.headers))
+
+    def leads(self):
+        rows = [row for shard in self.worker.shards.values() for row in shard.contributions()]
+        return sum(amount for measure, _, _, _, amount in rows if measure.name == "leads_created")
+
+
+def test_merges_travel_by_the_identity_log_and_leads_over_partitions_become_one():
+    pair = Pair()
+    for number in range(6):  # in either partition, whatever their home is
+        pair.give(number % 2, event="lead_created", event_id=f"c{number}", lead_id=f"l{number}")
+    assert pair.leads() == 6
+    for number in range(5):
+        pair.give(0, event="lead_merged", event_id=f"m{number}", lead_id=f"l{number}", survivor_id=f"l{number + 1}")
+    assert len(pair.log) == 5
+    assert pair.leads() == 1
+    pair.give(
+        1, event="lead_merged", event_id="m2", lead_id="l2", survivor_id="l2",
+        recorded_at=datetime.fromtimestamp(NOW / 1000, UTC).isoformat(),
+    )  # fmt: skip
+    assert pair.leads() == 2
+    assert not pair.dead
+
+
+def test_a_changelog_of_another_format_is_refused_with_the_advice_to_rebuild():
+    owner = Owner()
+    first_generation = msgspec.msgpack.encode([[1, 12345, NOW, 0, "web"]])
+    with pytest.raises(StateFormatError, match="salesgauge rebuild"):
+        owner.worker.restore(0, [(b"owner/lead/a", first_generation)])
+
+
+def test_an_operator_can_skip_an_event_or_an_entity():
+    pair = Pair(rules=Rules(skip=frozenset({"bad-event", "lead/bad-lead"})))
+    pair.give(0, event="lead_created", event_id="bad-event", lead_id="a")
+    pair.give(0, event="lead_created", event_id="fine", lead_id="bad-lead")
+    pair.give(0, event="lead_created", event_id="good", lead_id="b")
+    assert pair.leads() == 1
+    assert [letter["reason"] for letter in pair.dead] == [b"skipped"] * 2
