@@ -170,7 +170,7 @@ def topics(path: Path, count: int) -> None:
     from salesgauge.streams.kafka.embedded import EmbeddedBroker  # noqa: PLC0415
     from salesgauge.streams.kafka.publisher import Publisher  # noqa: PLC0415
     from salesgauge.streams.kafka.topics import create  # noqa: PLC0415
-    from salesgauge.streams.replay.topics import Topics  # noqa: PLC0415
+    from salesgauge.streams.replay.event_topics import EventTopics  # noqa: PLC0415
     from salesgauge.streams.settings.model import Kafka, Settings  # noqa: PLC0415
 
     with EmbeddedBroker() as broker:
@@ -180,8 +180,8 @@ def topics(path: Path, count: int) -> None:
             for line in path.read_bytes().splitlines():
                 (event,) = decode_batch([line])
                 publisher.send(event)  # type: ignore[arg-type]
-        report("topics: read alone", count, lambda: sum(1 for _ in Topics(kafka).records()))
-        report("topics: replay --at", count, lambda: chosen(few=False).load(Topics(kafka).records(), None))
+        report("topics: read alone", count, lambda: sum(1 for _ in EventTopics(kafka).records()))
+        report("topics: replay --at", count, lambda: chosen(few=False).load(EventTopics(kafka).records(), None))
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.bulk import BulkLoad
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.panes import Panes, Resolution
+from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Outcome, Shard, admit
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
-from salesgauge.schemas.codec import Reason, Rejection
+from salesgauge.schemas.codec import Rejection
 from salesgauge.schemas.wire import AnyEvent
 
 
@@ -35,11 +36,11 @@ def copy_changes(panes: Panes, sums: WindowSums, partition: int = 0) -> None:
             sums.replace(partition, key, panes.cells(key))
 
 
-def _refusals(outcome: Outcome) -> dict[int, Rejection]:
+def _refusals(outcome: Outcome, max_facts: int) -> dict[int, Rejection]:
     """Why inputs of a batch were not applied, by position; -1 stands for facts sent on by other entities."""
-    refused = dict.fromkeys(outcome.refused, Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts"))
+    refused = dict.fromkeys(outcome.refused, entity_full(max_facts))
     for failure in outcome.failed:
-        rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure.error))
+        rejection = not_computed(failure.error)
         refused |= dict.fromkeys((position for position, _ in failure.items), rejection)
     return refused
 
@@ -85,7 +86,7 @@ class Machine:
         bulk, self._bulk = self._bulk, None
         failures = bulk.finish() if bulk is not None else []
         self.events += len(self.shard.identities) if bulk is not None else 0
-        return [Rejection(Reason.PROCESSING_FAILED, repr(failure)) for failure in failures]
+        return [not_computed(failure) for failure in failures]
 
     def _admit(
         self, events: Sequence[AnyEvent], apply: Callable[[Sequence[Message]], Outcome]
@@ -94,7 +95,7 @@ class Machine:
         batch: list[Message] = [item for item in admitted if isinstance(item, Message)]
         outcome = apply(batch)
         self.events += outcome.distinct + self.shard.learn(outcome.merges).distinct
-        refused = _refusals(outcome)
+        refused = _refusals(outcome, self.rules.max_facts)
         positions = iter(range(len(batch)))
         return [item if isinstance(item, Rejection) else refused.get(next(positions)) for item in admitted]
 

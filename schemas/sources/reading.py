@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import re
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import zstandard
 
+from salesgauge.schemas.errors import TruncatedError
 from salesgauge.schemas.sources.mapping import ConvertError, InputSpec
 from salesgauge.schemas.sources.sql import literal, quoted
+from salesgauge.schemas.sources.unpacking import is_packed, unpacked
 from salesgauge.schemas.sources.workbooks import workbook_as_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from collections.abc import Mapping as MappingABC
+
+    from salesgauge.schemas.sources.unpacking import Content
 
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv",
@@ -82,7 +85,7 @@ class explained:  # noqa: N801 (reads as a verb: with explained("event deal_won"
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | EOFError | zlib.error | zstandard.ZstdError):
+        if isinstance(error, OSError | EOFError | TruncatedError | zlib.error | zstandard.ZstdError):
             raise ConvertError(f"{self._where}: cannot be read: {error}") from error
         if isinstance(error, duckdb.InvalidInputException) and _NOT_UTF8 in str(error):
             raise NotUtf8Error(f"{self._where}: {_not_utf8(str(error))}") from error
@@ -288,7 +291,7 @@ class _Table:
 
     def _begins_with_its_header(self) -> bool:
         with _opened(Path(self.files[0])) as file:
-            return self._columns()[0] in file.readline().decode(errors="replace")
+            return self._columns()[0] in file.readline(_CHUNK).decode(errors="replace")
 
     def _rejects(self, original: MappingABC[str, str]) -> list[Unreadable]:
         tables = {"rejects": quoted(self._kept("rejects")), "scans": quoted(self._kept("scans"))}
@@ -315,12 +318,15 @@ def _format(name: str, path: Path) -> str:
 
 
 def _as_utf8(name: str, path: Path, encoding: str | None, copy: Path) -> Path:
-    """The file, or a ``copy`` of its text in UTF-8, where it has another encoding: DuckDB reads few."""
+    """The file, or a ``copy`` of its text in UTF-8 where it is packed or has another encoding.
+
+    DuckDB reads few encodings, tells by a file's name what packs it, and may take one that was cut for a whole one.
+    """
     if encoding is None:
         with _opened(path) as file:
-            encoding = _marked_encoding(file.read(_LONGEST_MARK))
+            encoding = _marked_encoding(file.peek(_LONGEST_MARK)[:_LONGEST_MARK])
     if encoding is None:
-        return path
+        return _as_plain(path, copy)
     decoder, lines = codecs.getincrementaldecoder(encoding)(), 0
     with _opened(path) as file, copy.open("wb") as target:
         try:
@@ -334,18 +340,27 @@ def _as_utf8(name: str, path: Path, encoding: str | None, copy: Path) -> Path:
     return copy
 
 
+def _as_plain(path: Path, copy: Path) -> Path:
+    """The file, or a ``copy`` of its content where it is packed, or DuckDB would take it for packed."""
+    with path.open("rb") as raw:
+        if not is_packed(raw) and path.suffix.lower() not in _COMPRESSED:
+            return path
+    with _opened(path) as file, copy.open("wb") as target:
+        while chunk := file.read(_CHUNK):
+            target.write(chunk)
+    return copy
+
+
 def _marked_encoding(beginning: bytes) -> str | None:
     """The encoding that a byte order mark says, where DuckDB does not heed it."""
     return next((encoding for mark, encoding in _MARKS.items() if beginning.startswith(mark)), None)
 
 
-def _opened(path: Path) -> IO[bytes]:
-    """The file's content, decompressed."""
-    if path.suffix.lower() == ".gz":
-        return cast("IO[bytes]", gzip.open(path))
-    if path.suffix.lower() == ".zst":
-        return cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", zstandard.open(path))))
-    return path.open("rb")
+@contextmanager
+def _opened(path: Path) -> Iterator[Content]:
+    """The file's content, unpacked."""
+    with path.open("rb") as raw:
+        yield unpacked(raw)
 
 
 def _check_options(name: str, spec: InputSpec, kind: str) -> None:

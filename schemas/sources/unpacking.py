@@ -37,10 +37,14 @@ class LineReader(Protocol):
         """The next line with its end, or its first ``limit`` bytes; nothing at the end."""
 
 
-class _Content(LineReader, Protocol):
-    def peek(self, size: int, /) -> bytes: ...
+class Content(LineReader, Protocol):
+    """Bytes that are not packed any more."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def peek(self, size: int, /) -> bytes:
+        """The next bytes, which stay to be read."""
+
+    def read(self, size: int, /) -> bytes:
+        """Some of the next bytes, at most so many; nothing at the end."""
 
 
 def open_lines(raw: IO[bytes]) -> LineReader:
@@ -50,7 +54,7 @@ def open_lines(raw: IO[bytes]) -> LineReader:
         EOFError, TruncatedError: it is packed, and cut.
         gzip.BadGzipFile, zlib.error, zstandard.ZstdError, UnicodeDecodeError: it is damaged.
     """
-    content = _unpacked(raw)
+    content = unpacked(raw)
     mark = content.peek(4)[:4]
     encoding = next((name for bom, name in _WIDE.items() if mark.startswith(bom)), None)
     return content if encoding is None else _Chunked(_in_utf8(content, encoding))
@@ -58,7 +62,7 @@ def open_lines(raw: IO[bytes]) -> LineReader:
 
 def first_bytes(raw: IO[bytes]) -> bytes:
     """The first four bytes, which stay to be read."""
-    return cast("_Content", raw).peek(4)[:4]
+    return cast("Content", raw).peek(4)[:4]
 
 
 def peekable(stream: IO[bytes]) -> IO[bytes]:
@@ -66,13 +70,24 @@ def peekable(stream: IO[bytes]) -> IO[bytes]:
     return stream if hasattr(stream, "peek") else cast("IO[bytes]", io.BufferedReader(cast("io.RawIOBase", stream)))
 
 
-def _unpacked(raw: IO[bytes]) -> _Content:
+def is_packed(raw: IO[bytes]) -> bool:
+    """Whether a file is gzip or zstandard."""
     magic = first_bytes(raw)
-    if magic[:2] == _GZIP:
-        return cast("_Content", gzip.GzipFile(fileobj=raw))
-    if magic == _ZSTANDARD or magic[1:] == _SKIPPABLE:
-        return _Chunked(_zstandard_frames(raw))
-    return cast("_Content", raw)
+    return magic[:2] == _GZIP or magic == _ZSTANDARD or magic[1:] == _SKIPPABLE
+
+
+def unpacked(raw: IO[bytes]) -> Content:
+    """The content of a file or pipe as it was packed.
+
+    Raises (while it is read):
+        EOFError, TruncatedError: it is packed, and cut.
+        gzip.BadGzipFile, zlib.error, zstandard.ZstdError: it is damaged.
+    """
+    if not is_packed(raw):
+        return cast("Content", raw)
+    if first_bytes(raw)[:2] == _GZIP:
+        return cast("Content", gzip.GzipFile(fileobj=raw))
+    return _Chunked(_zstandard_frames(raw))
 
 
 def _zstandard_frames(raw: IO[bytes]) -> Iterator[bytes]:
@@ -88,7 +103,7 @@ def _zstandard_frames(raw: IO[bytes]) -> Iterator[bytes]:
         raise TruncatedError("the last frame is not whole")
 
 
-def _in_utf8(content: _Content, encoding: str) -> Iterator[bytes]:
+def _in_utf8(content: Content, encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)()
     while chunk := content.read(_CHUNK):
         yield decoder.decode(chunk).encode()

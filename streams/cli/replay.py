@@ -28,7 +28,7 @@ from salesgauge.streams.io.rejects import Rejects
 from salesgauge.streams.replay.progress import Display
 from salesgauge.streams.replay.run import DEFAULT_STEP, ReplayRequest, ReplayRun, Span
 from salesgauge.streams.replay.selection import KpiChoice
-from salesgauge.streams.replay.sinks import Role, SinkContext, sink_types
+from salesgauge.streams.replay.sinks import OptionRole, SinkContext, sink_types
 from salesgauge.streams.replay.table import readings_table
 from salesgauge.streams.settings.model import load
 
@@ -239,9 +239,9 @@ def _files(asked: dict[str, Any]) -> RecordSource:
 
 def _topics(asked: dict[str, Any], settings: Settings, request: ReplayRequest) -> RecordSource:
     # Imported here: reading a file needs no Kafka client.
-    from salesgauge.streams.replay.topics import Topics
+    from salesgauge.streams.replay.event_topics import EventTopics
 
-    return Topics(
+    return EventTopics(
         settings.kafka,
         frozenset(asked["partitions"]) or None,
         since=parse_instant(asked["since"], settings.rules.tz) if asked["since"] else None,
@@ -259,8 +259,8 @@ def _keep_inputs(
     read = [*getattr(source, "names", ()), asked["config"], *settings.files()]
     written: dict[str, str | Path | None] = {"--rejects": asked["rejects"], "standard output": STANDARD}
     for options in given.values():
-        read += [value for option, value in options.items() if option.role is Role.READ]
-        written |= {option.flag: value for option, value in options.items() if option.role is Role.WRITTEN}
+        read += [value for option, value in options.items() if option.role is OptionRole.READ]
+        written |= {option.flag: value for option, value in options.items() if option.role is OptionRole.WRITTEN}
     keep_inputs(read, written)
 
 

@@ -50,7 +50,7 @@ class Behind:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ConsumerGroup:
     """A consumer group; ``members`` is None where the broker does not tell."""
 
     name: str
@@ -113,14 +113,14 @@ class LagReader:
                 time.sleep(_PAUSE_SECONDS)
         return {}
 
-    def group(self) -> Group:
+    def group(self) -> ConsumerGroup:
         """The workers' group."""
         name = self._settings.application
         try:
             found = self._admin.describe_groups([name])[name]
         except (KafkaError, ValueError, KeyError, TypeError):  # the embedded broker answers what the client cannot read
-            return Group(name, "unknown", None)
-        return Group(name, str(found.get("group_state", "unknown")), len(found.get("members") or ()))
+            return ConsumerGroup(name, "unknown", None)
+        return ConsumerGroup(name, str(found.get("group_state", "unknown")), len(found.get("members") or ()))
 
 
 def _offset(committed: Any) -> int | None:

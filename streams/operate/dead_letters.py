@@ -30,7 +30,7 @@ OPEN, REDRIVEN, CLOSED = "open", "redriven", "closed"
 _BATCH = 500
 
 
-class Source(NamedTuple):
+class LetterSource(NamedTuple):
     """Where the record lay that could not be processed."""
 
     topic: str
@@ -52,7 +52,7 @@ class Letter:
     number: int
     reason: str
     detail: str
-    source: Source
+    source: LetterSource
     at: int
     sent: int
     size: int
@@ -83,8 +83,8 @@ class Selection:
 class Letters:
     """All dead letters, one per source, oldest first; and the sources that were sent back or given up."""
 
-    by_source: dict[Source, Letter] = field(default_factory=dict)
-    marks: dict[Source, str] = field(default_factory=dict)
+    by_source: dict[LetterSource, Letter] = field(default_factory=dict)
+    marks: dict[LetterSource, str] = field(default_factory=dict)
     repeated: int = 0
 
     def __len__(self) -> int:
@@ -188,7 +188,7 @@ def redrive(settings: Settings, letters: Sequence[Letter], progress: Callable[[i
     Raises:
         BrokerError: the broker cannot be reached, or refuses or does not acknowledge a message.
     """
-    sent: list[Source] = []
+    sent: list[LetterSource] = []
     total = 0
     with Publisher(settings.kafka) as publisher:
         for full in fetch(settings, letters):
@@ -219,7 +219,7 @@ def close(settings: Settings, letters: Sequence[Letter]) -> int:
         )
 
 
-def _note(settings: Settings, publisher: Publisher, sources: list[Source], mark: str) -> int:
+def _note(settings: Settings, publisher: Publisher, sources: list[LetterSource], mark: str) -> int:
     """Once all before it is acknowledged, mark the sources, and forget them."""
     publisher.flush()
     if sources:
@@ -249,7 +249,7 @@ def _is_rekeyed(settings: Settings, topic: str) -> bool:
 
 
 def _letter(record: Any, headers: Mapping[str, str]) -> Letter:
-    source = Source(headers.get("topic", ""), _number(headers, "partition"), _number(headers, "offset"))
+    source = LetterSource(headers.get("topic", ""), _number(headers, "partition"), _number(headers, "offset"))
     if source.offset < 0:  # made by an entity, not read from a topic: nothing tells two of them apart
         source = source._replace(offset=-1 - record.offset)
     return Letter(
@@ -274,21 +274,21 @@ def _number(headers: Mapping[str, str], name: str) -> int:
         return -1
 
 
-def _source(text: str) -> Source | None:
+def _source(text: str) -> LetterSource | None:
     topic, _, rest = text.partition(":")
     partition, _, offset = rest.partition(":")
     try:
-        return Source(topic, int(partition), int(offset))
+        return LetterSource(topic, int(partition), int(offset))
     except ValueError:
         return None
 
 
-def _marker(sources: Iterable[Source]) -> bytes:
+def _marker(sources: Iterable[LetterSource]) -> bytes:
     return msgspec.json.encode([tuple(source) for source in sources])
 
 
-def _marked(value: bytes | None) -> list[Source]:
+def _marked(value: bytes | None) -> list[LetterSource]:
     try:
-        return [Source(*item) for item in msgspec.json.decode(value or b"[]", type=list[tuple[str, int, int]])]
+        return [LetterSource(*item) for item in msgspec.json.decode(value or b"[]", type=list[tuple[str, int, int]])]
     except msgspec.MsgspecError:
         return []

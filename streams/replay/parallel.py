@@ -28,8 +28,9 @@ from salesgauge.metrics.entities.routes import LONGEST_CHAIN, home_key
 from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.shard.bulk import BulkLoad
 from salesgauge.metrics.shard.partials import absorb, export
+from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Outcome, admit
-from salesgauge.schemas.codec import Reason, Rejection
+from salesgauge.schemas.codec import Rejection
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.io.outputs import uninterrupted
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from salesgauge.metrics.shard.bulk import Told
     from salesgauge.schemas.wire import AnyEvent
     from salesgauge.streams.io.records import RecordShare, RecordSource
-    from salesgauge.streams.replay.run import Progress, ReplayRequest
+    from salesgauge.streams.replay.run import ReplayProgress, ReplayRequest
     from salesgauge.streams.replay.selection import KpiChoice
     from salesgauge.streams.replay.virtual_clock import Evaluation
 
@@ -281,8 +282,7 @@ class _Worker:
             for items in self._inbox():
                 self._take(items)
             for failure in self.bulk.finish(self._exchange, self._all_merges):
-                rejection = Rejection(Reason.PROCESSING_FAILED, repr(failure))
-                replay.rejects.add(RawRecord(None, "entities", NOWHERE), rejection)
+                replay.rejects.add(RawRecord(None, "entities", NOWHERE), not_computed(failure))
         if task.number == 0:  # all have read all merges
             self.events += len(replay.machine.shard.identities)
         panes = list(export(replay.machine.shard.panes))
@@ -320,7 +320,7 @@ class _Worker:
     def _take(self, items: Sequence[_Item]) -> None:
         outcome: Outcome = self.bulk.add([item.message for item in items])
         self.events += outcome.distinct
-        full = Rejection(Reason.ENTITY_FULL, "the entity remembers too many facts")
+        full = entity_full(self.task.rules.max_facts)
         for position in outcome.refused:
             item = items[position]
             self.replay.rejects.add(RawRecord(item.payload, item.origin, item.position), full)
@@ -384,7 +384,7 @@ def _rejects(task: Task) -> Path:
 
 
 def load_by_processes(
-    source: RecordSource, engine: ClockedEngine, request: ReplayRequest, progress: Progress
+    source: RecordSource, engine: ClockedEngine, request: ReplayRequest, progress: ReplayProgress
 ) -> Evaluation:
     """What the gauges show at an instant, computed by ``request.processes`` processes.
 

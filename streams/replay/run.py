@@ -67,7 +67,7 @@ class ReplayRequest:
         return None if last is None or self.knows_today else last + 1
 
 
-class Progress(Protocol):
+class ReplayProgress(Protocol):
     """Shows how far a replay is."""
 
     def over(self, items: Iterable[T], what: str, done: Callable[[], tuple[int, int]], unit: str) -> Iterator[T]:
@@ -93,7 +93,7 @@ class ReplayRun:
         source: RecordSource,
         request: ReplayRequest,
         rejects: Rejects | None = None,
-        progress: Progress | None = None,
+        progress: ReplayProgress | None = None,
     ) -> None:
         self._source = source
         self._request = request

@@ -20,6 +20,7 @@ from salesgauge.metrics.entities.facts import AnyFact, encode
 from salesgauge.metrics.entities.routes import home_key
 from salesgauge.metrics.entities.state import Message, StateFormatError
 from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
 from salesgauge.schemas.codec import Reason, Rejection, read_batch
 from salesgauge.streams.io.memory import give_back
@@ -307,14 +308,14 @@ class Worker:
         return item
 
     def _unprocessed(self, outcome: Outcome, sources: Sequence[Record]) -> list[Send]:
-        full = Rejection(Reason.ENTITY_FULL, f"the entity holds {self._settings.rules.max_facts} facts")
+        full = entity_full(self._settings.rules.max_facts)
         dead = [self._dead_letter(sources[i], full) for i in sorted(set(outcome.refused))]
         for failure in outcome.failed:
             dead += self._failed(failure, sources)
         return dead
 
     def _failed(self, failure: Failure, sources: Sequence[Record]) -> list[Send]:
-        why = Rejection(Reason.PROCESSING_FAILED, f"{type(failure.error).__name__}: {failure.error}")
+        why = not_computed(failure.error)
         dead = []
         for position, item in failure.items:
             if position >= 0:

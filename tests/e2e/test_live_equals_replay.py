@@ -28,7 +28,7 @@ import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.streams.io.instants import wall_clock
-from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.replay.event_topics import EventTopics
 from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from salesgauge.streams.simulation.history import Organisation, live
 from salesgauge.streams.simulation.pacing import Due, utc_now
@@ -149,7 +149,7 @@ def test_what_was_scraped_is_what_a_replay_of_the_topics_gives(installation):
     assert len(scraped) >= BURSTS * SCRAPES_IN_A_GAP
 
     replay = ClockedEngine(installation.system.settings.rules, CATALOGUE)
-    ordered = Topics(installation.system.settings.kafka).ordered(corrected=False)
+    ordered = EventTopics(installation.system.settings.kafka).ordered(corrected=False)
     shown: dict[Series, set[float]] = defaultdict(set)
     for at, instant in zip(scraped, replay.walk(ordered, scraped), strict=True):
         assert at == instant

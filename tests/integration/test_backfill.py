@@ -25,9 +25,9 @@ from salesgauge.schemas.errors import OutputError, TruncatedError
 from salesgauge.streams.cli.diff import diff_command
 from salesgauge.streams.cli.replay import replay_command
 from salesgauge.streams.io.instants import iso, moment
+from salesgauge.streams.replay.event_topics import EventTopics
 from salesgauge.streams.replay.selection import select
 from salesgauge.streams.replay.sinks.remote_write_client import Endpoint, RefusedError, _varint
-from salesgauge.streams.replay.topics import Topics
 from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from salesgauge.streams.settings.model import Kafka
 from salesgauge.streams.simulation.history import Organisation, history
@@ -364,10 +364,10 @@ def test_topics_and_files_give_the_same_readings(published, file, span, tmp_path
     by_two = replay("--topics", "--bootstrap", published.bootstrap, *at, "--jobs", "2")
     assert by_two.stdout == (tmp_path / "b").read_text()
 
-    one = Topics(published, partitions=frozenset({1}))
+    one = EventTopics(published, partitions=frozenset({1}))
     assert {record.origin.rpartition("/")[2] for record in one.records()} == {"1"}
     since = millis(datetime.fromisoformat(span[0]))
-    later = list(Topics(published, since=since, until=since + 24 * HOUR).records())
+    later = list(EventTopics(published, since=since, until=since + 24 * HOUR).records())
     assert later
     assert {since <= record.at < since + 24 * HOUR for record in later} == {True}
 
@@ -375,7 +375,7 @@ def test_topics_and_files_give_the_same_readings(published, file, span, tmp_path
 def test_a_record_is_known_from_its_timestamp_on(published, past, span):
     last = millis(past[-1].occurred_at)
     replayed = ClockedEngine(Rules(), select(["new_leads"]))
-    ordered = Topics(published).ordered(corrected=False)
+    ordered = EventTopics(published).ordered(corrected=False)
     for at in replayed.walk(ordered, range(last - 24 * HOUR, last, 6 * HOUR)):
         assert replayed.show().events == sum(millis(event.occurred_at) <= at for event in past)
 
@@ -395,8 +395,8 @@ def test_a_deleted_beginning_and_a_gap_are_told(own_kafka, past):
     admin.delete_records({TopicPartition("crm.lead-created", 0): 5})
     admin.close()
     with pytest.raises(TruncatedError, match=r"beginning of crm.lead-created/0 was deleted .*offset 5"):
-        list(Topics(kafka).records())
-    topics = Topics(kafka, allow_truncated=True)
+        list(EventTopics(kafka).records())
+    topics = EventTopics(kafka, allow_truncated=True)
     assert len(list(topics.records())) == 15
     assert "was deleted" in topics.warnings[0]
     result = replay("--topics", "--bootstrap", kafka.bootstrap, "--from", iso(0), "--json")
@@ -416,8 +416,8 @@ def test_a_deleted_beginning_and_a_gap_are_told(own_kafka, past):
         producer.commit_transaction()
     producer.close()
     with pytest.raises(TruncatedError, match=r"crm.deal-won/0 lacks 1 records before offset [23]: the topic is comp"):
-        list(Topics(kafka, topics=("crm.deal-won",)).records())
-    topics = Topics(kafka, topics=("crm.deal-won",), allow_truncated=True)
+        list(EventTopics(kafka, topics=("crm.deal-won",)).records())
+    topics = EventTopics(kafka, topics=("crm.deal-won",), allow_truncated=True)
     assert len(list(topics.records())) == 2
     assert "lacks 1 records" in topics.warnings[0]
 

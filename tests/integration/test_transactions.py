@@ -16,7 +16,7 @@ from salesgauge.streams.cli.main import cli
 from salesgauge.streams.kafka import topics
 from salesgauge.streams.kafka.lag import LagReader
 from salesgauge.streams.operate.rebuild import RebuildProgress
-from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.replay.event_topics import EventTopics
 from tests.support.live import Live
 from tests.support.wait import until
 
@@ -97,7 +97,7 @@ def test_aborted_transactions_never_happened(own_kafka: Callable[..., Any], tmp_
                 progress.look(reader.read(), now)
         assert progress.caught_up
 
-        source = Topics(live.settings.kafka)
+        source = EventTopics(live.settings.kafka)
         records = [record for record in source.records() if record.origin.startswith("crm.lead-created")]
         assert len(records) == 11
         assert source.warnings == []

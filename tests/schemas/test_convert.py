@@ -494,6 +494,23 @@ def test_a_file_of_texts_has_a_header_too(tmp_path: Path) -> None:
     assert result.row["lead_id"] == "L1"
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("name", ["leads.csv", "leads.csv.gz", "leads.csv.zst"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_first_bytes_say_what_packs_a_file(tmp_path: Path, pack: Any, name: str, encoding: str) -> None:
+    (tmp_path / name).write_bytes(pack(LEADS.encode(encoding)))
+    found = run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": name})
+    assert [event.key for event in found if isinstance(event, EventBase)] == ["L1", "L2"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_packed_file_that_is_cut_is_noticed(tmp_path: Path, pack: Any) -> None:
+    whole = pack(LEADS.encode() * 1000)
+    (tmp_path / "leads.csv").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConvertError, match="cannot be read"):
+        list(run(tmp_path, "lead_created", LEAD_SQL, inputs={"leads": "leads.csv"}))
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("encoding", ["cp1252", "windows-1252", "utf-16", "UTF-16LE", "latin-1", "utf-8", "utf-8-sig"])
 def test_text_in_any_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:

@@ -24,7 +24,7 @@ from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.kafka.whole_topic import read_topic
 from salesgauge.streams.operate import dead_letters, doctor
-from salesgauge.streams.operate.dead_letters import Selection, Source
+from salesgauge.streams.operate.dead_letters import LetterSource, Selection
 from salesgauge.streams.operate.doctor import Check, Report
 from salesgauge.streams.settings.model import load
 from tests.support.kafka import ROOT
@@ -63,7 +63,7 @@ def own(settings: Settings) -> Settings:
 
 
 def put(
-    settings, *letters: tuple[str, Source, bytes | None], detail: str = "because", key: bytes | None = b"k"
+    settings, *letters: tuple[str, LetterSource, bytes | None], detail: str = "because", key: bytes | None = b"k"
 ) -> None:
     """Set records aside, as a worker does."""
     with Publisher(settings.kafka) as publisher:
@@ -95,8 +95,8 @@ def run(settings, *args: str, code: int = 0):
     return result
 
 
-def source(offset: int, topic: str = "crm.spend-recorded") -> Source:
-    return Source(topic, 0, offset)
+def source(offset: int, topic: str = "crm.spend-recorded") -> LetterSource:
+    return LetterSource(topic, 0, offset)
 
 
 def test_a_source_counts_once_however_often_it_was_set_aside(own):
@@ -139,7 +139,7 @@ def test_redriving_again_sends_nothing_unless_asked(own):
 
 def test_facts_on_their_way_go_to_their_home_in_the_present_version(own):
     packed = Message("account/acme", ()).pack()
-    put(own, ("processing_failed", Source(f"{own.app_id}.rekeyed.v1", -1, -1), packed), key=None)
+    put(own, ("processing_failed", LetterSource(f"{own.app_id}.rekeyed.v1", -1, -1), packed), key=None)
     later = own.model_copy(update={"version": 3})
     topics.create(later)
     assert dead_letters.redrive(later, dead_letters.read(later).select(Selection())) == 1

@@ -30,7 +30,7 @@ REPLAYED = "salesgauge_replayed"
 """1 at each instant that a replay has written; boards mark where it is there."""
 
 
-class Role(enum.Enum):
+class OptionRole(enum.Enum):
     """What the value of an option is."""
 
     VALUE = enum.auto()
@@ -47,7 +47,7 @@ class SinkOption:
     flag: str
     help: str
     metavar: str = ""
-    role: Role = Role.VALUE
+    role: OptionRole = OptionRole.VALUE
     alone: bool = False
     """Whether the sink cannot go with others where this is given."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from salesgauge.streams.io import prometheus_text
 from salesgauge.streams.io.outputs import refuse_folder, scratch, text_file
-from salesgauge.streams.replay.sinks import Role, Sink, SinkOption, samples_of
+from salesgauge.streams.replay.sinks import OptionRole, Sink, SinkOption, samples_of
 from salesgauge.streams.replay.sinks.sample_store import LIMIT, SampleStore
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class OpenMetricsFile(Sink):
     """An OpenMetrics file with timestamps."""
 
-    option = SinkOption("--openmetrics", "Write OpenMetrics text with timestamps, for promtool.", "FILE", Role.WRITTEN)
+    option = SinkOption("--openmetrics", "Write OpenMetrics with timestamps, for promtool.", "FILE", OptionRole.WRITTEN)
 
     @contextmanager
     def open(self) -> Iterator[Take]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from salesgauge.schemas.errors import OutputError
 from salesgauge.streams.io.outputs import give_name, refuse_folder, scratch
 from salesgauge.streams.io.readings_json import encode, reading_fields
-from salesgauge.streams.replay.sinks import Role, Sink, SinkOption
+from salesgauge.streams.replay.sinks import OptionRole, Sink, SinkOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _COLUMNS = {
 class ParquetFile(Sink):
     """A Parquet file of readings: at, kpi, window, labels (JSON), stat, value, numerator, denominator."""
 
-    option = SinkOption("--parquet", "Write readings as a table.", "FILE", Role.WRITTEN)
+    option = SinkOption("--parquet", "Write readings as a table.", "FILE", OptionRole.WRITTEN)
 
     @contextmanager
     def open(self) -> Iterator[Take]:

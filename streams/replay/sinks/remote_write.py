@@ -12,7 +12,7 @@ import msgspec
 from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.outputs import text_file
 from salesgauge.streams.io.secrets import read_token
-from salesgauge.streams.replay.sinks import Role, Sink, SinkContext, SinkOption, samples_of
+from salesgauge.streams.replay.sinks import OptionRole, Sink, SinkContext, SinkOption, samples_of
 from salesgauge.streams.replay.sinks.remote_write_client import Endpoint, RemoteWrite
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from salesgauge.streams.replay.sinks import Take
 
-TOKEN_FILE = SinkOption("--token-file", "Bearer token for --remote-write.", "FILE", Role.READ)
+TOKEN_FILE = SinkOption("--token-file", "Bearer token for --remote-write.", "FILE", OptionRole.READ)
 RESUME = SinkOption(
     "--resume",
     "Keep in this file how far --remote-write has come; the same command goes on from there.",
     "FILE",
-    Role.WRITTEN,
+    OptionRole.WRITTEN,
     alone=True,
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from salesgauge.schemas.errors import OutputError
 from salesgauge.streams.io.outputs import made, scratch, text_file, uninterrupted
-from salesgauge.streams.replay.sinks import Role, Sink, SinkOption, samples_of
+from salesgauge.streams.replay.sinks import OptionRole, Sink, SinkOption, samples_of
 from salesgauge.streams.replay.sinks.openmetrics import OpenMetricsText
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _PERIOD = 2 * 3_600_000
 class TsdbBlocks(Sink):
     """Blocks for Prometheus' data folder, made by promtool; they are moved there when all are whole."""
 
-    option = SinkOption("--tsdb", "Write Prometheus blocks into this folder; needs promtool.", "DIR", Role.WRITTEN)
+    option = SinkOption("--tsdb", "Write Prometheus blocks to this folder; needs promtool.", "DIR", OptionRole.WRITTEN)
 
     @contextmanager
     def open(self) -> Iterator[Take]:

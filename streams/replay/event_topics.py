@@ -86,7 +86,7 @@ class _Log:
 
 
 @dataclass(slots=True)
-class Topics:
+class EventTopics:
     """The event topics as one source.
 
     Args:
@@ -147,7 +147,7 @@ class Topics:
             raise InputError(str(error)) from error
         parts = [frozenset(numbers[start::of]) for start in range(min(of, len(numbers)))]
         return [
-            TopicsShare(self.kafka, part, self.since, self.until, self.allow_truncated, tuple(self.topics))
+            EventTopicsShare(self.kafka, part, self.since, self.until, self.allow_truncated, tuple(self.topics))
             for part in parts
         ]
 
@@ -283,8 +283,8 @@ class Topics:
 
 
 @dataclass(frozen=True, slots=True)
-class TopicsShare:
-    """Some partitions of the event topics; the fields are those of :class:`Topics`."""
+class EventTopicsShare:
+    """Some partitions of the event topics; the fields are those of :class:`EventTopics`."""
 
     kafka: Kafka
     partitions: frozenset[int]
@@ -296,10 +296,10 @@ class TopicsShare:
     @contextmanager
     def open(self) -> Iterator[RecordStream]:
         """The share, to be read."""
-        yield Topics(self.kafka, self.partitions, self.since, self.until, self.allow_truncated, self.topics)
+        yield EventTopics(self.kafka, self.partitions, self.since, self.until, self.allow_truncated, self.topics)
 
 
-def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
+def _logs(topics: EventTopics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
     """The partitions to read, each between the offsets that hold now."""
     partitions = _partitions(topics, client)
     begins, ends = client.beginning_offsets(partitions), client.end_offsets(partitions)
@@ -316,7 +316,7 @@ def _logs(topics: Topics, client: KafkaConsumer) -> dict[TopicPartition, _Log]:
     return logs
 
 
-def _partitions(topics: Topics, client: KafkaConsumer) -> list[TopicPartition]:
+def _partitions(topics: EventTopics, client: KafkaConsumer) -> list[TopicPartition]:
     existing = client.topics()
     found = [topic for topic in topics.topics if topic in existing]
     if not found:
@@ -341,7 +341,7 @@ def _at_time(client: KafkaConsumer, partitions: list[TopicPartition], at: int) -
     return {p: place.offset for p, place in found.items() if place is not None and place.timestamp >= 0}
 
 
-def _check_beginnings(topics: Topics, logs: Sequence[_Log]) -> None:
+def _check_beginnings(topics: EventTopics, logs: Sequence[_Log]) -> None:
     cut = [log for log in logs if log.begin > 0]
     if not cut:
         return
