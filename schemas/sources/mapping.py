@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.advice import near_event
+from salesgauge.schemas.sources.helpers import view_sql
 from salesgauge.schemas.values import Currency, Label
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -130,6 +131,12 @@ class Mapping(Queries):
 
     inputs: Annotated[dict[str, InputSpec], Field(min_length=1)]
     events: Annotated[list[EventSpec], Field(min_length=1)]
+
+    @field_validator("views", mode="before")
+    @classmethod
+    def _helpers(cls, value: Any) -> Any:
+        """Helpers stand for the queries that they write."""
+        return {name: view_sql(view) for name, view in value.items()} if isinstance(value, MappingABC) else value
 
     @field_validator("inputs", mode="before")
     @classmethod
