@@ -67,12 +67,12 @@ def _role(numbers: Numbers, catalogue: Catalogue, dashboard: Dashboard, title: s
 def _role_sections(numbers: Numbers, catalogue: Catalogue, dashboard: Dashboard) -> Iterator[Section]:
     kpis = _drawn_on(catalogue, dashboard)
     heads = [kpi for kpi, _ in catalogue.shown(Place.GLANCE, dashboard)]
-    yield Section("At a glance", tuple(numbers.tile(kpi) for kpi in heads))
+    yield Section("At a glance", tuple(numbers.head(kpi) for kpi in heads))
     yield Section("Over time", tuple(_trends(numbers, [k for k in heads if k.windows != NOW])))
-    yield Section("All numbers", tuple(_tiles(numbers, kpis, skip={kpi.id for kpi in heads})))
+    yield Section("All numbers", tuple(_tiles(numbers, kpis, skip={kpi.id for kpi in heads})), folded=True)
     rest = [k for k in kpis if k not in heads and k.whole and k.trend]
-    yield Section("More over time", tuple(_trends(numbers, rest, width=8)))
-    yield Section("Parts", tuple(_parts(numbers, kpis)))
+    yield Section("More over time", tuple(_trends(numbers, rest, width=8)), folded=True)
+    yield from _parts(numbers, kpis)
 
 
 def _tiles(numbers: Numbers, kpis: Iterable[Kpi], skip: set[str]) -> Iterator[stat.Panel]:
@@ -95,11 +95,18 @@ def _trends(numbers: Numbers, kpis: Iterable[Kpi], width: int = 8) -> Iterator[t
         yield numbers.trend(kpi, ("value",) if kpi.samples is None else ("p50", "p90"), width=width)
 
 
-def _parts(numbers: Numbers, kpis: Iterable[Kpi]) -> Iterator[Panel]:
+def _parts(numbers: Numbers, kpis: list[Kpi]) -> Iterator[Section]:
+    """A folded section for each breakdown, so that a question such as "by team?" is answered in one place."""
+    found: dict[Breakdown, list[Panel]] = {}
     for kpi in kpis:
-        name = "value" if kpi.samples is None else "p50"
         for by in kpi.breakdowns:
-            yield numbers.bars(kpi, by, name)
+            found.setdefault(by, []).append(numbers.bars(kpi, by, kpi.headline.name))
+    for by, panels in found.items():
+        if len(panels) > 1:
+            yield Section(f"By {' and '.join(by)}", tuple(panels), folded=True)
+    others = tuple(panel for panels in found.values() if len(panels) == 1 for panel in panels)
+    if others:
+        yield Section("Other parts", others, folded=True)
 
 
 # --- speed to lead ----------------------------------------------------------------------------------------------------
@@ -117,10 +124,10 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
         Section(
             "Now",
             (
-                numbers.tile(waiting),
-                numbers.tile(waiting, "late"),
+                numbers.head(waiting),
+                numbers.head(waiting, "late"),
                 numbers.tile(oldest),
-                numbers.tile(sla),
+                numbers.head(sla),
                 numbers.tile(response, "p50"),
                 _budget(numbers.thresholds),
             ),
@@ -129,30 +136,44 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
             "Who waits",
             (
                 numbers.bars(waiting, ("team",), "late", width=6),
-                numbers.bars(waiting, ("team",), width=6),
                 numbers.bars(waiting, ("rep",), width=6),
-                numbers.bars(waiting, ("source",), width=6),
                 numbers.trend(waiting, ("value", "late"), title="Leads waiting, over time"),
+            ),
+        ),
+        Section(
+            "How fast answers come",
+            (
+                numbers.trend(response, ("p50", "p90", "survival_p50"), title="Lead response time, over time"),
+                numbers.trend(sla, title="Within the SLA, over time").min(0).max(1),
+                _bands(numbers, bands),
+                numbers.bars(sla, ("team",), width=6).min(0).max(1),
+                numbers.bars(response, ("team",), "p50", width=6),
+            ),
+        ),
+        Section(
+            "Who waits, in full",
+            (
+                numbers.bars(waiting, ("team",), width=6),
+                numbers.bars(waiting, ("source",), width=6),
                 numbers.trend(oldest, title="Oldest wait, over time"),
                 numbers.bars(oldest, ("rep",)),
                 numbers.bars(oldest, ("team",)),
                 numbers.bars(oldest, ("source",)),
             ),
+            folded=True,
         ),
         Section(
-            "Response time",
+            "Response time, in full",
             (
                 *(numbers.tile(response, name) for name in ("mean", "p90", "p99", "survival_p50", "count")),
                 numbers.tile(follow_up),
-                numbers.trend(response, ("p50", "p90", "survival_p50"), title="Lead response time, over time"),
-                _bands(numbers, bands),
                 numbers.bars(response, ("rep",), "p50"),
-                numbers.bars(response, ("team",), "p50"),
                 numbers.bars(response, ("source",), "p50"),
                 *(_quick(numbers, bands, by) for by in ("rep", "team", "source")),
             ),
+            folded=True,
         ),
-        Section("Within the SLA", tuple(_sla_panels(numbers, sla))),
+        Section("Within the SLA, in full", tuple(_sla_panels(numbers, sla)), folded=True),
         Section(
             "Follow-up",
             (
@@ -162,6 +183,7 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
                 numbers.tile(follow_up, "age_seconds"),
                 *_tiles(numbers, rest, set()),
             ),
+            folded=True,
         ),
         Section(
             "Other clocks",
@@ -172,6 +194,7 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
                 *(numbers.bars(kpi, ("team",), "p50") for kpi in clocks),
                 *(numbers.bars(kpi, ("source",), "p50") for kpi in clocks),
             ),
+            folded=True,
         ),
     )
     return Layout(
@@ -181,6 +204,7 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
         sections,
         window="24h",
         time_from="now-24h",
+        refresh="30s",
     )
 
 
@@ -215,7 +239,6 @@ def _quick(numbers: Numbers, bands: Kpi, by: str) -> bargauge.Panel:
 
 def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
     slo = numbers.thresholds.slo
-    yield numbers.trend(sla, title="Within the SLA, over time").min(0).max(1)
     yield (
         lines(
             "Burn rate of the error budget",
@@ -228,7 +251,7 @@ def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
         .no_value("no lead was due yet")
         .with_target(ranged(BURN, "{{window}}"))
     )
-    for by in (("rep",), ("team",), ("source",)):
+    for by in (("rep",), ("source",)):
         yield numbers.bars(sla, by).min(0).max(1)
     yield (
         lines("Leads due and answered in time", "Numerator and denominator of the SLA ratio in the window.", 24)
@@ -285,6 +308,8 @@ def _marketing(numbers: Numbers, catalogue: Catalogue) -> Layout:
 # --- rep scorecard ----------------------------------------------------------------------------------------------------
 
 _REP: Breakdown = ("rep",)
+_SCORES = 12
+"""Numbers of the rep that are seen without opening anything."""
 
 
 def _of_reps(catalogue: Catalogue, place: Place) -> list[tuple[Kpi, str]]:
@@ -304,9 +329,10 @@ def _scorecard(numbers: Numbers, catalogue: Catalogue) -> Layout:
         "Rep scorecard",
         "One rep's numbers beside the median of all. For the talk between rep and manager; small numbers say little.",
         (
-            Section("The rep, and the median of all reps", tuple(scores)),
+            Section("The rep, and the median of all reps", tuple(scores[:_SCORES])),
             Section("Over time", (*course, kinds)),
-            Section("Everybody", (league,)),
+            Section("More numbers of the rep", tuple(scores[_SCORES:]), folded=True),
+            Section("Everybody", (league,), folded=True),
         ),
         rep="one",
     )

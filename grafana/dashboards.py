@@ -48,40 +48,44 @@ _SCHEMA = 39
 def files(thresholds: Thresholds, catalogue: Catalogue) -> dict[str, str]:
     """Folder and name of a board -> its JSON."""
     return {
-        f"{folder_of(board)}/{board.uid.removeprefix('salesgauge-')}": render(board, catalogue)
-        for board in boards(thresholds, catalogue)
+        f"{folder_of(layout)}/{layout.uid.removeprefix('salesgauge-')}": render(layout, thresholds, catalogue)
+        for layout in boards(thresholds, catalogue)
     }
 
 
-def folder_of(board: Layout) -> str:
+def folder_of(layout: Layout) -> str:
     """Where the board's file lies; Grafana's folders are made of these (provisioning/dashboards/salesgauge.yml)."""
-    return "engine" if "engine" in board.tags else "sales"
+    return "engine" if "engine" in layout.tags else "sales"
 
 
-def render(board: Layout, catalogue: Catalogue) -> str:
+def render(layout: Layout, thresholds: Thresholds, catalogue: Catalogue) -> str:
     """The JSON of a board: the same board gives the same text."""
     dashboard = (
-        Dashboard(board.title)
-        .uid(board.uid)
-        .description(board.description)
-        .tags(list(board.tags))
+        Dashboard(layout.title)
+        .uid(layout.uid)
+        .description(layout.description)
+        .tags(list(layout.tags))
         .readonly()
-        .refresh("30s")
-        .time(board.time_from, "now")
+        .refresh(layout.refresh)
+        .time(layout.time_from, "now")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(_menu())
+        .link(_to_board(thresholds))
     )
-    for section in board.sections:
-        dashboard.with_row(Row(section.title))
-        for panel in section.panels:
+    for section in layout.sections:
+        row = Row(section.title).collapsed(section.folded)
+        for panel in section.panels if section.folded else ():
+            row.with_panel(panel)
+        dashboard.with_row(row)
+        for panel in () if section.folded else section.panels:
             dashboard.with_panel(panel)
     document = json.loads(JSONEncoder(sort_keys=True).encode(dashboard.build()))
-    _number_and_place(document["panels"])
-    used = set(re.findall(r"\$(?:\{)?([a-z_]+)", json.dumps([p.get("targets", []) for p in document["panels"]])))
-    variables = [v.build() for v in _variables(board, catalogue, used)]
+    every = _number_and_place(document["panels"])
+    used = set(re.findall(r"\$(?:\{)?([a-z_]+)", json.dumps([p.get("targets", []) for p in every])))
+    variables = [v.build() for v in _variables(layout, catalogue, used)]
     document["templating"] = {"list": json.loads(JSONEncoder(sort_keys=True).encode(variables))}
-    document["annotations"] = {"list": _annotations(board)}
+    document["annotations"] = {"list": _annotations(layout)}
     document["schemaVersion"] = _SCHEMA
     return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -97,10 +101,24 @@ def _menu() -> DashboardLink:
     )
 
 
-def _number_and_place(panels: list[dict[str, Any]]) -> None:
-    """Give panels and queries ids, and put panels of one height in a line, so that nothing hangs in a gap."""
+def _to_board(thresholds: Thresholds) -> DashboardLink:
+    return (
+        DashboardLink("Live board")
+        .type(DashboardLinkType.LINK)
+        .url(f"{thresholds.board.rstrip('/')}/")
+        .tooltip("Who waits now, and every KPI, on the built-in board")
+        .target_blank(True)  # noqa: FBT003 - the builder's own signature
+    )
+
+
+def _number_and_place(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give panels and queries ids, and put panels of one height in a line, so that nothing hangs in a gap.
+
+    Panels of a folded row lie below it as they will when it is opened. Returns all panels, those of folded rows too.
+    """
+    every = [inner for panel in panels for inner in (panel, *panel.get("panels", []))]
     x = y = height = 0
-    for number, panel in enumerate(panels, 1):
+    for number, panel in enumerate(every, 1):
         panel["id"] = number
         place = panel["gridPos"]
         for ref, target in zip(ascii_uppercase, panel.get("targets", []), strict=False):
@@ -114,6 +132,7 @@ def _number_and_place(panels: list[dict[str, Any]]) -> None:
             y, x, height = y + height, 0, 0
         panel["gridPos"] = {"h": place["h"], "w": place["w"], "x": x, "y": y}
         x, height = x + place["w"], max(height, place["h"])
+    return every
 
 
 # --- variables --------------------------------------------------------------------------------------------------------

@@ -75,11 +75,12 @@ def board() -> Layout:
         (
             Section("Now", tuple(_tiles())),
             Section("Flow", tuple(_flow())),
-            Section("Work", tuple(_work())),
-            Section("Size", tuple(_size())),
+            Section("Work", tuple(_work()), folded=True),
+            Section("Size", tuple(_size()), folded=True),
         ),
         time_from="now-3h",
         rep="none",
+        refresh="30s",
         tags=("salesgauge", "engine"),
     )
 

@@ -11,10 +11,11 @@ Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Panels under one heading."""
+    """Panels under one heading; those of a folded section are seen, and queried, when somebody opens it."""
 
     title: str
     panels: tuple[Panel, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +29,5 @@ class Layout:
     window: str = "30d"
     time_from: str = "now-7d"
     rep: str = "many"
+    refresh: str = "1m"
     tags: tuple[str, ...] = field(default=("salesgauge", "sales"))

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import bargauge, stat, table, timeseries
 from grafana_foundation_sdk.builders.common import (
+    GraphThresholdsStyleConfig,
     ReduceDataOptions,
     StackingConfig,
     VizLegendOptions,
     VizTextDisplayOptions,
     VizTooltipOptions,
 )
-from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor
+from grafana_foundation_sdk.builders.dashboard import DashboardLink, FieldColor, ThresholdsConfig
 from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.common import (
     BarGaugeDisplayMode,
     BigValueColorMode,
     BigValueGraphMode,
     BigValueTextMode,
+    GraphTresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -27,6 +30,7 @@ from grafana_foundation_sdk.models.common import (
     TooltipDisplayMode,
     VizOrientation,
 )
+from grafana_foundation_sdk.models.dashboard import DashboardLink as Link
 from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
     DataSourceRef,
@@ -36,9 +40,9 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from salesgauge.grafana.promql import count_behind, gauge
+from salesgauge.grafana.promql import FILTERS, count_behind, gauge, scoped
 from salesgauge.grafana.units import colours, decimals, unit, why_empty
-from salesgauge.metrics.kpis.kpi import NOW, Kpi
+from salesgauge.metrics.kpis.kpi import NOW, Kpi, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -48,7 +52,6 @@ if TYPE_CHECKING:
 
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 SCORECARD = "salesgauge-rep-scorecard"
-FILTERS = ("rep", "team", "source")
 SHORT = ("1h", "24h", "today")
 
 _TOP = 12
@@ -69,7 +72,7 @@ class Numbers:
         panel = (
             big(title or title_of(kpi, name), describe(kpi, name), width)
             .unit(unit(kpi, name, self.thresholds.currency))
-            .thresholds(colours(self.thresholds.target(kpi.id, name)))
+            .thresholds(self._colours(kpi, name))
             .color_mode(self._mode(kpi, name))
             .no_value(why_empty(kpi))
             .with_target(instant(gauge(kpi, name, window=window_of(kpi)), legend_of(kpi, name)))
@@ -81,6 +84,22 @@ class Numbers:
             panel.description(describe(kpi, name) + f"\n\nIts denominator: `{kpi.metric}_{behind}`.")
         return panel
 
+    def head(self, kpi: Kpi, name: str = "value", *, width: int = 4) -> stat.Panel:
+        """A headline number: narrowed to the team, rep or source that is chosen, and with its recent course.
+
+        The course is drawn where the number always has a value; of others a value of the past could be taken for one
+        of the present.
+        """
+        panel = self.tile(kpi, name, width=width)
+        query = scoped(kpi, name, window_of(kpi))
+        always = not kpi.stat(name).formula.can_be_empty() and kpi.trend
+        panel.targets([ranged(query, legend_of(kpi, name)) if always else instant(query, legend_of(kpi, name))])
+        return panel.graph_mode(BigValueGraphMode.AREA if always else BigValueGraphMode.NONE)
+
+    def _colours(self, kpi: Kpi, name: str, by: Breakdown = ()) -> ThresholdsConfig:
+        counted = kpi.stat(name).unit is Unit.COUNT
+        return colours(self.thresholds.target(kpi.id, name, by), counted=counted)
+
     def trend(
         self, kpi: Kpi, names: Iterable[str] = ("value",), *, by: Breakdown = (), width: int = 12, title: str = ""
     ) -> timeseries.Panel:
@@ -90,9 +109,11 @@ class Numbers:
         panel = (
             lines(title or f"{title_by(kpi, first, by)}, over time", describe(kpi, first), width)
             .unit(unit(kpi, first, self.thresholds.currency))
-            .thresholds(colours(self.thresholds.target(kpi.id, first, by)))
+            .thresholds(self._colours(kpi, first, by))
             .no_value(why_empty(kpi))
         )
+        if self.thresholds.target(kpi.id, first, by) is not None:
+            panel.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
         legend = " ".join(f"{{{{{label}}}}}" for label in by)
         for name in names:
             text = legend if by and len(names) == 1 else " ".join(filter(None, (legend, legend_of(kpi, name))))
@@ -121,7 +142,7 @@ class Numbers:
             .span(width)
             .height(8)
             .unit(unit(kpi, name, self.thresholds.currency))
-            .thresholds(colours(self.thresholds.target(kpi.id, name, by)))
+            .thresholds(self._colours(kpi, name, by))
             .no_value(why_empty(kpi))
             .display_mode(BarGaugeDisplayMode.BASIC)
             .orientation(VizOrientation.HORIZONTAL)
@@ -131,9 +152,10 @@ class Numbers:
         places = decimals(kpi, name)
         if places is not None:
             panel.decimals(places)
-        if "rep" in by:
-            panel.data_links([_to_scorecard()])
-        return panel
+        links: list[Builder[Link]] = [_to_scorecard()] if "rep" in by else []
+        if len(by) == 1 and by[0] in FILTERS:
+            links.append(_to_live_board(self.thresholds.board, kpi, by[0]))
+        return panel.data_links(links) if links else panel
 
     def table(
         self, title: str, by: str, columns: Iterable[tuple[Kpi, str]], *, width: int = 24, every: bool = False
@@ -180,7 +202,7 @@ class Numbers:
         panel = (
             big(title_of(kpi, name), describe(kpi, name) + "\n\nBelow it, the median of all reps.", width, height=5)
             .unit(unit(kpi, name, self.thresholds.currency))
-            .thresholds(colours(self.thresholds.target(kpi.id, name, ("rep",))))
+            .thresholds(self._colours(kpi, name, ("rep",)))
             .color_mode(self._mode(kpi, name))
             .no_value(why_empty(kpi))
             .text_mode(BigValueTextMode.VALUE_AND_NAME)
@@ -201,7 +223,7 @@ class Numbers:
             properties.append(DynamicConfigValue("decimals", places))
         target = self.thresholds.target(kpi.id, name, (by,))
         if target is not None:
-            properties.append(DynamicConfigValue("thresholds", colours(target).build()))
+            properties.append(DynamicConfigValue("thresholds", self._colours(kpi, name, (by,)).build()))
             properties.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
         return properties
 
@@ -320,6 +342,15 @@ def _to_scorecard() -> DashboardLink:
         .type(DashboardLinkType.LINK)
         .url(_scorecard_url("${__field.labels.rep}"))
     )
+
+
+def _to_live_board(board: str, kpi: Kpi, dim: str) -> DashboardLink:
+    """To the built-in board, narrowed to the part that was clicked."""
+    name = f"${{__field.labels.{dim}}}"
+    chosen = "" if window_of(kpi) == "all" else f"window=${{{window_of(kpi).removeprefix('$')}}}&"
+    scope = f"{dim}=${{__field.labels.{dim}:percentencode}}"
+    url = f"{board.rstrip('/')}/#{chosen}kpi={kpi.id}&{scope}"
+    return DashboardLink(f"Live board of {name}").type(DashboardLinkType.LINK).url(url)
 
 
 def _scorecard_link(rep: str) -> dict[str, object]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from salesgauge.metrics.kpis.families import family_name
+from salesgauge.metrics.kpis.kpi import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from salesgauge.metrics.kpis.kpi import Kpi
     from salesgauge.metrics.windows.series import Breakdown
+
+FILTERS = ("team", "rep", "source")
+"""Dimensions with a variable of their name on the dashboards."""
 
 QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
 
@@ -41,6 +45,33 @@ def gauge(
     series = f"{family_name(kpi, stat, by)}{{{', '.join(matchers)}}}"
     labels = (*by, *keep)
     return f"max by ({', '.join(labels)}) ({series})" if labels else f"max({series})"
+
+
+def scoped(kpi: Kpi, stat: str, window: str) -> str:
+    """One number of a KPI for the teams, reps or sources chosen by the variables of that name, else the whole.
+
+    Only what adds up is narrowed: counts and amounts by their sum, quotients by the sums of numerator and denominator.
+    Of several variables that narrow, the first counts.
+    """
+    whole = gauge(kpi, stat, window=window)
+    additive = kpi.stat(stat).unit in {Unit.COUNT, Unit.MONEY} and kpi.fraction is None and kpi.samples is None
+    quotient = stat == "value" and kpi.fraction is not None and kpi.unit in {Unit.SHARE, Unit.MONEY, Unit.QUOTIENT}
+    if not (additive or quotient):
+        return whole
+    parts = []
+    for dim in FILTERS:
+        if (dim,) not in kpi.breakdowns:
+            continue
+        where = {dim: f"${dim}"}
+        names = ("numerator", "denominator") if quotient else (stat,)
+        sums = [f"sum({gauge(kpi, name, (dim,), window=window, where=where)})" for name in names]
+        counted = names[-1]
+        chosen, every = (gauge(kpi, counted, (dim,), window=window, where=w) for w in (where, {}))
+        narrowed = f"(count({chosen}) or vector(0)) < count({every})"
+        value = " / ".join(sums) if quotient else f"({sums[0]} or vector(0))"
+        parts.append(f"({value} and on () ({narrowed}))")
+        whole = f"{whole} unless on () ({narrowed})"
+    return " or ".join([*parts, f"({whole})"]) if parts else whole
 
 
 def count_behind(kpi: Kpi) -> str | None:

@@ -33,15 +33,14 @@ def decimals(kpi: Kpi, stat: str) -> int | None:
     return usual.get(kpi.stat(stat).unit)
 
 
-def colours(target: Target | None) -> ThresholdsConfig:
-    """Good and bad by the target; without one a number has no colour."""
+def colours(target: Target | None, *, counted: bool = False) -> ThresholdsConfig:
+    """Good and bad by the target, of a number that is a count; without a target it has no colour."""
     steps = [Threshold(value=None, color=NEUTRAL)]
     if target is not None:
         above = target.op in {">", ">="}
-        # A step begins at its value, so a strict limit begins just above it.
-        limit = target.value * (1 + 1e-9) if target.op == ">" and target.value else target.value
-        if target.op == ">" and not target.value:
-            limit = 1e-9
+        # A step begins at its value: of whole numbers, "more than 40" begins at 41.
+        whole_numbers = target.op == ">" and target.value == int(target.value) and counted
+        limit = target.value + 1 if whole_numbers else target.value
         steps = [
             Threshold(value=None, color=GOOD if above else BAD),
             Threshold(value=limit, color=BAD if above else GOOD),

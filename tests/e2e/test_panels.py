@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from salesgauge.grafana.engine import METRICS
-from tests.grafana.names import ROOT, kpi_metrics
+from tests.grafana.names import ROOT, kpi_metrics, panels_of
 from tests.prometheus.stack import write_prometheus
 from tests.support.process import Process, free_ports
 from tests.support.programs import Prometheus, get_json, prometheus
@@ -89,7 +89,7 @@ def filled_in(query: str, values: dict[str, str]) -> str:
 
 
 def panels() -> list[tuple[str, dict[str, Any]]]:
-    return [(name, p) for name, board in BOARDS.items() for p in board["panels"] if p["type"] != "row"]
+    return [(name, p) for name, board in BOARDS.items() for p in panels_of(board)]
 
 
 def has_number(watch: Prometheus, query: str) -> bool:

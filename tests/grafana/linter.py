@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.grafana.names import tokens
+from tests.grafana.names import panels_of, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ def lint(board: Board) -> list[Finding]:
 
 
 def _panels(board: Board) -> Iterator[Panel]:
-    yield from (panel for panel in board["panels"] if panel["type"] != "row")
+    yield from panels_of(board)
 
 
 def _targets(board: Board) -> Iterator[tuple[Panel, Target]]:

@@ -59,6 +59,12 @@ def notifying(**notify: Any) -> Thresholds:
     return thresholds().model_copy(update={"notify": Notify.model_validate(notify)})
 
 
+def panels_of(board: dict[str, Any]) -> list[dict[str, Any]]:
+    """All panels of a dashboard, those of folded rows too, without the rows."""
+    every = [inner for panel in board["panels"] for inner in (panel, *panel.get("panels", []))]
+    return [panel for panel in every if panel["type"] != "row"]
+
+
 @dataclass
 class Names:
     """What a query names."""

@@ -17,7 +17,7 @@ from salesgauge.metrics.kpis.families import family_name, stat_names
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.streams.cli.generate import files
 from tests.grafana.linter import EXCEPTIONS, RULES, lint
-from tests.grafana.names import ROOT, known, named, plain, thresholds, unknown
+from tests.grafana.names import ROOT, known, named, panels_of, plain, thresholds, unknown
 from tests.support.programs import promtool
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RECORDINGS = [
     for group in yaml.safe_load(GENERATED["prometheus/rules/recording.yml"])["groups"]
     for rule in group["rules"]
 ]
-PANELS = [(path, p) for path, board in BOARDS.items() for p in board["panels"] if p["type"] != "row"]
+PANELS = [(path, p) for path, board in BOARDS.items() for p in panels_of(board)]
 TARGETS = [(path, p, t) for path, p in PANELS for t in p.get("targets", [])]
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
@@ -44,7 +44,7 @@ def variables(board: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def queries(board: dict[str, Any]) -> list[str]:
-    return [t["expr"] for p in board["panels"] for t in p.get("targets", [])]
+    return [t["expr"] for p in panels_of(board) for t in p["targets"]]
 
 
 # --- what is drawn
@@ -144,28 +144,30 @@ def test_uids_and_titles_are_unique():
 @every_board
 def test_panels_do_not_overlap_and_stay_in_the_grid(path):
     taken: set[tuple[int, int]] = set()
-    for panel in BOARDS[path]["panels"]:
+    rows = [panel for panel in BOARDS[path]["panels"] if panel["type"] == "row"]
+    for panel in (*panels_of(BOARDS[path]), *rows):
         g = panel["gridPos"]
         assert g["x"] + g["w"] <= 24
         cells = {(x, y) for x in range(g["x"], g["x"] + g["w"]) for y in range(g["y"], g["y"] + g["h"])}
         assert not cells & taken, panel["title"]
         taken |= cells
-    ids = [panel["id"] for panel in BOARDS[path]["panels"]]
+    ids = [panel["id"] for panel in (*panels_of(BOARDS[path]), *rows)]
     assert len(set(ids)) == len(ids)
 
 
 @every_board
 def test_a_wall_screen_shows_numbers_that_renew_themselves(path):
     board = BOARDS[path]
-    assert board["refresh"] == "30s"
-    first = [p for p in board["panels"] if p["type"] != "row"][:6]
+    assert board["refresh"] == ("1m" if board["time"]["from"] == "now-7d" else "30s")
+    first = panels_of(board)[:6]
     assert all(p["type"] == "stat" for p in first), "the numbers come first"
     assert all(p["gridPos"]["h"] >= 4 and p["gridPos"]["w"] >= 3 for p in first)
 
 
 def test_numbers_are_instant_and_lines_are_ranges():
     for path, panel, target in TARGETS:
-        instant = panel["type"] in {"stat", "bargauge", "table"}
+        with_course = (panel.get("options") or {}).get("graphMode") == "area"
+        instant = panel["type"] in {"stat", "bargauge", "table"} and not with_course
         assert bool(target.get("instant")) is instant, (path, panel["title"])
         assert bool(target.get("range")) is not instant, (path, panel["title"])
 
@@ -190,12 +192,47 @@ def test_alerts_recoveries_and_replays_are_marked():
 
 def test_targets_colour_their_panels():
     speed = BOARDS["grafana/dashboards/sales/speed-to-lead.json"]
-    tile = next(p for p in speed["panels"] if p.get("title") == "Leads waiting, past the SLA")
+    tile = next(p for p in panels_of(speed) if p["title"] == "Leads waiting, past the SLA")
     steps = tile["fieldConfig"]["defaults"]["thresholds"]["steps"]
     target = thresholds().target("leads_waiting", "late")
     assert target is not None
     assert [step["color"] for step in steps] == ["green", "red"]
-    assert steps[1]["value"] == pytest.approx(target.value)
+    assert steps[1]["value"] == target.value + 1  # more than 0 of whole numbers begins at 1
+
+
+@every_board
+def test_a_board_is_seen_at_a_glance_and_the_rest_is_folded(path):
+    board = BOARDS[path]
+    rows = [panel for panel in board["panels"] if panel["type"] == "row"]
+    open_ones = [panel for panel in board["panels"] if panel["type"] != "row"]
+    assert 10 <= len(open_ones) <= 20
+    folded = [row["collapsed"] for row in rows]
+    assert folded == sorted(folded), "what is folded comes last"
+    assert all(bool(row.get("panels")) is row["collapsed"] for row in rows)
+
+
+def test_targets_are_drawn_as_lines_and_limits_are_written_as_people_write_them():
+    for path, panel in PANELS:
+        defaults = panel["fieldConfig"]["defaults"]
+        steps = [step["value"] for step in defaults.get("thresholds", {}).get("steps", []) if step["value"] is not None]
+        assert all(len(f"{value:.10g}") <= 6 for value in steps), (path, panel["title"], steps)
+        if panel["type"] == "timeseries" and steps:
+            assert defaults["custom"]["thresholdsStyle"]["mode"] == "dashed", (path, panel["title"])
+
+
+def test_headline_numbers_follow_the_chosen_team_rep_and_source():
+    speed = BOARDS["grafana/dashboards/sales/speed-to-lead.json"]
+    (expr,) = [t["expr"] for p in panels_of(speed) if p["title"] == "Leads waiting" for t in p["targets"]]
+    for dim in ("team", "rep", "source"):
+        assert f'crm_leads_waiting_by_{dim}{{window="all", {dim}=~"${dim}"}}' in expr
+    (expr,) = [
+        t["expr"] for p in panels_of(speed) if p["title"] == "Lead response within the SLA" for t in p["targets"]
+    ]
+    assert "crm_lead_response_sla_ratio_numerator_by_team" in expr
+
+
+def test_no_line_is_called_value():
+    assert [p["title"] for _, p, t in TARGETS if t["legendFormat"] == "value"] == []
 
 
 # --- Grafana's dashboard linter
@@ -225,7 +262,7 @@ FAULTS: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 @pytest.mark.parametrize("rule", sorted(set(RULES) - set(EXCEPTIONS)))
 def test_the_linter_finds_a_fault(rule):
     board = json.loads(GENERATED["grafana/dashboards/sales/speed-to-lead.json"])
-    FAULTS[rule](board, next(p for p in board["panels"] if p["type"] == "stat"))
+    FAULTS[rule](board, next(p for p in panels_of(board) if p["type"] == "stat"))
     assert {f.rule for f in lint(board)} - set(EXCEPTIONS) == {rule}
 
 
@@ -251,7 +288,7 @@ def test_refs_are_unique_in_a_panel():
 
 def test_panel_titles_are_unique_on_a_board():
     for path, board in BOARDS.items():
-        titles = [p["title"] for p in board["panels"] if p["type"] != "row"]
+        titles = [p["title"] for p in panels_of(board)]
         assert len(set(titles)) == len(titles), (path, sorted({t for t in titles if titles.count(t) > 1}))
 
 
