@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +31,7 @@ _ZONE = "Europe/Berlin"
 _REFRESH_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
 
+_BROKERS = {"embedded": "embedded broker", "kafka": "Apache Kafka"}
 _COLUMNS = ("1h", "24h", "30d")
 
 
@@ -46,25 +48,41 @@ _COLUMNS = ("1h", "24h", "30d")
     show_default=True,
     help="Seed of the simulated organisation; the same seed, the same events.",
 )
+@click.option(
+    "--broker",
+    type=click.Choice(["embedded", "kafka"]),
+    default="embedded",
+    show_default=True,
+    help="Broker: the embedded one, or Apache Kafka on Java (see --kafka-libs).",
+)
+@click.option(
+    "--kafka-libs",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of Apache Kafka's jars.  [default: what `tools/fetch.sh kafka` brings]",
+)
 @explained
-def demo_command(seconds: float | None, port: int, days: float, seed: int) -> None:
-    """Embedded broker, simulated CRM, worker, exporter and board, in one command.
+def demo_command(
+    seconds: float | None, port: int, days: float, seed: int, broker: str, kafka_libs: Path | None
+) -> None:
+    """Broker, simulated CRM, worker, exporter and board, in one command.
 
-    The history of a simulated sales organisation is published to an embedded broker that speaks Kafka's protocol.
-    Then it goes on live. The KPIs are shown here, on the board and on /metrics. Nothing is kept.
+    The history of a simulated sales organisation is published to a broker on this machine that speaks Kafka's
+    protocol. Then it goes on live. The KPIs are shown here, on the board and on /metrics. Nothing is kept.
     """
     from salesgauge.streams.composition import process
     from salesgauge.streams.io.logs import quiet_logs
     from salesgauge.streams.kafka import topics
+    from salesgauge.streams.kafka.apache import CHECKOUT_JARS, ApacheBroker
     from salesgauge.streams.kafka.embedded import EmbeddedBroker
     from salesgauge.streams.settings.model import load
 
     quiet_logs()
-    with EmbeddedBroker() as broker:
+    apache = ApacheBroker(kafka_libs or CHECKOUT_JARS)
+    with EmbeddedBroker() if broker == "embedded" else apache as running:
         settings = load(
             None,
             {
-                "kafka.bootstrap": broker.bootstrap,
+                "kafka.bootstrap": running.bootstrap,
                 "kafka.partitions": _PARTITIONS,
                 "kafka.replication": 1,
                 "web.port": available_port(port),
@@ -72,8 +90,8 @@ def demo_command(seconds: float | None, port: int, days: float, seed: int) -> No
             },
         )
         topics.create(settings)
-        err.print(f"embedded broker at {broker.bootstrap}; {days:g} days of a simulated organisation are coming in")
-        simulator = _simulate(broker.bootstrap, days, seed)
+        err.print(f"{_BROKERS[broker]} at {running.bootstrap}; {days:g} days of a simulated organisation are coming in")
+        simulator = _simulate(running.bootstrap, days, seed)
         try:
             run_loop(_show(lambda: process(settings, worker=True, exporter=True), simulator, seconds))
         finally:

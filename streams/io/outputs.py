@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO
 
 from salesgauge.schemas.errors import OutputError
-from salesgauge.streams.io.whole_files import is_stream, whole_file
+from salesgauge.streams.io.whole_files import is_stream, take_name, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def give_name(made: Path, path: Path) -> None:
             with made.open("rb") as source, path.open("wb") as target:
                 shutil.copyfileobj(source, target)
         else:
-            made.replace(path.resolve())
+            take_name(made, path.resolve())
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 

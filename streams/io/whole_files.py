@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_OWNER_ONLY = 0o600
+
+
 def is_stream(path: Path) -> bool:
     """Whether the name is a pipe's or a device's, such as ``/dev/stdout``: it is written to, never replaced."""
     return path.exists() and not path.is_file()
@@ -25,7 +28,8 @@ def is_stream(path: Path) -> bool:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its name when the block ends well; otherwise nothing of it remains, and the name is as it was.
 
-    Where the name is a link, the file that it leads to is replaced; one that was there keeps its permissions.
+    Where the name is a link, the file that it leads to is replaced; one that was there keeps its permissions. A new one
+    is its owner's alone, as it may hold personal data.
 
     Raises:
         OSError: the file cannot be written.
@@ -37,13 +41,28 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     target = path.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        with open(partial, "wb", opener=_private) as file:
             yield file
-        if target.exists():
-            shutil.copymode(target, partial)
-        partial.replace(target)
+        take_name(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def take_name(made: Path, target: Path) -> None:
+    """Put a file in the place of another one, with its permissions; where there is none it is its owner's alone.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    if target.exists():
+        shutil.copymode(target, made)
+    else:
+        made.chmod(_OWNER_ONLY)
+    made.replace(target)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, _OWNER_ONLY)
 
 
 def compressed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -22,6 +21,7 @@ from kafka.partitioner import murmur2
 
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.io.secrets import read_token
+from salesgauge.streams.kafka.probe import Who, probe
 from salesgauge.streams.kafka.security import protocol, security_arguments
 from salesgauge.streams.settings.model import Kafka
 
@@ -72,31 +72,33 @@ def explained(kafka: Kafka) -> Iterator[None]:
             f"Kafka at {kafka.bootstrap} denies access: {error}; grant the ACLs of docs/operations.md"
         ) from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
-        raise BrokerError(_unreachable(kafka)) from error
+        raise BrokerError(unreachable(kafka)) from error
     except KafkaError as error:
         raise BrokerError(f"Kafka at {kafka.bootstrap}: {error!r}") from error
 
 
-def _unreachable(kafka: Kafka) -> str:
-    """What to tell where no handshake came about. Brokers hang up on a wrong login or protocol without a word."""
+def unreachable(kafka: Kafka) -> str:
+    """What to tell where a client got no answer, or not the one that it understands: who is there, and what to do."""
     where = kafka.bootstrap
-    if any(map(_listens, where.split(","))):
-        if kafka.sasl:
-            return f"Kafka at {where} refused the login, or speaks another protocol; check kafka.sasl and kafka.tls"
-        return f"what listens at {where} does not speak Kafka over {protocol(kafka)}; check kafka.tls and kafka.sasl"
-    return (
-        f"no Kafka broker answers at {kafka.bootstrap}; start one, or name it with --bootstrap or "
-        "SALESGAUGE_KAFKA__BOOTSTRAP"
-    )
+    context = kafka.tls.client_context() if kafka.tls else None
+    found = [probe(address, context) for address in where.split(",")]
+    first = next((one for one in found if one.who is not Who.NOBODY), found[0])
+    return _ANSWERS[first.who].format(where=where, said=first.said, protocol=protocol(kafka))
 
 
-def _listens(address: str) -> bool:
-    host, _, port = address.strip().rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=1):
-            return True
-    except (OSError, ValueError, OverflowError):
-        return False
+_ANSWERS = {
+    Who.NOBODY: "no Kafka broker answers at {where}; start one, or name it with --bootstrap or "
+    "SALESGAUGE_KAFKA__BOOTSTRAP",
+    Who.SILENT: "{where} takes connections but does not answer: a broker that hangs, or no Kafka; look at what listens "
+    "there",
+    Who.HUNG_UP: "what listens at {where} does not speak Kafka over {protocol}, or refused the login; check kafka.tls "
+    "and kafka.sasl",
+    Who.KAFKA: "Kafka at {where} refused the login, or does not answer in time; check kafka.sasl and the brokers' load",
+    Who.TLS: "what listens at {where} speaks TLS; set kafka.tls",
+    Who.NO_TLS: "what listens at {where} does not speak TLS ({said}); check kafka.tls",
+    Who.UNTRUSTED: "the certificate of {where} is not trusted ({said}); check kafka.tls.ca_file",
+    Who.OTHER: "something answers at {where} that is no Kafka (it says {said!r}); check kafka.bootstrap",
+}
 
 
 @contextmanager

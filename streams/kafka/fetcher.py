@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from salesgauge.streams.kafka.connection import BrokerError
+from salesgauge.streams.kafka.connection import BrokerError, unreachable
 from salesgauge.streams.kafka.fast_client import fast_arguments
 
 if TYPE_CHECKING:
@@ -108,5 +108,7 @@ def fetcher(kafka: Kafka) -> Iterator[Fetcher]:
                 yield client
             finally:
                 client.close()
+    except KafkaConnectionError as error:
+        raise BrokerError(unreachable(kafka)) from error
     except KafkaError as error:
         raise BrokerError(f"Kafka at {kafka.bootstrap}: {error!r}") from error

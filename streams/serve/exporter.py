@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,9 @@ _CLIENT = {
     "request_timeout_ms": 10_000,
 }
 _RETRY_SECONDS = 2.0
+_LOOK_SECONDS = 2.0
+"""How often the ends of the partitions are asked for: who answers that is there."""
+_LOOK_MS = 4000
 _STALE_MS = 30_000
 """An owner that has not said anything for so long is gone, or in trouble."""
 
@@ -195,7 +199,11 @@ class Follower:
         for partition in partitions:
             client.seek(partition, max(self._positions.get(partition.partition, 0), starts[partition]))
         self.error = ""
+        looked = time.monotonic()
         while not self._stop.is_set():
+            if time.monotonic() - looked > _LOOK_SECONDS:
+                self._look(client, partitions)
+                looked = time.monotonic()
             for records in client.poll(timeout_ms=_POLL_MS).values():
                 self._accept(records)
             self._positions = {p.partition: client.position(p) for p in partitions}
@@ -205,6 +213,14 @@ class Follower:
                 with self._lock:
                     self._subscriber.settle()
                 self.caught_up = True
+
+    def _look(self, client: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        """Ask something that is answered at once, and say so where it is not."""
+        try:
+            client.end_offsets(partitions, timeout_ms=_LOOK_MS)
+            self.error = ""
+        except KafkaError:
+            self.error = f"Kafka at {self.settings.kafka.bootstrap} does not answer; waiting for it"
 
     def _accept(self, records: Sequence[object]) -> None:
         with self._lock:

@@ -136,7 +136,7 @@ class Server:
     def _encode(self, encoder: Callable[[CollectorRegistry], bytes], *, openmetrics: bool) -> bytes:
         if self._exporter is None:
             return b"".join(encoder(registry) for registry in self._registries)
-        with self._exporter.scrapes.time(), self._exporter.board.now():
+        with self._exporter.board.now(), self._exporter.scrapes.time():
             own = [encoder(registry) for registry in (*self._registries, self._exporter.registry)]
             return _joined([*own, self._exporter.exposition(openmetrics=openmetrics)])
 
@@ -145,7 +145,7 @@ class Server:
         document: dict[str, Any] = {"ready": True, "reasons": []}
         if self._exporter is not None:
             document = health_document(self._exporter.health())
-        if self._app is not None and (reason := self._app.status.waiting_for):
+        if self._app is not None and (reason := self._app.waiting_for):
             document |= {"ready": False, "reasons": [*document["reasons"], reason]}
         return web.json_response(document, status=200 if document["ready"] else 503)
 

@@ -125,8 +125,8 @@ class Kafka(BaseModel):
     session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
     """A worker that sends no heartbeat for this many seconds loses its partitions to the others."""
     produce_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
-    """If Kafka does not acknowledge a write within this many seconds, the worker stops. Nothing of the batch is
-    committed."""
+    """If Kafka does not acknowledge a write within this many seconds, it is sent again, until Kafka answers. Nothing of
+    the batch is committed before."""
     retention_days: Annotated[int, Field(ge=-1)] = -1
     """How many days events are kept. -1 keeps them for ever, so that a rebuild can use the whole history."""
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.tables import TableManager
 
 from salesgauge.streams.worker.changelog import Writer, mark, read_changelog
@@ -33,6 +34,7 @@ from salesgauge.streams.worker.transport import (
     Part,
     PlainTransport,
     is_member,
+    unconfirmed,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +51,12 @@ _SETTLE_SECONDS = 30.0
 _POSITION_SECONDS = 60.0
 """How long after an assignment Kafka may take to tell the committed offsets."""
 _STOP_SECONDS = 10.0
+_LEAVE_SECONDS = 60.0
 _PAUSE_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 2.0
+_SILENT_SECONDS = 7.0
+"""How long brokers may leave heartbeats or writes unanswered before the worker is not ready."""
+_AGAIN_SECONDS = 2.0
 _METADATA_MS = 10_000
 """New partitions are noticed within this time."""
 
@@ -61,7 +68,8 @@ class Delivery:
     ``connection`` are the arguments of aiokafka clients, ``credentials`` the same for Faust. ``partitions`` is the
     number of partitions of the re-key topic, the changelog and the windows topic: partition p of each is shard p's.
     A worker that was not heard of for ``session_seconds`` loses its partitions; a write that is not acknowledged
-    within ``produce_seconds`` ends it. ``unsafe_commit_before_ack`` exists for tests that show that the order matters.
+    within ``produce_seconds`` is sent again. ``unsafe_commit_before_ack`` exists for tests that show that the order
+    matters.
     """
 
     bootstrap: str
@@ -152,7 +160,7 @@ class DeliveryApp(faust.App):
             topic_disable_leader=True,
             topic_allow_declare=False,
             broker_session_timeout=delivery.session_seconds,
-            broker_heartbeat_interval=delivery.session_seconds / 4,
+            broker_heartbeat_interval=min(delivery.session_seconds / 4, _HEARTBEAT_SECONDS),
             broker_commit_interval=0.5,
             broker_max_poll_records=4000,
             stream_buffer_maxsize=2,
@@ -172,7 +180,6 @@ class DeliveryApp(faust.App):
         )
         self.writer = Writer(
             self.producer._ensure_producer,  # noqa: SLF001 - part of the tested contract
-            2 * delivery.produce_seconds,
         )
         self._declare()
 
@@ -227,6 +234,16 @@ class DeliveryApp(faust.App):
         self._recovery = asyncio.ensure_future(self._recover(shards - kept, generation_id))
         await super()._on_partitions_assigned(assigned, generation_id)
 
+    @property
+    def waiting_for(self) -> str:
+        """Why the worker does not do its full share now; empty if it does."""
+        if not self.status.joined or self.status.rebalancing:
+            return self.status.waiting_for
+        silent = max(self.writer.unanswered, unconfirmed(self.consumer))
+        if silent > _SILENT_SECONDS:
+            return f"Kafka has not answered for {silent:.0f} s; waiting for it"
+        return self.status.waiting_for
+
     def _give_up(self, shards: frozenset[int]) -> None:
         if shards:
             self.processor.revoked(shards)
@@ -265,11 +282,19 @@ class DeliveryApp(faust.App):
         await asyncio.gather(*(self._write_publication(self.processor.taken(shard, generation)) for shard in shards))
         topic = self.delivery.changelog_topic
         ends = await mark(self.writer, topic, shards)
-        connection = {"bootstrap_servers": self.delivery.bootstrap, **self.delivery.connection}
-        self.status.restored = await read_changelog(topic, ends, self.processor, connection)
+        self.status.restored = await self._read_changelog(topic, ends)
         for shard in shards:
             async with self._steps[shard]:
                 await self._learn(shard)
+
+    async def _read_changelog(self, topic: str, ends: dict[int, int]) -> int:
+        connection = {"bootstrap_servers": self.delivery.bootstrap, **self.delivery.connection}
+        while True:
+            try:
+                return await read_changelog(topic, ends, self.processor, connection)
+            except KafkaError as error:  # what was read is read again: it is the same
+                _log.warning("the changelog cannot be read now, trying again: %r", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def settle(self) -> None:
         """Wait until what has begun is written. What takes too long is left: it is repeated after the rebalance."""
@@ -437,9 +462,9 @@ async def run_app(app: DeliveryApp) -> None:
 
 
 async def _stop(app: DeliveryApp) -> None:
-    """Stop; a worker that has failed is not waited for, as the broker may be what failed."""
-    failed = bool(app.status.failure or app.crash_reason)
+    """Stop; where the worker has failed, or the brokers do not answer, that is not waited for."""
+    hopeless = bool(app.status.failure or app.crash_reason) or app.writer.unanswered > _SILENT_SECONDS
     try:
-        await asyncio.wait_for(app.stop(), _STOP_SECONDS / 5 if failed else None)
+        await asyncio.wait_for(app.stop(), _STOP_SECONDS / 5 if hopeless else _LEAVE_SECONDS)
     except TimeoutError:
         _log.warning("closed the connection without leaving the consumer group; the broker waits for the session's end")

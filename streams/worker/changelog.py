@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 
 from salesgauge.streams.worker.errors import ProduceError
 from salesgauge.streams.worker.processor import Headers, Processor
@@ -65,22 +68,27 @@ async def read_changelog(topic: str, ends: Mapping[int, int], processor: Process
 
 
 class Writer:
-    """Writes records in batches and waits until all replicas have them.
+    """Writes records in batches and waits until all replicas have them, as long as it takes.
 
     Args:
         producer: gives the running producer of the app.
-        timeout: seconds after which unacknowledged records are an error.
     """
 
-    def __init__(self, producer: Any, timeout: float = 60.0) -> None:
+    def __init__(self, producer: Any) -> None:
         self._producer = producer
-        self._timeout = timeout
+        self._begun: dict[object, float] = {}
+        """When (monotonic) each write began that is not acknowledged yet."""
+
+    @property
+    def unanswered(self) -> float:
+        """Seconds for which the oldest write has been waiting for its acknowledgement."""
+        return time.monotonic() - min(self._begun.values(), default=time.monotonic())
 
     async def write(self, topic: str, partition: int, items: Iterable[Item]) -> int:
         """Write records to one partition, in order; returns an offset that lies not before the first of the last batch.
 
         Raises:
-            ProduceError: some were not acknowledged.
+            ProduceError: the brokers refuse some.
         """
         pending = await self.send(topic, partition, items)
         await self.acknowledged(pending)
@@ -93,25 +101,41 @@ class Writer:
             ProduceError: the producer does not take them.
         """
         producer: AIOKafkaProducer = self._producer()
-        try:
-            return [await producer.send_batch(b, topic, partition=partition) for b in _packed(producer, items)]
-        except Exception as error:
-            raise ProduceError(_unacknowledged(f"{topic}[{partition}]: {error!r}")) from error
+        with self._waiting():
+            try:
+                return [await _send(producer, batch, topic, partition) for batch in _packed(producer, items)]
+            except Exception as error:
+                raise ProduceError(_unacknowledged(f"{topic}[{partition}]: {error!r}")) from error
 
     async def acknowledged(self, pending: Sequence[asyncio.Future[Any]]) -> None:
         """Wait for acknowledgements.
 
         Raises:
-            ProduceError: one is missing.
+            ProduceError: the brokers refuse a record.
         """
-        done = asyncio.gather(*pending, return_exceptions=True)
-        try:
-            results = await asyncio.wait_for(done, self._timeout)
-        except TimeoutError as error:
-            raise ProduceError(_unacknowledged(f"no answer within {self._timeout:.0f} s")) from error
+        with self._waiting():
+            results = await asyncio.gather(*pending, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise ProduceError(_unacknowledged(repr(result))) from result
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        token = object()
+        self._begun[token] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._begun[token]
+
+
+async def _send(producer: AIOKafkaProducer, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+    while True:
+        try:
+            sent: asyncio.Future[Any] = await producer.send_batch(batch, topic, partition=partition)
+        except KafkaTimeoutError:  # the batch before it still waits for the brokers
+            continue
+        return sent
 
 
 def _packed(producer: AIOKafkaProducer, items: Iterable[Item]) -> Iterator[Any]:

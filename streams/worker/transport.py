@@ -25,6 +25,7 @@ import asyncio
 import bisect
 import contextlib
 import logging
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -445,9 +446,17 @@ class PlainConsumer(driver.Consumer):
 
 
 class Producer(driver.Producer):
-    """Faust's producer, idempotent where the broker can do it: no retry puts an old state behind a new one."""
+    """Faust's producer, idempotent where the broker can do it: no retry puts an old state behind a new one.
+
+    It tries as long as it takes: a broker that is away comes back, and what depends on a write waits for it.
+    """
 
     _idempotent = True
+
+    def _new_producer(self, transactional_id: str | None = None) -> Any:
+        producer = super()._new_producer(transactional_id)
+        producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - there is no setting for it
+        return producer
 
     def _settings_extra(self) -> Mapping[str, Any]:
         return {**super()._settings_extra(), "enable_idempotence": self._idempotent}
@@ -486,4 +495,9 @@ class PlainTransport(driver.Transport):
 
 def is_member(consumer: Any, session_seconds: float) -> bool:
     """Whether the group confirmed this worker lately; one that was paused must not speak for its partitions."""
-    return bool(time.monotonic() - consumer._thread.confirmed_at < _CONFIRMED * session_seconds)  # noqa: SLF001
+    return unconfirmed(consumer) < _CONFIRMED * session_seconds
+
+
+def unconfirmed(consumer: Any) -> float:
+    """Seconds since the group confirmed this worker."""
+    return float(time.monotonic() - consumer._thread.confirmed_at)  # noqa: SLF001

@@ -63,3 +63,17 @@ def test_the_demo_shows_live_numbers_and_ends_cleanly(demo):
     assert process.wait(timeout=30) == 0, said()
     assert "Traceback" not in said()
     assert re.search(r"first readings after \d", said()) or "board" in said()
+
+
+@pytest.mark.kafka
+def test_the_demo_runs_on_apache_kafka(apache_kafka):
+    from tests.support.kafka import JARS
+
+    command = [sys.executable, "-m", "salesgauge", "demo", "--port", "0", "--days", "3", "--for", "60"]
+    command += ["--broker", "kafka", "--kafka-libs", str(JARS)]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=150)
+    said = run.stdout + run.stderr
+    assert run.returncode == 0, said
+    assert "Apache Kafka at 127.0.0.1:" in said
+    assert re.search(r"board\s+http://", said)
+    assert "Traceback" not in said

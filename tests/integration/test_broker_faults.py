@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -57,28 +56,6 @@ def test_leaders_change(own_kafka: Callable[..., Any], events: list[EventBase], 
                 kafka.restart(node)
         live.until_drained(60)
         assert len(live.running) == 2, [worker.tail() for worker in live.workers]
-
-
-def test_writes_that_are_not_acknowledged_end_the_worker(tmp_path: Path, events: list[EventBase]) -> None:
-    """The broker hangs: the worker says what is the matter, commits nothing and ends; the next one goes on."""
-    from salesgauge.streams.kafka.embedded import EmbeddedBroker
-
-    with EmbeddedBroker() as broker:
-        live = Live(broker.bootstrap, tmp_path, extra={"SALESGAUGE_KAFKA__PRODUCE_SECONDS": "2"})
-        with live, watched(live, events):
-            for part in disturbed(events, 2):
-                live.publish(part)
-            worker = live.worker()
-            until(lambda: worker.metric("salesgauge_batches_total") > 0, 30, "the worker is at work", every=0.01)
-            assert broker._process is not None
-            broker._process.send_signal(signal.SIGSTOP)
-            code = worker.wait(30)
-            broker._process.send_signal(signal.SIGCONT)
-            said = worker.tail()
-            assert code == 1, said
-            assert "did not acknowledge" in said, said
-            assert "Traceback" not in said, said
-            live.worker()
 
 
 # --- topics

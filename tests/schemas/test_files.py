@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import gzip
+import os
 import time
 
 import pytest
 import zstandard
 
+from salesgauge.streams.io.outputs import give_name, scratch, text_file
 from salesgauge.streams.io.whole_files import compressed, whole_file
+
+
+def test_a_new_file_is_its_owners_alone(tmp_path):
+    """Outputs may hold personal data: rejected records, events, names."""
+    previous = os.umask(0)
+    try:
+        with whole_file(tmp_path / "a") as file:
+            file.write(b"a")
+        with text_file(tmp_path / "b"):
+            pass
+        with scratch(tmp_path / "c") as folder:
+            (folder / "c").write_bytes(b"c")
+            give_name(folder / "c", tmp_path / "c")
+    finally:
+        os.umask(previous)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys("abc", 0o600)
 
 
 def test_a_file_takes_its_name_at_the_end_and_keeps_its_permissions(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.producer import message_accumulator
 from faust.tables.recovery import Recovery
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
@@ -388,7 +389,7 @@ OVERRIDDEN = [
         _filter_tps_with_pending_acks _new_offset _should_commit _commit verify_event_path"""),
     (ConsumerThread, driver.AIOKafkaConsumerThread, """
         _create_worker_consumer on_start on_partitions_assigned seek_to_committed highwater"""),
-    (Producer, driver.Producer, "_settings_extra on_start"),
+    (Producer, driver.Producer, "_settings_extra _new_producer on_start"),
     (DeliveryApp, faust.App, """
         _new_transport _new_consumer _create_directories on_rebalance_start on_rebalance_end _on_partitions_assigned
         on_stop"""),
@@ -438,6 +439,13 @@ def test_what_is_set_on_the_client_still_means_something():
         "_subscription",
     ):  # fmt: skip
         assert source.count(f"self.{name}") > 1, name
+
+
+def test_batches_still_expire_by_one_attribute():
+    """Writes are waited for as long as it takes: where batches live for ever by it, and by it alone."""
+    source = inspect.getsource(message_accumulator)
+    assert "self._batch_ttl, self._linger_time" in source
+    assert "> self._ttl" in source
 
 
 def test_faust_still_seeks_between_an_assignment_and_the_flow():
