@@ -14,7 +14,7 @@ from salesgauge.schemas.sources.instants import milliseconds
 from salesgauge.schemas.sources.objects import DELETED, MERGED, Change, Fact, Forget, Ignored, Record, Told, Unusable
 from salesgauge.schemas.sources.source import Source
 
-_TYPES = {
+TYPES = {
     "0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-46": "note", "0-47": "meeting",
     "0-48": "call", "0-49": "email", "0-18": "communication", "0-27": "task", "0-8": "line_item", "0-7": "product",
 }  # fmt: skip
@@ -25,7 +25,7 @@ _KINDS = {
     "communication": "activity", "meeting": "meeting", "stage": "stage", "owner": "owner",
 }  # fmt: skip
 
-_PROPERTIES: Mapping[str, Mapping[str, str]] = {
+PROPERTIES: Mapping[str, Mapping[str, str]] = {
     "lead": {
         "createdate": "created", "hubspot_owner_id": "owner", "lifecyclestage": "stage",
         "hs_analytics_source": "source", "associatedcompanyid": "account",
@@ -59,13 +59,18 @@ _REDACTED = "REDACTED"
 _LINKED = ("deal", "call", "email", "communication", "meeting")
 
 
+def kind_of(name: str) -> str:
+    """Our kind of object for HubSpot's name of it, such as ``lead`` for ``contact``."""
+    return _KINDS[name]
+
+
 class HubSpotReader(CrmReader):
     """Reads HubSpot's records."""
 
     def __init__(self, source: Source) -> None:
         self._wanted = {
             kind: {**names, **{extra: EXTRA + extra for extra in source.properties.get(kind, ())}}
-            for kind, names in _PROPERTIES.items()
+            for kind, names in PROPERTIES.items()
         }
 
     def tell(self, record: Record) -> Iterable[Told]:
@@ -89,7 +94,7 @@ class HubSpotReader(CrmReader):
         said = str(item.get("subscriptionType") or "")
         name, _, what = said.partition(".")
         if name == "object":
-            name = _TYPES.get(str(item.get("objectTypeId")), str(item.get("objectTypeId")))
+            name = TYPES.get(str(item.get("objectTypeId")), str(item.get("objectTypeId")))
         at, number = milliseconds(item.get("occurredAt")), item.get("objectId")
         kind = _KINDS.get(name)
         if not what:
@@ -205,10 +210,10 @@ def _sides(item: Mapping[str, Any]) -> tuple[str, str]:
     if len(types) == 2:  # noqa: PLR2004 - from and to
         return types[0], types[1].split("_")[0]
     sides = (str(item.get(key) or "") for key in ("fromObjectTypeId", "toObjectTypeId"))
-    left, right = (_TYPES.get(side, side) for side in sides)
+    left, right = (TYPES.get(side, side) for side in sides)
     if not left:
         name = str(item.get("subscriptionType") or "").partition(".")[0]
-        left = _TYPES.get(str(item.get("objectTypeId")), name)
+        left = TYPES.get(str(item.get("objectTypeId")), name)
     return left, right
 
 

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _REMEMBERED = 200_000
 """Events whose content is known to have been made; beyond it, the ones made longest ago may be made again."""
 
+_SWEPT = "poll"
+"""Header ``via`` of what a poller found by itself, after the past was read for the first time."""
 _REVISION_STEP = timedelta(milliseconds=20)
 """How much later a revision's events were recorded: more than the versions of one state, less than people notice."""
 
@@ -74,6 +76,8 @@ class Derived:
     unusable: list[Unusable] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
     memory: dict[bytes, bytes | None] = field(default_factory=dict)
+    found: int = 0
+    """Objects whose change a poll told of, and nothing before it."""
     last_source_time: int | None = None
     """The latest instant (ms) at which the source learnt something of this."""
 
@@ -139,8 +143,11 @@ class Deriver:
         touched: dict[bytes, ObjectState] = {}
         rows: list[Row] = []
         for record in records:
+            before = len(touched)
             for told in self._told(record):
                 self._take(told, result, touched, rows)
+            if record.headers.get("via") == _SWEPT:
+                result.found += len(touched) - before
         for key, state in touched.items():
             kind, number = _object_of(key)
             if kind in self._reader.lookups:

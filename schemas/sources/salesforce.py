@@ -16,7 +16,7 @@ from salesgauge.schemas.sources.instants import milliseconds
 from salesgauge.schemas.sources.objects import DELETED, MERGED, Change, Fact, Ignored, Record, Told, Unusable
 from salesgauge.schemas.sources.source import Source
 
-_FIELDS: Mapping[str, Mapping[str, str]] = {
+FIELDS: Mapping[str, Mapping[str, str]] = {
     "Lead": {"CreatedDate": "created", "OwnerId": "owner", "Status": "stage", "LeadSource": "source"},
     "Contact": {"CreatedDate": "created", "OwnerId": "owner", "LeadSource": "source", "AccountId": "account"},
     "Opportunity": {
@@ -46,7 +46,7 @@ class SalesforceReader(CrmReader):
     def __init__(self, source: Source) -> None:
         self._wanted = {
             entity: {**names, **{extra: EXTRA + extra for extra in source.properties.get(entity, ())}}
-            for entity, names in _FIELDS.items()
+            for entity, names in FIELDS.items()
         }
 
     def tell(self, record: Record) -> Iterable[Told]:
@@ -120,6 +120,8 @@ class SalesforceReader(CrmReader):
             facts += _closing(said, at)
             if said.get("ContactId"):
                 facts.append(Fact(LEAD_LINK + str(said["ContactId"]), at, "other"))
+        if entity == "OpportunityStage":
+            facts += [Fact("outcome", at, fact.value) for fact in _closing(said, at)]
         if entity == "Task":
             facts += _task(said, at)
         if entity == "Event" and _is_person(said.get("WhoId")):

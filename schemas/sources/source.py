@@ -100,6 +100,30 @@ class Topics(BaseModel):
         return (value,) if isinstance(value, str) else value
 
 
+class Poll(BaseModel):
+    """The source's API: what webhooks do not send, or lose, is fetched."""
+
+    model_config = STRICT
+    secret: Annotated[tuple[SecretRef, ...], Field(min_length=1, max_length=2)]
+    """HubSpot: a service key or a private app's token. Pipedrive: an API token. Salesforce: the id and the secret of a
+    connected app with client credentials."""
+    base: str | None = None
+    """Address of the API; by default the maker's. Salesforce: ``https://acme.my.salesforce.com``."""
+    every: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds between sweeps."""
+    lookback: Annotated[float, Field(ge=0)] = 900.0
+    """Seconds that a sweep looks back before the last one, as systems show changes late."""
+    start: str | None = None
+    """How far back the first sweep goes, such as 2025-01-01; everything by default."""
+    objects: tuple[str, ...] | None = None
+    """Which kinds of objects; all that the reader knows by default."""
+
+    @field_validator("secret", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else (value,)
+
+
 class Source(Queries):
     """A whole source."""
 
@@ -117,6 +141,7 @@ class Source(Queries):
     """Fields to remember beside those that the reader needs, by kind of object."""
     hook: Hook | None = None
     topics: Topics | None = None
+    poll: Poll | None = None
     ignore: str | None = None
     """``records``: an SQL condition on records that are rightly no event, so that they are not counted as unmapped."""
 
@@ -166,7 +191,7 @@ def parse_source(content: object, *, where: str) -> Source:
     try:
         return Source.model_validate(_completed(content, where))
     except ValidationError as error:
-        lines = explain_problems(error, Source, {"hook": Hook, "topics": Topics, "events": EventSpec})
+        lines = explain_problems(error, Source, {"hook": Hook, "topics": Topics, "poll": Poll, "events": EventSpec})
         raise ConvertError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 

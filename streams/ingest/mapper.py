@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from salesgauge.schemas.sources.source import Source
     from salesgauge.streams.ingest.metrics import IngestMetrics
+    from salesgauge.streams.ingest.polling.poller import Poller
     from salesgauge.streams.settings.model import Settings
 
 _log = logging.getLogger("salesgauge.ingest")
@@ -69,14 +70,24 @@ class Mapper:
         settings: where Kafka is.
         source: whose records.
         metrics: what is counted.
+        poller: of the source, if it has one; it polls while this mapper has the source's partition.
         since: read everything that is kept anew and publish what arrived from this instant on (ms); None goes on
             where the last run stopped.
     """
 
-    def __init__(self, settings: Settings, source: Source, metrics: IngestMetrics, since: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        metrics: IngestMetrics,
+        *,
+        poller: Poller | None = None,
+        since: int | None = None,
+    ) -> None:
         self._settings = settings
         self._source = source
         self._metrics = metrics
+        self._poller = poller
         self._since = since
         self._anew = since is not None
         self._raw = settings.raw_topic(source.name)
@@ -131,6 +142,7 @@ class Mapper:
                     await consumer.commit({tp: records[-1].offset + 1 for tp, records in batches.items()})
                 await self._show_lag(consumer, idle=not batches)
         finally:
+            self._lead(None)
             for client in (consumer, writer):
                 with contextlib.suppress(*_GONE):
                     await asyncio.wait_for(client.stop(), _RETRY_SECONDS)
@@ -147,6 +159,16 @@ class Mapper:
             self._deriver.close()
         self._deriver = await asyncio.to_thread(Deriver, self._source, memory)
         _log.info("%s: %d objects remembered", self._source.name, len(memory))
+        self._lead(consumer)
+
+    def _lead(self, consumer: AIOKafkaConsumer | None) -> None:
+        """Let the poller work if this process has the raw topic's partition."""
+        if self._poller is None:
+            return
+        if consumer is not None and any(partition.topic == self._raw for partition in consumer.assignment()):
+            self._poller.leading.set()
+        else:
+            self._poller.leading.clear()
 
     async def _earlier(self, consumer: AIOKafkaConsumer, memory: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """What is remembered of the time before the oldest record that is kept."""
@@ -174,6 +196,8 @@ class Mapper:
                 opened = await asyncio.to_thread(self._open, one) if self._registry else self._open(one)
                 if isinstance(opened, Record):
                     records.append(opened)
+                    if self._poller is not None and opened.headers.get("via") == "hook":
+                        self._poller.notice(opened.value)
                 else:
                     unread.append(opened)
         if self._since is not None:
@@ -211,6 +235,7 @@ class Mapper:
     def _count(self, derived: Derived, records: Sequence[Record], *, published: bool) -> None:
         name = self._source.name
         self._metrics.mapped(name, len(records))
+        self._metrics.found(name, derived.found)
         if published:
             for event in derived.events:
                 filled = event.model_fields_set - _ENVELOPE

@@ -123,16 +123,18 @@ class RawWriter:
         """Whether no more should be taken, as too much waits for Kafka."""
         return self.pending >= self.max_pending
 
-    async def write(self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]], at: int) -> None:
+    async def write(
+        self, topic: str, value: bytes, headers: Sequence[tuple[str, bytes]], at: int, key: bytes | None = None
+    ) -> None:
         """Write one record; returns when all replicas have it. ``at`` (ms) becomes its timestamp.
 
         Raises:
             NotAcknowledgedError: they did not say so in time.
         """
         batch = self._open.get(topic)
-        if batch is None or not self._append(batch, value, headers, at):
+        if batch is None or not self._append(batch, key, value, headers, at):
             batch = self._begin(topic)
-            if not self._append(batch, value, headers, at):
+            if not self._append(batch, key, value, headers, at):
                 raise NotAcknowledgedError("the record is larger than a batch")
         size = len(value) + _OVERHEAD_BYTES
         self.pending += size
@@ -144,8 +146,9 @@ class RawWriter:
         finally:
             self.pending -= size
 
-    def _append(self, batch: _Batch, value: bytes, headers: Sequence[tuple[str, bytes]], at: int) -> bool:
-        return batch.builder.append(timestamp=at, key=None, value=value, headers=list(headers)) is not None
+    @staticmethod
+    def _append(batch: _Batch, key: bytes | None, value: bytes, headers: Sequence[tuple[str, bytes]], at: int) -> bool:
+        return batch.builder.append(timestamp=at, key=key, value=value, headers=list(headers)) is not None
 
     def _begin(self, topic: str) -> _Batch:
         assert self._producer is not None

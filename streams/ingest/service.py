@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from salesgauge.schemas.sources.live import Deriver
 from salesgauge.streams.ingest.mapper import Mapper
 from salesgauge.streams.ingest.metrics import IngestMetrics
+from salesgauge.streams.ingest.polling.poller import Poller
 from salesgauge.streams.ingest.raw import RawWriter
 from salesgauge.streams.ingest.receiver import Bucket, Receiver, Target
 from salesgauge.streams.ingest.setup import create_topics, require_topics, secrets
@@ -50,8 +51,15 @@ class Service:
         )
         targets = self._targets() if receive else {}
         self.receiver = Receiver(settings.ingest, targets, self._writer, self.metrics) if targets else None
+        self.pollers = {
+            source.name: Poller(settings, source, secrets(source, source.poll.secret), self._writer, self.metrics)
+            for source in sources
+            if derive and source.poll is not None
+        }
         self.mappers = {
-            source.name: Mapper(settings, source, self.metrics, since) for source in (sources if derive else ())
+            source.name: Mapper(settings, source, self.metrics, poller=self.pollers.get(source.name), since=since)
+            for source in sources
+            if derive
         }
 
     def _targets(self) -> dict[str, Target]:
@@ -98,6 +106,8 @@ class Service:
                 tasks.create_task(asyncio.Event().wait())
                 for mapper in self.mappers.values():
                     tasks.create_task(mapper.run())
+                for poller in self.pollers.values():
+                    tasks.create_task(poller.run())
         finally:
             if self.receiver is not None:
                 await self.receiver.stop()
