@@ -114,6 +114,14 @@ class Deriver:
         """Free the database."""
         self._connection.close()
 
+    def stages(self) -> list[tuple[str, str, str, str]]:
+        """The stages that are known: id, pipeline, label, outcome; none of a reader without them."""
+        if "pipeline_stages" not in self._reader.tables:
+            return []
+        columns = "id, coalesce(pipeline, ''), coalesce(label, ''), coalesce(outcome, 'open')"
+        rows = self._connection.execute(f"SELECT {columns} FROM pipeline_stages ORDER BY 2, 1").fetchall()  # noqa: S608
+        return [(str(number), str(pipeline), str(label), str(outcome)) for number, pipeline, label, outcome in rows]
+
     def _prepare(self, source: Source) -> None:
         run_sql = self._connection.execute
         for option in (f"TimeZone = '{self._zone.key}'", "threads = 1", "enable_progress_bar = false"):

@@ -182,6 +182,12 @@ class IngestWeb(Web):
     """Port that receives webhooks."""
 
 
+class IngestMetricsWeb(Web):
+    """Where ingest shows its metrics."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 9111
+
+
 class Ingest(BaseModel):
     """How records of other systems come in."""
 
@@ -189,6 +195,7 @@ class Ingest(BaseModel):
     sources: Path | None = None
     """The file of a source, or a folder of such files."""
     web: IngestWeb = IngestWeb()
+    metrics_web: IngestMetricsWeb = IngestMetricsWeb()
     raw_retention_days: Annotated[int, Field(ge=-1)] = 90
     """How many days received records are kept in their original form; -1 for ever. A changed mapping can be applied to
     what is kept."""

@@ -40,6 +40,8 @@ class Running:
             self._task = asyncio.create_task(self.service.run(started))
             waiting = asyncio.create_task(started.wait())
             await asyncio.wait({self._task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if self._task.done():
+                await self._task
             self._ready.set()
             await self._task
 

@@ -26,7 +26,7 @@ SECRET = b"a secret of the form"
 @pytest.fixture
 def form(monkeypatch: pytest.MonkeyPatch, embedded_kafka: Any, settings_for: Any, run_service: Any) -> Any:
     monkeypatch.setenv("FORM_SECRET", SECRET.decode())
-    return run_service(settings_for(embedded_kafka.bootstrap, **{"ingest.read_seconds": 1.0}), SOURCE)
+    return run_service(settings_for(embedded_kafka.bootstrap, **{"ingest.read_seconds": 1.0}), SOURCE, derive=False)
 
 
 def post(running: Any, body: bytes, path: str = "/hooks/form", **headers: str) -> http.client.HTTPResponse:
@@ -104,7 +104,7 @@ def test_while_kafka_is_away_senders_are_asked_to_come_again(
 ) -> None:
     monkeypatch.setenv("FORM_SECRET", SECRET.decode())
     with EmbeddedBroker() as broker:
-        running = run_service(settings_for(broker.bootstrap, **{"ingest.ack_seconds": 1.0}), SOURCE)
+        running = run_service(settings_for(broker.bootstrap, **{"ingest.ack_seconds": 1.0}), SOURCE, derive=False)
         assert post(running, b"{}").status == 200
         broker.stop()
         began = time.monotonic()
@@ -119,7 +119,7 @@ def test_a_rate_beyond_the_limit_is_told_to_slow_down(
     monkeypatch: pytest.MonkeyPatch, embedded_kafka: Any, settings_for: Any, run_service: Any
 ) -> None:
     monkeypatch.setenv("FORM_SECRET", SECRET.decode())
-    running = run_service(settings_for(embedded_kafka.bootstrap, **{"ingest.max_rate": 2.0}), SOURCE)
+    running = run_service(settings_for(embedded_kafka.bootstrap, **{"ingest.max_rate": 2.0}), SOURCE, derive=False)
     answers = [post(running, b"{}") for _ in range(8)]
     assert {answer.status for answer in answers} == {200, 429}
     assert all("Retry-After" in answer.headers for answer in answers if answer.status == 429)
