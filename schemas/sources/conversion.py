@@ -107,11 +107,15 @@ class Plan:
     part: str
     """The event and, from its second query on, the query's number: what derived ids are distinguished by."""
     sql: str
+    distinct_sql: str
+    """The same, for tables whose equal rows are one."""
     names: tuple[str, ...]
     converters: tuple[Callable[[Any], Any], ...]
     flat_lines: bool
     defaults: dict[str, str]
     reading: Reading
+    repeated: bool = True
+    """Whether equal rows without an id are as many events."""
     as_of: datetime | None = None
     """The latest time in an export whose rows later ones may restate."""
 
@@ -203,18 +207,25 @@ def derived_id(part: str, fields: MappingABC[str, Any], *, source_system: str | 
 
 
 def plans_of(
-    connection: duckdb.DuckDBPyConnection, queries: Queries, zone: ZoneInfo, reading: Reading | None = None
+    connection: duckdb.DuckDBPyConnection,
+    queries: Queries,
+    zone: ZoneInfo,
+    reading: Reading | None = None,
+    *,
+    repeated: bool = True,
 ) -> list[Plan]:
     """The checked queries of all events; the tables and views that they select from must be there.
 
-    ``reading`` has what is known of the texts in the tables; without it each value is judged alone.
+    ``reading`` has what is known of the texts in the tables; without it each value is judged alone. ``repeated`` says
+    whether equal rows without an id are as many events, as in a file, or one, as where records come several times.
 
     Raises:
         ConvertError: a query is wrong or lacks a column.
     """
     parts = _parts([spec.event for spec in queries.events])
     reading = reading or Reading(zone)
-    return [_plan(connection, queries, spec, part, reading) for spec, part in zip(queries.events, parts, strict=True)]
+    plans = [_plan(connection, queries, spec, part, reading) for spec, part in zip(queries.events, parts, strict=True)]
+    return plans if repeated else [replace(plan, sql=plan.distinct_sql, repeated=False) for plan in plans]
 
 
 def text_fields(event: str) -> frozenset[str]:
@@ -249,15 +260,14 @@ def _plan(
     )
     keys, others = _identity(spec.event, dict(zip(columns, expressions, strict=True)))
     order = f" ORDER BY {', '.join(others)}" if others else ""
-    sql = (
-        f"SELECT {selected}, row_number() OVER (PARTITION BY {', '.join(keys)}{order}) "  # noqa: S608
-        f"FROM (\n{select}\n) AS row_of_mapping"
-    )
+    number = f"row_number() OVER (PARTITION BY {', '.join(keys)}{order})"
+    rows = f"FROM (\n{select}\n) AS row_of_mapping"
     defaults = {"event": spec.event, "source_system": mapping.source_system, "currency": mapping.currency}
     return Plan(
         event=spec.event,
         part=part,
-        sql=sql,
+        sql=f"SELECT {selected}, {number} {rows}",
+        distinct_sql=f"SELECT {selected}, 1 {rows}",
         names=tuple(columns),
         converters=tuple(_converter(name, kinds.get(name, "other"), reading) for name in columns),
         flat_lines=flat,
@@ -378,7 +388,7 @@ def run(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Iterator[EventBase
 
 def _dated(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
     """The plan with the age of its export, where that tells which version of a row holds."""
-    if plan.event not in _VERSIONED or {"recorded_at", "event_id"} & set(plan.names):
+    if not plan.repeated or plan.event not in _VERSIONED or {"recorded_at", "event_id"} & set(plan.names):
         return plan
     latest = plan.reading.not_after or datetime(9999, 1, 1, tzinfo=UTC)
     query = (

@@ -49,7 +49,8 @@ TABLES: Mapping[str, Mapping[str, str]] = {
     "deal_changes": {**_OBJECT, "happened_at": "TIMESTAMPTZ", **_OF_DEAL, "stage": "VARCHAR",
                      "expected_close": "TIMESTAMPTZ", "probability": "VARCHAR", "category": "VARCHAR"},
     "deal_stages": {**_OBJECT, "happened_at": "TIMESTAMPTZ", **_OF_DEAL, "stage": "VARCHAR", "status": "VARCHAR",
-                    "reason": "VARCHAR", "type": "VARCHAR", "properties": "JSON"},
+                    "previous_stage": "VARCHAR", "previous_status": "VARCHAR", "reason": "VARCHAR", "type": "VARCHAR",
+                    "properties": "JSON"},
     "deal_ends": {**_OBJECT, "happened_at": "TIMESTAMPTZ", "deleted": "BOOLEAN"},
     "account_merges": {**_OBJECT, "happened_at": "TIMESTAMPTZ", "survivor_id": "VARCHAR"},
     "activities": {**_OBJECT, "happened_at": "TIMESTAMPTZ", "kind": "VARCHAR", "direction": "VARCHAR",
@@ -72,6 +73,7 @@ _WITH_HISTORY = {
                        "category", DELETED}),
 }  # fmt: skip
 _DELETIONS = frozenset({DELETED})
+_SAID_OF_STEPS = frozenset({"amount", "currency", "account", "reason", "type"})
 _CHANGING = ("stage", "amount", "currency", "owner", "account", "expected_close", "probability", "category")
 
 
@@ -182,9 +184,7 @@ def _deal(number: str, state: ObjectState) -> Iterable[Row]:
         opened = _of_deal(state, created) | {"amount": state.at("amount", created)}
         yield Row("deals", {**base, "created_at": created, **opened, "type": kind, "properties": extras})
     yield from _deal_changes(base, state)
-    for at, stage, status in _deal_stages(state):
-        said = {"happened_at": at, "stage": stage, "status": status, "reason": state.get("reason"), "type": kind}
-        yield Row("deal_stages", {**base, **_of_deal(state, at), **said, "properties": extras})
+    yield from _deal_steps(base, state)
     if not state.get(MERGED):
         yield from _ends("deal_ends", number, state)
     else:
@@ -206,6 +206,32 @@ def _deal_changes(base: Mapping[str, Any], state: ObjectState) -> Iterable[Row]:
             said["expected_close"] = milliseconds(said["expected_close"])
         if any(value is not None for value in said.values()):
             yield Row("deal_changes", {**base, "happened_at": at, "recorded_at": state.recorded(at), **said})
+
+
+def _deal_steps(base: Mapping[str, Any], state: ObjectState) -> Iterable[Row]:
+    """The stages and statuses of a deal, each in one version or two: as it was then and, if that was another, as it is.
+
+    The order in which the source learnt of steps decides what a deal is. So the first version of each is recorded when
+    it happened, whatever was corrected since.
+    """
+    before: tuple[Any, Any] = (None, None)
+    for at, stage, status in _deal_stages(state):
+        step = {**base, "happened_at": at, "stage": stage, "status": status, "previous_stage": before[0],
+                "previous_status": before[1], "reason": state.get("reason"), "type": state.get("type"),
+                "properties": _extras(state)}  # fmt: skip
+        corrected = _corrected(state)
+        if corrected > at:
+            then = {"amount": state.at("amount", at), "currency": state.at("currency", at)}
+            yield Row("deal_stages", {**step, **_of_deal(state, at), **then, "recorded_at": at})
+        recorded = state.recorded(max(at, corrected))
+        yield Row("deal_stages", {**step, **_of_deal(state, at), "recorded_at": recorded})
+        before = stage, status
+
+
+def _corrected(state: ObjectState) -> int:
+    """When the last of what a step says beside its stage came to be as it is."""
+    names = [name for name in state.names() if name in _SAID_OF_STEPS or name.startswith((LEAD_LINK, EXTRA))]
+    return max((state.since(name) or 0 for name in names), default=0)
 
 
 def _deal_stages(state: ObjectState) -> Iterable[tuple[int, Any, Any]]:

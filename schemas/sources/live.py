@@ -45,7 +45,7 @@ _REMEMBERED = 200_000
 
 _SWEPT = "poll"
 """Header ``via`` of what a poller found by itself, after the past was read for the first time."""
-_REVISION_STEP = timedelta(milliseconds=20)
+_REVISION_STEP = timedelta(seconds=10)
 """How much later a revision's events were recorded: more than the versions of one state, less than people notice."""
 
 RECORDS = "records"
@@ -100,7 +100,7 @@ class Deriver:
         self._connection = duckdb.connect(":memory:")
         self._zone = zone_of(source.timezone or "UTC")
         self._prepare(source)
-        plans = plans_of(self._connection, source, self._zone)
+        plans = plans_of(self._connection, source, self._zone, repeated=False)
         self._plans = [(plan, self._tables_of(plan.sql, source.views)) for plan in plans]
         self._ignore = source.ignore
         self._revision = source.revision
@@ -243,13 +243,16 @@ class Deriver:
 
     def _keep(self, made: Iterable[EventBase | Rejected], result: Derived) -> int:
         """Take over what a query made; how much it was, the repetitions included."""
-        count = 0
+        count, versions = 0, dict[str, list[EventBase]]()
         for one in made:
             count += 1
             if isinstance(one, Rejected):
                 result.rejected.append(one)
-            elif self._is_new(one):
-                result.events.append(self._revised(one))
+            else:
+                versions.setdefault(one.event_id, []).append(one)
+        for event_id, events in versions.items():
+            if self._is_new(event_id, events):
+                result.events += map(self._revised, events)
         return count
 
     def _revised(self, event: EventBase) -> EventBase:
@@ -278,14 +281,14 @@ class Deriver:
         sql = f"INSERT INTO {quoted(table)} SELECT {shown} FROM (SELECT {selected}) AS t({', '.join(names)})"  # noqa: S608
         self._connection.execute(sql, lists)
 
-    def _is_new(self, event: EventBase) -> bool:
-        """Whether the event was not made before with this content; when it was learnt is no part of it."""
-        content = encode(event.model_copy(update={"recorded_at": None}))
-        digest = hashlib.blake2b(content, digest_size=8).digest()
-        if self._made.get(event.event_id) == digest:
-            self._made.move_to_end(event.event_id)
+    def _is_new(self, event_id: str, versions: Sequence[EventBase]) -> bool:
+        """Whether these versions of an event were not made before; when they were learnt is no part of them."""
+        contents = {encode(event.model_copy(update={"recorded_at": None})): None for event in versions}
+        digest = hashlib.blake2b(b"\n".join(contents), digest_size=8).digest()
+        if self._made.get(event_id) == digest:
+            self._made.move_to_end(event_id)
             return False
-        self._made[event.event_id] = digest
+        self._made[event_id] = digest
         if len(self._made) > _REMEMBERED:
             self._made.popitem(last=False)
         return True
@@ -311,7 +314,7 @@ def _plain(value: Any, kind: str) -> Any:
     if value is None:
         return None
     if kind == "TIMESTAMPTZ":
-        return round(value * 1000)  # in microseconds
+        return int(value) * 1000  # in microseconds
     if kind == "JSON":
         return msgspec.json.encode(value).decode()
     if kind == "VARCHAR" and not isinstance(value, str):

@@ -22,7 +22,7 @@ MERGED = "@merged_into"
 
 _LONGEST_HISTORY = 100
 _MOST_VERSIONS = 9_999
-"""Versions are told apart by microseconds; after these, by what the source says alone."""
+"""Versions are told apart by milliseconds; after these, by what the source says alone."""
 
 
 class Fact(NamedTuple):
@@ -93,21 +93,22 @@ class Record:
 class ObjectState:
     """The observations of one object: with its history for some fields, of the others the last value."""
 
-    __slots__ = ("_fields", "_version")
+    __slots__ = ("_fields", "_latest", "_version")
 
-    def __init__(self, fields: dict[str, list[list[Any]]] | None = None, version: int = 0) -> None:
+    def __init__(self, fields: dict[str, list[list[Any]]] | None = None, version: int = 0, latest: int = 0) -> None:
         self._fields = fields or {}
         self._version = version
+        self._latest = latest
 
     @classmethod
     def decode(cls, data: bytes) -> ObjectState:
         """From :meth:`encode`."""
-        version, fields = msgspec.json.decode(data)
-        return cls(fields, version)
+        version, latest, fields = msgspec.json.decode(data)
+        return cls(fields, version, latest)
 
     def encode(self) -> bytes:
         """As canonical JSON."""
-        return msgspec.json.encode([self._version, self._fields], order="deterministic")
+        return msgspec.json.encode([self._version, self._latest, self._fields], order="deterministic")
 
     def add(self, facts: Iterable[Fact], histories: frozenset[str]) -> bool:
         """Add observations; whether that changes any value or the instant since which it holds."""
@@ -116,7 +117,9 @@ class ObjectState:
             known = self._fields.setdefault(name, [])
             before = _runs(known)
             _insert(known, at, value, whole=name in histories)
-            changed |= _runs(known) != before
+            if _runs(known) != before:
+                changed = True
+                self._latest = max(self._latest, at)
         self._version += changed
         return changed
 
@@ -154,21 +157,25 @@ class ObjectState:
     def until(self, instant: int) -> ObjectState:
         """What was known of the time before an instant."""
         kept = {name: [one for one in known if one[0] < instant] for name, known in self._fields.items()}
-        return ObjectState({name: known for name, known in kept.items() if known}, self._version)
+        latest = max((known[-1][0] for known in kept.values() if known), default=0)
+        return ObjectState({name: known for name, known in kept.items() if known}, self._version, latest)
 
     def values(self) -> dict[str, Any]:
         """The last value of each field that a source names."""
         return {name: known[-1][1] for name, known in self._fields.items() if known and not name.startswith("@")}
 
-    def recorded(self, at: int | None = None) -> float:
-        """When what is known was learnt (ms): at the last change of any field, or ``at``.
+    @property
+    def latest(self) -> int:
+        """The latest instant (ms) of anything that changed what is known."""
+        return self._latest
 
-        Fractions count how often the state has changed, so that what is made of it later is a later version of the same
-        event, even where an older observation came late.
+    def recorded(self, at: int | None = None) -> int:
+        """When what is known was learnt (ms): the latest instant of anything that changed it, or ``at``.
+
+        A millisecond is added for each change of the state, so that what is made of it later is a later version of the
+        same event, even where an older observation came late.
         """
-        if at is None:
-            at = max((runs[-1][0] for known in self._fields.values() if (runs := _runs(known))), default=0)
-        return at + min(self._version, _MOST_VERSIONS) / 1000
+        return (self._latest if at is None else at) + min(self._version, _MOST_VERSIONS)
 
 
 def _instant(observation: Sequence[Any]) -> int:

@@ -70,15 +70,14 @@ class RecordsReader:
     def rows(self, kind: str, number: str, state: ObjectState) -> Iterable[Row]:
         """The record as it is now."""
         del kind
-        recorded = state.recorded()
-        at = int(recorded)
+        at = state.latest
         before = {
             name: runs[-2][1]
             for name in state.names()
             if len(runs := state.runs(name)) > 1 and runs[-1][0] == at and not name.startswith("@")
         }
         op = "delete" if state.get(DELETED) else "change"
-        times = {"source_time": at, "recorded_at": recorded, "received_at": at}
+        times = {"source_time": at, "recorded_at": state.recorded(), "received_at": at}
         yield Row("records", {"key": number, "value": state.values(), "before": before, "op": op, **times})
 
 

@@ -9,26 +9,75 @@ class IngestMetrics:
     """Counters and gauges of all sources in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"salesgauge_ingest_{name}", text, ["source", *labels], registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(f"salesgauge_ingest_{name}", text, ["source", *labels], registry=registry)
-
-        self._received = counter("received", "Deliveries written to the raw topic.")
-        self._bytes = counter("received_bytes", "Bytes of these deliveries.")
-        self._refused = counter("refused", "Requests that were refused, by reason.", "reason")
-        self._last = gauge("last_delivery_timestamp_seconds", "When the last delivery came.")
-        self._records = counter("records", "Raw records that were read.")
-        self._events = counter("events", "Events that were published, by kind.", "event")
-        self._unmapped = counter("unmapped", "Records or rows that gave no event, by reason.", "reason")
-        self._ignored = counter("ignored", "Changes that are rightly no event, by kind.", "kind")
-        self._lag = gauge("lag_records", "Raw records that are not mapped yet.")
-        self._source_lag = gauge("source_lag_seconds", "From the source's time of the last change to its arrival.")
-        self._filled = counter("filled", "Events of a kind that had a field.", "event", "field")
-        self._polls = counter("polls", "Requests to the source's API, by outcome.", "outcome")
-        self._found = counter("found_by_sweep", "Objects that a poll found and no delivery had told of.")
-        self._cursor = gauge("cursor_timestamp_seconds", "Up to when an object's changes were polled.", "object")
+        self._received = Counter(
+            "salesgauge_ingest_received", "Deliveries written to the raw topic.", ["source"], registry=registry
+        )
+        self._bytes = Counter(
+            "salesgauge_ingest_received_bytes", "Bytes of these deliveries.", ["source"], registry=registry
+        )
+        self._refused = Counter(
+            "salesgauge_ingest_refused",
+            "Requests that were refused, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
+        self._last = Gauge(
+            "salesgauge_ingest_last_delivery_timestamp_seconds",
+            "When the last delivery came.",
+            ["source"],
+            registry=registry,
+        )
+        self._records = Counter(
+            "salesgauge_ingest_records", "Raw records that were read.", ["source"], registry=registry
+        )
+        self._events = Counter(
+            "salesgauge_ingest_events", "Events that were published, by kind.", ["source", "event"], registry=registry
+        )
+        self._unmapped = Counter(
+            "salesgauge_ingest_unmapped",
+            "Records or rows that gave no event, by reason.",
+            ["source", "reason"],
+            registry=registry,
+        )
+        self._ignored = Counter(
+            "salesgauge_ingest_ignored",
+            "Changes that are rightly no event, by kind.",
+            ["source", "kind"],
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "salesgauge_ingest_lag_records", "Raw records that are not mapped yet.", ["source"], registry=registry
+        )
+        self._source_lag = Gauge(
+            "salesgauge_ingest_source_lag_seconds",
+            "From the source's time of the last change to its arrival.",
+            ["source"],
+            registry=registry,
+        )
+        self._filled = Counter(
+            "salesgauge_ingest_filled",
+            "Events of a kind that had a field.",
+            ["source", "event", "field"],
+            registry=registry,
+        )
+        self._polls = Counter(
+            "salesgauge_ingest_polls",
+            "Requests to the source's API, by outcome.",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self._found = Counter(
+            "salesgauge_ingest_found_by_sweep",
+            "Objects that a poll found and no delivery had told of.",
+            ["source"],
+            registry=registry,
+        )
+        self._cursor = Gauge(
+            "salesgauge_ingest_cursor_timestamp_seconds",
+            "Up to when an object's changes were polled.",
+            ["source", "object"],
+            registry=registry,
+        )
 
     def received(self, source: str, now: float, size: int) -> None:
         """A delivery was acknowledged at ``now`` (seconds since the epoch)."""

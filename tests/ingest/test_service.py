@@ -222,3 +222,36 @@ def test_records_of_a_topic_that_others_fill(prepared: Settings, run_service: An
     [won] = published(prepared, "crm.deal-won").values()
     assert won.amount == Decimal("95.5")  # type: ignore[attr-defined]
     assert won.account_id == "c1"  # type: ignore[attr-defined]
+
+
+@pytest.mark.kafka
+def test_what_a_transaction_took_back_never_happened(
+    own_kafka: Any, settings_for: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Apache Kafka: webhooks, and a topic whose producer aborted; its markers are no lag."""
+    from confluent_kafka import Producer
+
+    monkeypatch.setenv("HUBSPOT_SECRET", SECRET)
+    prepared: Settings = settings_for(own_kafka().bootstrap, **{"kafka.partitions": 2})
+    create(prepared)
+    ensure(prepared, [Topic("shop.orders", 1)])
+    producer = Producer({"bootstrap.servers": prepared.kafka.bootstrap, "transactional.id": "shop"})
+    producer.init_transactions()
+    for number, keep in ((1, False), (2, True), (3, False)):
+        producer.begin_transaction()
+        producer.produce("shop.orders", json.dumps({"id": number, "paid": AT, "total": number}).encode(), key=b"k")
+        producer.flush()
+        if keep:
+            producer.commit_transaction()
+        else:
+            producer.abort_transaction()
+    shop = {
+        "name": "shop", "topics": {"names": "shop.orders"}, "events": [{"event": "deal_won", "sql": """
+            SELECT fact_id('', 'order', value ->> '$.id', 'won', NULL) AS event_id, instant(value ->> '$.paid') AS
+                   occurred_at, value ->> '$.id' AS deal_id, value ->> '$.total' AS amount FROM records"""}],
+    }  # fmt: skip
+    running = run_service(prepared, shop, HUBSPOT)
+    assert post(int(running.url.rpartition(":")[2]), notices(7, 1)) == 200
+    eventually(lambda: amounts(prepared) == [2, 7])
+    eventually(lambda: running.metric("salesgauge_ingest_lag_records", source="shop") == 0)
+    assert amounts(prepared) == [2, 7]
