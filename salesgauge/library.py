@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from salesgauge.schemas.codec import Reason, Rejection, read_batch
 from salesgauge.schemas.errors import InputError, OutputError, SalesgaugeError, TruncatedError
 from salesgauge.schemas.events import EventBase
 from salesgauge.streams.io.event_files import EventFiles
-from salesgauge.streams.io.instants import moment
+from salesgauge.streams.io.instants import moment, wall_clock
 from salesgauge.streams.io.readings_json import reading_fields
 from salesgauge.streams.io.rejects import Reject, Rejects
 from salesgauge.streams.replay.run import DEFAULT_STEP, ReplayRequest, ReplayRun, Span
@@ -210,15 +209,16 @@ def convert(
     """
     from salesgauge.schemas.sources.conversion import Rejected  # noqa: PLC0415 - loads DuckDB
     from salesgauge.schemas.sources.conversion import convert as run  # noqa: PLC0415 - as above
-    from salesgauge.schemas.sources.mapping import find_mapping, load_mapping  # noqa: PLC0415 - as above
+    from salesgauge.schemas.sources.mapping import find_mapping, input_folders, load_mapping  # noqa: PLC0415 - as above
     from salesgauge.streams.io.event_output import reject_of  # noqa: PLC0415 - as above
 
     path = find_mapping(os.fspath(mapping))
     results = run(
         load_mapping(path),
         overrides={name: os.fspath(file) for name, file in (inputs or {}).items()},
-        folders=(Path(), path.parent),
+        folders=input_folders(path),
         timezone=timezone,
+        not_after=moment(wall_clock()),
     )
     return (reject_of(one) if isinstance(one, Rejected) else one for one in results)
 

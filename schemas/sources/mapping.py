@@ -192,6 +192,11 @@ def find_mapping(name: str) -> Path:
     raise ConvertError(f"no mapping '{name}': no such file, and the shipped ones are {', '.join(shipped)}")
 
 
+def input_folders(path: Path) -> tuple[Path, ...]:
+    """Where the files of a mapping lie: beside it, or here, if the mapping is a shipped one."""
+    return (Path(),) if path.resolve().is_relative_to(SHIPPED.resolve()) else (path.parent,)
+
+
 def load_mapping(path: Path) -> Mapping:
     """Read and check a mapping file.
 

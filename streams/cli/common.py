@@ -46,7 +46,7 @@ def explained(function: Function) -> Function:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what fails there is raised, and told by us
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # its errors are raised, and shown by us
         try:
             return function(*args, **kwargs)
         except SettingsError as error:

@@ -20,10 +20,10 @@ from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import convert
 from salesgauge.schemas.sources.inputs import resolve_inputs
 from salesgauge.schemas.sources.mapping import (
-    SHIPPED,
     ConvertError,
     Mapping,
     find_mapping,
+    input_folders,
     load_mapping,
     shipped_mappings,
 )
@@ -102,7 +102,7 @@ def convert_command(
     try:
         path = find_mapping(mapping)
         loaded = load_mapping(path)
-        overrides, folders = _overrides(inputs), _folders(path)
+        overrides, folders = _overrides(inputs), input_folders(path)
         settings = load(config)
         read = chain.from_iterable(resolve_inputs(loaded, overrides=overrides, folders=folders).values())
         keep_inputs([path, config, *settings.files(), *read], {"--out": out, "--rejects": rejects})
@@ -129,11 +129,6 @@ def convert_command(
     if failed := _failed(summary, strict=strict):
         console.print(f"convert: {failed}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(EXIT_REJECTS)
-
-
-def _folders(path: Path) -> tuple[Path, ...]:
-    """Where a mapping's files lie: beside it, or here, if the mapping is a shipped one."""
-    return (Path(),) if path.resolve().is_relative_to(SHIPPED.resolve()) else (path.parent,)
 
 
 def _describe(console: Console, names: Iterable[str], timezone: str | None) -> None:

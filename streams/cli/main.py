@@ -15,7 +15,7 @@ from salesgauge.streams.version import VERSION
 
 FAULT = 1
 INTERRUPTED = 130  # as shells report Ctrl-C
-_TOLD = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.EFBIG})
+_EXPLAINED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.EFBIG})
 
 _COMMANDS = {
     "demo": (
@@ -100,7 +100,7 @@ def main(args: list[str] | None = None) -> Any:
             code = leaving.code
         sys.stdout.flush()
     except OSError as error:
-        if error.errno not in _TOLD:
+        if error.errno not in _EXPLAINED:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
         sys.stderr.write(f"error: {error.filename or 'cannot write'}: {error.strerror}\n")

@@ -142,14 +142,10 @@ def simulate_command(
         begin, finish = _stretch(ZoneInfo(zone), start, end, days, now)
         if is_live:
             arriving = live(organisation, begin, now, pace=pace if busy else None, rate=rate if busy else None)
-            stop = None if seconds is None else now + timedelta(seconds=seconds)
-            batches = in_real_time(arriving, until=stop)
+            batches = in_real_time(arriving, until=None if seconds is None else now + timedelta(seconds=seconds))
         else:
-            ordered: Iterator[EventBase] = history(organisation, begin, finish)
-            if shuffle or duplicates:
-                window = None if shuffle else 1
-                ordered = disturb(ordered, seed=seed, duplicates=duplicates, window=window)
-            batches = throttled(ordered, rate)
+            ordered = history(organisation, begin, finish)
+            batches = throttled(_disturbed(ordered, seed=seed, shuffle=shuffle, duplicates=duplicates), rate)
     progress = SimulationProgress(quiet, ZoneInfo(zone))
     prompt = is_live or rate is not None
     with (
@@ -158,6 +154,12 @@ def simulate_command(
     ):
         deliver(batches, output, progress, prompt=prompt)
     progress.end()
+
+
+def _disturbed(ordered: Iterator[EventBase], *, seed: int, shuffle: bool, duplicates: float) -> Iterator[EventBase]:
+    if not shuffle and not duplicates:
+        return ordered
+    return disturb(ordered, seed=seed, duplicates=duplicates, window=None if shuffle else 1)
 
 
 def deliver(

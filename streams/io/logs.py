@@ -32,4 +32,4 @@ def quiet_logs(level: int = logging.WARNING) -> None:
         handler.addFilter(_Sparse())
     for name in ("faust", "aiokafka", "mode", "asyncio"):
         logging.getLogger(name).setLevel(max(level, logging.ERROR))
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what fails there is raised, and told by us
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # its errors are raised, and shown by us

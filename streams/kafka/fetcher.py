@@ -100,7 +100,7 @@ def fetcher(kafka: Kafka) -> Iterator[Fetcher]:
     Raises:
         BrokerError: the broker cannot be reached or refuses.
     """
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what fails is raised, and told by us
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its errors are raised, and shown by us
     try:
         with asyncio.Runner() as runner:
             client = Fetcher(kafka, runner)

@@ -1,6 +1,6 @@
 """A bulk load by several processes.
 
-Each process reads a share of the records and is home to a share of the entities. Facts whose entity is at home
+Each process reads a share of the records and computes a share of the entities. Facts whose entity is computed
 elsewhere go there through files, and so does what entities tell each other; then each process computes its entities,
 and the partial sums of all are merged before anything is divided. What comes out is the same as from one process.
 """
@@ -177,11 +177,11 @@ class Parallel:
                 yield from (None for _ in range(waiting))
             else:
                 at = max(waiting)
-        self._tell(at)
+        self._send_to_all(at)
         self._replay.machine.advance(at)
 
     def finish(self) -> None:
-        """Let entities be told and computed, and merge what comes out.
+        """Let messages between entities be delivered, have all entities computed, and merge what comes out.
 
         Raises:
             SalesgaugeError: a process failed.
@@ -202,11 +202,11 @@ class Parallel:
                     file.writelines(rows)
 
     def _rounds(self) -> None:
-        """Let processes send each other what entities are told, until nobody is told anything."""
+        """Let processes send each other the messages of their entities, until there are none."""
         for _ in range(LONGEST_CHAIN + 3):
-            told = sum(self._receive(connection).value for connection in self._connections)
-            self._tell(told)
-            if not told:
+            messages = sum(self._receive(connection).value for connection in self._connections)
+            self._send_to_all(messages)
+            if not messages:
                 return
 
     def _until_all_wait(self) -> Iterator[int | list[int]]:
@@ -233,7 +233,7 @@ class Parallel:
             raise SalesgaugeError(message.message)
         return message
 
-    def _tell(self, value: int) -> None:
+    def _send_to_all(self, value: int) -> None:
         for connection in self._connections:
             connection.send(value)
 
@@ -250,7 +250,7 @@ def _work(connection: Connection, task: Task) -> None:
             if isinstance(error, BrokenPipeError | ConnectionResetError):
                 raise
             connection.send(_Failed(f"{error.filename or 'cannot read or write'}: {error.strerror}"))
-        except Exception:  # noqa: BLE001 - its trace is all that the other side can be told
+        except Exception:  # noqa: BLE001 - its trace is all that the other side can be given
             connection.send(_Failed(traceback.format_exc()))
 
 
@@ -291,7 +291,7 @@ class _Worker:
         )
 
     def _read(self) -> list[str]:
-        """Decode the share; keep the facts that are at home here, and send the others home."""
+        """Decode the share; keep the facts of entities that are computed here, and post the others."""
         with self.task.share.open() as source:
             stream = source.records()
             while batch := list(islice(stream, BATCH)):
@@ -309,12 +309,12 @@ class _Worker:
                 self.replay.rejects.add(record, item)
             else:
                 payload = record.payload if listing else None
-                home = number if item.is_merge else self._home(item.to)
-                outboxes[home].append(_Item(item, record.origin, record.position, payload))
+                process = number if item.is_merge else self._process_of(item.to)
+                outboxes[process].append(_Item(item, record.origin, record.position, payload))
         self._take(outboxes[number])
         self._post(outboxes)
 
-    def _home(self, address: str) -> int:
+    def _process_of(self, address: str) -> int:
         return zlib.crc32(home_key(address).encode()) % self.task.of
 
     def _take(self, items: Sequence[_Item]) -> None:
@@ -325,19 +325,19 @@ class _Worker:
             item = items[position]
             self.replay.rejects.add(RawRecord(item.payload, item.origin, item.position), full)
 
-    def _exchange(self, told: Told) -> Told | None:
-        """Send what was told to where it belongs; None where nobody told anything."""
+    def _exchange(self, messages: Told) -> Told | None:
+        """Send messages to the processes of their entities; those for here, or None where no process has any."""
         self.round += 1
         outboxes: list[list[_Item]] = [[] for _ in range(self.task.of)]
         here: Told = {}
-        for address, items in told.items():
-            home = self._home(address)
-            if home == self.task.number:
+        for address, items in messages.items():
+            process = self._process_of(address)
+            if process == self.task.number:
                 here[address] = items
             else:
-                outboxes[home] += map(_Item, items)
+                outboxes[process] += map(_Item, items)
         self._post(outboxes)
-        if not self._agree(len(told)):
+        if not self._agree(len(messages)):
             return None
         for item in chain.from_iterable(self._inbox()):
             here.setdefault(item.message.to, []).append(item.message)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from salesgauge.schemas.events import EventBase
 
@@ -74,27 +73,6 @@ def in_real_time(
             return
         if pause > 0:
             sleep(min(pause, _LONGEST_SLEEP))
-
-
-async def in_real_time_async(
-    arriving: Iterable[EventBase],
-    *,
-    now: Callable[[], datetime] = utc_now,
-    until: datetime | None = None,
-) -> AsyncIterator[list[EventBase]]:
-    """`in_real_time` for an event loop; it gives way to others after each batch."""
-    due = Due(arriving)
-    while True:
-        instant = now()
-        batch = due.take(instant)
-        if batch:
-            yield batch
-        if until is not None and instant >= until and len(batch) < BATCH:
-            return
-        pause = due.wait(now())
-        if pause is None:
-            return
-        await asyncio.sleep(min(pause, _LONGEST_SLEEP))
 
 
 def throttled(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import itertools
 import json
@@ -42,7 +41,7 @@ from salesgauge.streams.simulation.history import (
 )
 from salesgauge.streams.simulation.hours import HOUR, BusinessClock
 from salesgauge.streams.simulation.output import EventOutput, file_output
-from salesgauge.streams.simulation.pacing import Due, in_real_time, in_real_time_async, throttled
+from salesgauge.streams.simulation.pacing import Due, in_real_time, throttled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -481,16 +480,6 @@ def test_live_without_acceleration_goes_on_as_before() -> None:
     now = START + timedelta(days=2)
     calm = itertools.islice(live(ORGANISATION, START, now, pace=None), 2000)
     assert digest(calm) == digest(itertools.islice(arrivals(events(ORGANISATION, START)), 2000))
-
-
-def test_the_async_adapter_delivers_the_same() -> None:
-    now = START + timedelta(days=1)
-
-    async def collect() -> list[EventBase]:
-        sequence = history(ORGANISATION, START, now)
-        return [e async for batch in in_real_time_async(sequence, now=lambda: now) for e in batch]
-
-    assert digest(asyncio.run(collect())) == digest(history(ORGANISATION, START, now))
 
 
 def test_due_takes_no_more_than_the_limit_and_says_how_long_to_wait() -> None:
