@@ -9,9 +9,9 @@ from pathlib import Path
 
 HEAD = """# Benchmarks
 
-Written by `make bench` (`BENCH_ARGS=--full` for the long form). Everything on this page was measured in one run on one
-machine; the ratios carry over to another, the numbers do not. Rates are per second of *processor time* of the process
-that is measured, so other programs on the machine disturb little: one core does so much.
+`make bench` writes this page (`BENCH_ARGS=--full` for the long form). Everything was measured in one run on one
+machine. The ratios hold on other machines too, the numbers do not. Rates are per second of *processor time* of the
+measured process, so other programs on the machine have little influence. They say what one core does.
 """
 
 
@@ -68,7 +68,7 @@ def page(sections: list[Section], notes: str) -> str:
     parts = [HEAD, machine(), ""]
     for section in sections:
         parts += [f"## {section.title}", "", section.text, ""]
-        parts += ["| what | figure | beside | aim | |", "|---|---|---|---|---|"]
+        parts += ["| what | figure | compared with | aim | |", "|---|---|---|---|---|"]
         parts += ["| " + " | ".join(figure.cells) + " |" for figure in section.figures]
         parts.append("")
     return "\n".join([*parts, notes.strip(), ""])

@@ -29,10 +29,10 @@ class CustomerChurned(AccountEvent):
 
 
 class SubscriptionChanged(AccountEvent):
-    """The monthly recurring revenue of a subscription, or of all of an account's together, changed.
+    """The monthly recurring revenue of a subscription changed, or that of all subscriptions of an account together.
 
-    Say the new level (``mrr_after``) or the movement (``mrr_delta``). ``mrr_before`` is only an opening balance, where
-    no level was known. Without ``subscription_id`` the values are the account's.
+    Give the new level (``mrr_after``) or the movement (``mrr_delta``). ``mrr_before`` is only an opening balance, for
+    when no level was known. Without ``subscription_id`` the values are those of the whole account.
     """
 
     event: Literal["subscription_changed"] = "subscription_changed"
@@ -59,7 +59,8 @@ _SCORES = {"nps": (0, 10), "csat": (1, 5), "enps": (0, 10)}
 class SurveyAnswered(EventBase):
     """A customer (nps, csat) or an employee (enps) answered a survey.
 
-    An employee who is a rep is so by ``rep_id``, or else by ``respondent_id``: the answer counts for that rep's team.
+    The employee is the rep in ``rep_id``, otherwise the one in ``respondent_id``. The answer counts for that rep's
+    team.
     """
 
     KEY_FIELDS = ("respondent_id",)
@@ -80,7 +81,7 @@ class SurveyAnswered(EventBase):
 
 
 class SupportTicketOpened(AccountEvent):
-    """A customer asked support for help. The same ``ticket_id`` of the account again does not count again."""
+    """A customer asked support for help. The same ``ticket_id`` of the account counts once."""
 
     event: Literal["support_ticket_opened"] = "support_ticket_opened"
     ticket_id: Identifier

@@ -23,7 +23,7 @@ class SpendRecorded(EventBase):
 
 
 class CompetitorPriceObserved(EventBase):
-    """A competitor's price for something comparable to one's own product was seen."""
+    """The price of a competitor's product, comparable to one of ours, was seen."""
 
     KEY_FIELDS = ("product",)
     event: Literal["competitor_price_observed"] = "competitor_price_observed"
@@ -51,10 +51,10 @@ class QuotaSet(RepEvent):
 
 
 class RepJoined(RepEvent):
-    """A rep started (in a team), which counts for headcount, quotas and eNPS.
+    """A rep started, perhaps in a team. This counts for headcount, quotas and eNPS.
 
-    ``display_name`` (or ``name``) is how boards show the rep. What the rep does counts for the team joined last, where
-    neither the event nor the lead names one.
+    Boards show the rep as ``display_name`` (or ``name``). If neither an event nor its lead names a team, the rep's
+    work counts for the team joined last.
     """
 
     event: Literal["rep_joined"] = "rep_joined"

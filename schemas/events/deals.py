@@ -66,7 +66,7 @@ class OpportunityCreated(DealEvent):
 
 
 class DealChanged(DealEvent):
-    """Attributes of a deal changed at ``occurred_at``. An absent field changes nothing; null clears it."""
+    """Attributes of a deal changed at ``occurred_at``. An absent field changes nothing; null clears the field."""
 
     event: Literal["deal_changed"] = "deal_changed"
     lead_id: Name | None = None
@@ -83,11 +83,11 @@ class DealChanged(DealEvent):
 
 
 class DealWon(DealEvent):
-    """A deal was won. Recorded again it corrects what was won, and when.
+    """A deal was won. Recorded again, it corrects what was won, and when.
 
-    Revenue is the sum over ``lines``; where there are none it is ``amount``, of no known product. A sum below zero is
-    a credit and no deal. ``mrr`` is the monthly recurring revenue that the deal adds; of a renewal it is the new level.
-    ``term_end`` is when the contract ends unless it is renewed.
+    Revenue is the sum over ``lines``. Without lines it is ``amount``, of an unknown product. A sum below zero is a
+    credit, not a deal. ``mrr`` is the monthly recurring revenue that the deal adds; for a renewal it is the new
+    level. ``term_end`` is when the contract ends unless it is renewed.
     """
 
     event: Literal["deal_won"] = "deal_won"
@@ -120,7 +120,7 @@ class DealLost(DealEvent):
 
 
 class DealReopened(DealEvent):
-    """A won or lost deal is open again; what it had contributed is taken back."""
+    """A won or lost deal is open again. What it had added to the KPIs is taken back."""
 
     event: Literal["deal_reopened"] = "deal_reopened"
     lead_id: Name | None = None
@@ -128,21 +128,21 @@ class DealReopened(DealEvent):
 
 
 class DealDeleted(DealEvent):
-    """A deal was deleted: it counts nowhere until it is restored."""
+    """A deal was deleted. It counts nowhere until it is restored."""
 
     event: Literal["deal_deleted"] = "deal_deleted"
 
 
 class DealRestored(DealEvent):
-    """A deleted deal is back, with all that is known of it."""
+    """A deleted deal is back, with everything that is known of it."""
 
     event: Literal["deal_restored"] = "deal_restored"
 
 
 class DealCredited(EventBase):
-    """Money was given back: of a deal or, where it names none, of an account. All amounts are above zero.
+    """Money was given back, for a deal or, if no deal is named, to an account.
 
-    ``mrr_after`` is the account's recurring revenue from then on, where the credit changed it.
+    All amounts are above zero. ``mrr_after`` is the account's recurring revenue from then on, if the credit changed it.
     """
 
     KEY_FIELDS = ("deal_id", "account_id")

@@ -13,10 +13,11 @@ Side = Literal["rep", "lead"]
 
 
 class LeadCreated(LeadEvent):
-    """A lead entered the CRM: its first request. ``qualified`` is the source's own judgement, where it has one.
+    """A lead entered the CRM: its first request.
 
-    ``needs_response`` is false where nobody waits for an answer (an import, a list); the rules may say so by source.
-    ``tier`` and ``channel`` choose the policy of its response time.
+    ``qualified`` is the source's own judgement, if it has one. ``needs_response`` is false if nobody waits for an
+    answer, as after an import; the rules can say so by source. ``tier`` and ``channel`` choose the policy of its
+    response time.
     """
 
     event: Literal["lead_created"] = "lead_created"
@@ -32,7 +33,7 @@ class LeadCreated(LeadEvent):
 
 
 class LeadReengaged(LeadEvent):
-    """A lead that is known already asked again. After an answer this starts a new clock."""
+    """A known lead asked again. If it had been answered, a new response clock starts."""
 
     event: Literal["lead_reengaged"] = "lead_reengaged"
     request_id: Name | None = None
@@ -43,7 +44,7 @@ class LeadReengaged(LeadEvent):
 
 
 class LeadAssigned(LeadEvent):
-    """A lead was given to a rep (again)."""
+    """A lead was given to a rep, for the first time or again."""
 
     event: Literal["lead_assigned"] = "lead_assigned"
     rep_id: Label
@@ -53,8 +54,8 @@ class LeadAssigned(LeadEvent):
 class LeadMerged(LeadEvent):
     """The lead ``lead_id`` turned out to be ``survivor_id``, which takes its history.
 
-    The same event recorded later corrects the survivor; with ``survivor_id`` equal to ``lead_id`` it takes the merge
-    back.
+    The same event, recorded later, corrects the survivor. With ``survivor_id`` equal to ``lead_id`` it undoes the
+    merge.
     """
 
     event: Literal["lead_merged"] = "lead_merged"
@@ -62,13 +63,16 @@ class LeadMerged(LeadEvent):
 
 
 class LeadDeleted(LeadEvent):
-    """A lead was deleted: it counts nowhere until it is restored. Deleting a merged lead leaves its survivor alone."""
+    """A lead was deleted.
+
+    It counts nowhere until it is restored. Deleting a merged lead does not change its survivor.
+    """
 
     event: Literal["lead_deleted"] = "lead_deleted"
 
 
 class LeadRestored(LeadEvent):
-    """A deleted lead is back, with all that is known of it."""
+    """A deleted lead is back, with everything that is known of it."""
 
     event: Literal["lead_restored"] = "lead_restored"
 
@@ -81,10 +85,10 @@ class LifecycleStageChanged(LeadEvent):
 
 
 class ActivityLogged(LeadOrAccountEvent):
-    """Somebody, or an automation, did something with a lead or an account.
+    """A person or an automation did something with a lead or an account.
 
-    A human touch is ``direction == "outbound" and not automated`` of any kind but a note. ``activity_id`` is the CRM's
-    id, by which a bounce names it; without one it is the ``event_id``.
+    A human touch is outbound, not automated, and of any kind but a note. ``activity_id`` is the CRM's id, by which a
+    bounce names the activity; without it, it is the ``event_id``.
     """
 
     event: Literal["activity_logged"] = "activity_logged"
@@ -97,16 +101,17 @@ class ActivityLogged(LeadOrAccountEvent):
 
 
 class EmailBounced(LeadEvent):
-    """An e-mail did not arrive: the activity ``activity_id`` was no touch."""
+    """An e-mail did not arrive, so the activity ``activity_id`` does not count as a touch."""
 
     event: Literal["email_bounced"] = "email_bounced"
     activity_id: Identifier
 
 
 class ReplyReceived(LeadEvent):
-    """A lead answered. An out-of-office answer has ``auto_reply`` and is no reply for any KPI.
+    """A lead answered.
 
-    Two notices with one ``reply_id`` (a message id) are one reply.
+    An out-of-office answer has ``auto_reply`` and counts as a reply for no KPI. Two events with one ``reply_id`` (a
+    message id) are one reply.
     """
 
     event: Literal["reply_received"] = "reply_received"
@@ -119,7 +124,7 @@ class ReplyReceived(LeadEvent):
 
 
 class ReplyClassified(LeadEvent):
-    """Somebody, or a tool, judged a reply: the one with ``reply_id``, else the latest unjudged one of the channel."""
+    """A person or a tool judged a reply: the one with ``reply_id``, otherwise the channel's latest unjudged one."""
 
     event: Literal["reply_classified"] = "reply_classified"
     reply_id: Name | None = None
@@ -131,8 +136,8 @@ class ReplyClassified(LeadEvent):
 class MeetingBooked(LeadEvent):
     """A meeting with a lead was put into the calendar.
 
-    Booked by a rep it is an answer to the lead's request; booked by the lead itself (a calendar link) the clock of the
-    request stands still until ``scheduled_for``.
+    Booked by a rep, it answers the lead's request. Booked by the lead itself (a calendar link), it pauses the
+    response clock until ``scheduled_for``.
     """
 
     event: Literal["meeting_booked"] = "meeting_booked"
@@ -157,14 +162,14 @@ class MeetingCompleted(LeadEvent):
 
 
 class ResponsePaused(LeadEvent):
-    """It is the lead's turn: the clock of its open request stands still."""
+    """It is the lead's turn: the response clock of its open request is paused."""
 
     event: Literal["response_paused"] = "response_paused"
     reason: Name | None = None
 
 
 class ResponseResumed(LeadEvent):
-    """The clock of the open request runs again."""
+    """The response clock of the open request runs again."""
 
     event: Literal["response_resumed"] = "response_resumed"
 

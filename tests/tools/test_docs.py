@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from prometheus_client import CollectorRegistry
 
 from salesgauge.streams.cli.main import cli
+from salesgauge.streams.ingest.metrics import IngestMetrics
 from tests.support.shared import ROOT
 
 DOCS = ROOT / "docs"
@@ -60,6 +62,9 @@ def test_every_own_metric_is_in_the_reference():
     source = "\n".join(path.read_text() for path in (ROOT / "streams").rglob("*.py"))
     endings = {"Counter": "_total", "Info": "_info"}
     names = {m[1] + endings.get(m[0].partition("(")[0], "") for m in re.finditer(made, source)}
+    registry = CollectorRegistry()
+    IngestMetrics(registry)
+    names |= {family.name + endings.get(family.type.title(), "") for family in registry.collect()}
     shown = set(re.findall(r"^\| `(salesgauge_\w+)`", (DOCS / "metrics.md").read_text(), re.MULTILINE))
     assert len(names) > 20
     assert shown - {"salesgauge_replayed"} == names
