@@ -18,29 +18,23 @@ INTERRUPTED = 130  # as shells report Ctrl-C
 _EXPLAINED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOENT, errno.EISDIR, errno.EFBIG})
 
 _COMMANDS = {
-    "demo": (
-        "demo:demo_command",
-        "See it live: broker, simulated CRM, worker, exporter, board.",
-    ),
-    "try": ("try_:try_command", "Your own export on a board, with a drafted mapping."),
-    "run": ("live:run_command", "Worker and exporter in one process."),
-    "worker": ("live:worker_command", "A worker: consumes events, keeps state."),
-    "exporter": ("live:exporter_command", "The exporter: /metrics, API and board."),
+    "demo": ("demo:demo_command", "Start a demo: broker, simulated CRM, worker, exporter, board."),
+    "try": ("try_:try_command", "Show your own export on a board, with a drafted mapping."),
+    "run": ("live:run_command", "Run worker and exporter in one process."),
+    "worker": ("live:worker_command", "Run a worker: it consumes events and keeps the state."),
+    "exporter": ("live:exporter_command", "Run the exporter: /metrics, API and board."),
     "topics": ("topics:topics_command", "Create or check the topics."),
-    "simulate": ("simulate:simulate_command", "Events of a simulated sales organisation."),
-    "convert": ("convert:convert_command", "Any CRM export to events."),
-    "publish": ("publish:publish_command", "Events from files to their topics."),
-    "ingest": ("ingest:ingest_command", "Live data of CRMs, forms, billing, topics to events."),
-    "replay": ("replay:replay_command", "The past as if it had been watched."),
-    "diff": ("diff:diff_command", "Two readings side by side."),
-    "kpis": ("kpis:kpis_command", "The catalogue."),
-    "dead-letters": (
-        "dead_letters:dead_letters_command",
-        "Records that could not be processed.",
-    ),
-    "rebuild": ("rebuild:rebuild_command", "Recompute the state beside the running one."),
-    "generate": ("generate:generate_command", "Dashboards, rules, schemas, KPI reference."),
-    "doctor": ("doctor:doctor_command", "Is everything reachable, right and up to date?"),
+    "simulate": ("simulate:simulate_command", "Make events of a simulated sales organisation."),
+    "convert": ("convert:convert_command", "Turn a CRM export into events."),
+    "publish": ("publish:publish_command", "Send events from files to Kafka."),
+    "ingest": ("ingest:ingest_command", "Receive webhooks and read topics, and make events of them."),
+    "replay": ("replay:replay_command", "Compute the KPIs of the past."),
+    "diff": ("diff:diff_command", "Compare two sets of readings."),
+    "kpis": ("kpis:kpis_command", "List the KPIs."),
+    "dead-letters": ("dead_letters:dead_letters_command", "List, send again or close records that failed."),
+    "rebuild": ("rebuild:rebuild_command", "Compute the state again, beside the running one."),
+    "generate": ("generate:generate_command", "Write dashboards, alert rules, schemas and reference pages."),
+    "doctor": ("doctor:doctor_command", "Check that everything is reachable, right and up to date."),
 }
 
 

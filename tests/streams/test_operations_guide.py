@@ -66,5 +66,5 @@ def test_every_topic_is_named():
     settings = load()
     for topic in (settings.dead_letter_topic, settings.control_topic):
         assert f"`{topic}`" in GUIDE
-    for topic in (settings.windows_topic, settings.rekey_topic):
+    for topic in (settings.windows_topic, settings.rekey_topic, settings.identity_topic):
         assert f"`{topic.replace('v1', 'vN')}`" in GUIDE

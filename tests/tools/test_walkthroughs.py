@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,69 @@ def run(code: str, folder: Path, told: str = "") -> subprocess.CompletedProcess[
         text=True,
         check=False,
     )
+
+
+PROGRAM = """
+import json, sys
+from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.kpis.formula import In
+from salesgauge.metrics.kpis.kpi import Catalogue, Form, Kpi, Role, Unit
+from salesgauge.metrics.measures.registry import MEASURES
+from salesgauge.schemas.codec import read_batch
+
+measure, at, events = json.loads(sys.stdin.read())
+kpi = Kpi(
+    id="added", title="Added", help="What was added.", definition="the same", formula=In(MEASURES[measure]),
+    unit=Unit.COUNT, role=Role.ACCOUNT_MANAGER, form=Form.PERIOD, windows=("24h",), requires=(events[0]["event"],),
+)
+engine = Machine(catalogue=Catalogue((kpi,)))
+engine.advance(at)
+refused = engine.apply(read_batch([json.dumps(event).encode() for event in events]))
+assert refused == [None] * len(events), refused
+print(json.dumps([reading.value for reading in engine.readings()]))
+"""
+
+
+def test_a_measure_with_a_new_field_takes_four_files(copy):
+    told = edits("adding-a-measure.md")
+    assert len({edit.file for edit in told}) == 4
+    for edit in told:
+        edit.apply(copy)
+    events = [
+        {"event": "feedback_received", "event_id": f"e{n}", "account_id": "a", "kind": "email", "rating": n,
+         "occurred_at": "2026-03-02T10:00:00Z"}
+        for n in (2, 5)
+    ]  # fmt: skip
+    assert total(copy, events, "feedback_rating") == 7
+    assert is_generated(copy, "schemas/json/feedback_received.schema.json", "rating")
+
+
+def test_a_kind_of_event_takes_three_files_and_a_measure_two(copy):
+    told = edits("adding-an-event.md")
+    files = [edit.file for edit in told]
+    assert len(set(files)) == 5
+    event, rest = told[:2], told[2:]
+    for edit in event:
+        edit.apply(copy)
+    done = run("import salesgauge.metrics.entities.facts", copy)
+    assert "no fact in salesgauge.metrics.entities.facts is made of TrialStarted" in done.stderr
+    for edit in rest:
+        edit.apply(copy)
+    events = [
+        {"event": "trial_started", "event_id": "t1", "account_id": "a", "occurred_at": "2026-03-02T10:00:00Z"},
+        {"event": "trial_started", "event_id": "t1", "account_id": "a", "occurred_at": "2026-03-02T10:00:00Z"},
+        {"event": "trial_started", "event_id": "t2", "account_id": "b", "occurred_at": "2026-03-02T11:00:00Z"},
+    ]
+    assert total(copy, events, "trials") == 2
+    assert is_generated(copy, "docs/events.md", "## trial_started")
+
+
+def total(copy: Path, events: Sequence[Mapping[str, object]], measure: str) -> float:
+    """What the engine of the copy adds up of a measure, two hours later, of these events of one morning."""
+    done = run(PROGRAM, copy, json.dumps([measure, 1_772_452_800_000, events]))  # 2026-03-02T12:00Z
+    assert done.returncode == 0, done.stderr
+    [value] = json.loads(done.stdout)
+    return float(value)
 
 
 def test_a_panel_takes_one_file(copy):
