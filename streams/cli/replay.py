@@ -103,8 +103,8 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
       salesgauge replay --events events.jsonl.zst --from 2026-01-01 --step 1m --tsdb blocks
       salesgauge replay --topics --from 2026-01-01 --remote-write http://127.0.0.1:9090/api/v1/write
 
-    Exit codes: 0 done, 1 no valid event in the input or more than half of the records rejected, 2 an option or the
-    input is wrong, 130 interrupted.
+    Exit codes: 0 done, 1 no valid event in the input, more than half of the records rejected, or amounts in a currency
+    without a rate, 2 an option or the input is wrong, 130 interrupted.
     """  # noqa: D301 - \b keeps click from joining the examples' lines
     asked = {**options, "events": (*events, *files)}
     console = Console(stderr=True)

@@ -23,6 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from salesgauge.schemas.codec import Reason
 from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.streams.io.records import NOWHERE
 
@@ -128,8 +129,13 @@ class Rejects:
     def verdict(self, read: int) -> str | None:
         """What to say where so much of what was read was refused that the command must not end with 0.
 
-        That is more than half of it.
+        That is more than half of it, or any amount in a currency without a rate: revenue would be missing.
         """
+        if foreign := self.reasons[Reason.UNKNOWN_CURRENCY.value]:
+            return (
+                f"{foreign:,} of {read:,} records have amounts in a currency without a rate, and count nowhere: set "
+                "rules.rates (and rules.currency, the currency of all figures) in the settings"
+            )
         if 2 * self.count <= read:
             return None
         return f"{self.count:,} of {read:,} records were rejected, more than half"

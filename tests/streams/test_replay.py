@@ -148,7 +148,9 @@ def test_what_is_no_event_is_counted_listed_and_passed_over(tmp_path):
     )
     euros = deal.replace(b"XTS", b"EUR").replace(b'"d"', b'"d2"')
     path.write_bytes(lead(1, "2026-01-01T00:00:00Z") + deal + euros)
-    assert document("--events", path)["rejected"] == 1
+    without_a_rate = replay("--events", path, "--json")
+    assert (without_a_rate.exit_code, json.loads(without_a_rate.stdout)["rejected"]) == (1, 1)
+    assert "set rules.rates" in without_a_rate.stderr
 
 
 def test_events_that_have_not_happened_are_neither_applied_nor_rejected(tmp_path):
