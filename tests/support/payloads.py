@@ -142,7 +142,7 @@ class Payloads:
 
     def value(self, model: type[BaseModel], name: str) -> Any:
         """A value of a field: mostly a right one."""
-        kind, detail = _kind(model, name)
+        kind, detail = kind_of(model, name)
         if name == "schema_version" and self.rng.random() < 0.95:
             return 1
         if self._seldom():
@@ -203,7 +203,7 @@ def _encodes(value: Any) -> bool:
 
 
 @cache
-def _kind(model: type[BaseModel], name: str) -> tuple[str, Any]:
+def kind_of(model: type[BaseModel], name: str) -> tuple[str, Any]:
     """The kind of a field's values, a key of :data:`VALUES`, ``literal`` or ``list``; with its choices or its model."""
     schema: Any = model.__pydantic_core_schema__
     while schema["type"] != "model-fields":
