@@ -1,7 +1,8 @@
-"""Tokens that lie in files."""
+"""Secrets: tokens that lie in files, and addresses that are shown without theirs."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from salesgauge.schemas.errors import InputError
@@ -20,3 +21,8 @@ def read_token(path: Path) -> str:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
+
+
+def shown(url: str) -> str:
+    """An address for a message: a user name and password in it are left out."""
+    return re.sub(r"//[^/?#]*@", "//…@", url)

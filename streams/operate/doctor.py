@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Literal
 
+from salesgauge.streams.io.secrets import shown
 from salesgauge.streams.kafka import control, topics
 from salesgauge.streams.kafka.connection import BrokerError, admin
 from salesgauge.streams.kafka.lag import Behind, LagReader
@@ -190,22 +191,23 @@ def address(web: Web) -> str:
 
 def _exporter(web: Web, url: str | None) -> Iterator[Check]:
     base = (url or address(web)).rstrip("/")
+    name = shown(base)
     if not base.startswith(("http://", "https://")):
-        yield Check("exporter", "fail", f"{base} is no address", "name it as http://host:port")
+        yield Check("exporter", "fail", f"{name} is no address", "name it as http://host:port")
         return
     try:
         status, document, date = _get(f"{base}/readyz", web)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         state: State = "fail" if url else "warn"
-        yield Check("exporter", state, f"{base}: {reason}", "start `salesgauge exporter`, or name it with --exporter")
+        yield Check("exporter", state, f"{name}: {reason}", "start `salesgauge exporter`, or name it with --exporter")
         return
     reasons = "; ".join(map(str, document.get("reasons", ())))
     if status == 200:  # noqa: PLR2004
-        yield Check("exporter", "ok", f"{base} is ready")
+        yield Check("exporter", "ok", f"{name} is ready")
     else:
         yield Check(
-            "exporter", "fail", f"{base} is not ready: {reasons or status}", "see `exporter` in docs/operations.md"
+            "exporter", "fail", f"{name} is not ready: {reasons or status}", "see `exporter` in docs/operations.md"
         )
     if date is not None and abs(date - time.time()) > _SKEW_SECONDS:
         message = f"its clock and this one differ by {abs(date - time.time()):.0f} s"

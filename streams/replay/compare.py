@@ -16,6 +16,7 @@ import duckdb
 
 from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.instants import iso
+from salesgauge.streams.io.secrets import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -138,7 +139,7 @@ def read(name: str, token: str | None = None) -> Readings:
         InputError: they cannot be read.
     """
     if name.startswith(("http://", "https://")):
-        live = _collected(name, [_fetch(name, token)])
+        live = _collected(shown(name), [_fetch(name, token)])
         return replace(live, events=None)  # workers count since they started
     if name != "-" and not Path(name).is_file():
         raise InputError(f"{name} does not exist")
@@ -171,11 +172,11 @@ def _fetch(address: str, token: str | None) -> Any:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - as above
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise InputError(f"{url} answered {error.code}: is that an exporter, and may you read it?") from error
+        raise InputError(f"{shown(url)} answered {error.code}: is that an exporter, and may you read it?") from error
     except (OSError, HTTPException) as error:
-        raise InputError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from error
+        raise InputError(f"{shown(url)} cannot be reached: {getattr(error, 'reason', error)}") from error
     except ValueError as error:
-        raise InputError(f"{url} does not answer with readings: {error}") from error
+        raise InputError(f"{shown(url)} does not answer with readings: {error}") from error
 
 
 def _parquet(name: str) -> list[dict[str, Any]]:

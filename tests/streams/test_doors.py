@@ -17,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
 from salesgauge.metrics.engine import Machine, copy_changes
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.streams.cli.main import cli
 from salesgauge.streams.serve import doors
 from salesgauge.streams.serve.exporter import Board, Exporter
 from salesgauge.streams.serve.http import Server
@@ -301,3 +303,17 @@ def test_a_failing_answer_tells_nothing(server: Server, monkeypatch: pytest.Monk
     assert answered.headers["X-Frame-Options"] == "DENY"
     assert "a request failed: GET '/api/kpis'" in caplog.text
     assert_probes_answer(server, 1)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["doctor", "--bootstrap", "127.0.0.1:1", "--exporter", "http://bob:s3cret@127.0.0.1:1"],
+        ["diff", "http://bob:s3cret@127.0.0.1:1", "-"],
+        ["replay", "--events", "-", "--remote-write", "https://bob:s3cret@:::"],
+    ],
+)
+def test_addresses_are_shown_without_their_passwords(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, command, input="{}")
+    assert result.exit_code != 0
+    assert "s3cret" not in result.output.replace("\n", "")

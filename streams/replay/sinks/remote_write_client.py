@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, ClassVar
 import cramjam
 
 from salesgauge.schemas.errors import InputError, OutputError
+from salesgauge.streams.io.secrets import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +74,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"{self.url!r} is no address such as http://127.0.0.1:9090/api/v1/write")
+            raise InputError(f"{shown(self.url)!r} is no address such as http://127.0.0.1:9090/api/v1/write")
         self._headers = {
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "snappy",
