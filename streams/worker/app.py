@@ -11,7 +11,6 @@ up to a mark written after that; go on. Whatever was committed or shown by an ea
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -271,12 +270,18 @@ class DeliveryApp(faust.App):
             self._fail(f"the state could not be recovered: {error}")
 
     async def _positioned(self) -> bool:
-        """Whether the committed offsets became known in time. Faust gives up on them in silence and stands still."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POSITION_SECONDS):
-                while self.rebalancing:  # noqa: ASYNC110 - Faust sets a flag
-                    await asyncio.sleep(_GATE_SECONDS)
-        return not self.rebalancing
+        """Whether the committed offsets became known in time. Faust gives up on them in silence and stands still.
+
+        The time in which the brokers answer nothing does not count: they are waited for, and the group begins anew.
+        """
+        end = time.monotonic() + _POSITION_SECONDS
+        while self.rebalancing:
+            await asyncio.sleep(_GATE_SECONDS)
+            if unconfirmed(self.consumer) > _SILENT_SECONDS:
+                end = time.monotonic() + _POSITION_SECONDS
+            elif time.monotonic() > end:
+                return False
+        return True
 
     async def _restore(self, shards: frozenset[int], generation: int) -> None:
         await asyncio.gather(*(self._write_publication(self.processor.taken(shard, generation)) for shard in shards))
