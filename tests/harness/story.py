@@ -19,7 +19,7 @@ from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.codec import Rejection, decode, encode
 from salesgauge.schemas.events import EVENTS, topic_of
 from salesgauge.streams.io.instants import wall_clock
-from salesgauge.streams.replay.topics import Topics
+from salesgauge.streams.replay.event_topics import EventTopics
 from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from tests.support.hostile import EveryKind
 from tests.support.live import Live, Message, Oracle, differences, keyed, until_exact
@@ -203,7 +203,7 @@ class Story:
     def replay(self) -> None:
         """What the topics hold, computed without workers, is the same."""
         oracle = Oracle(self.events, self.live.settings)
-        at, source = wall_clock(), Topics(self.live.settings.kafka)
+        at, source = wall_clock(), EventTopics(self.live.settings.kafka)
         evaluation = ClockedEngine(self.live.settings.rules, CATALOGUE).load(source.records(), at)
         found = differences(keyed(evaluation.readings), oracle.readings(at))
         assert not found, f"a replay differs: {found[:5]}"

@@ -205,7 +205,7 @@ class EveryKind:
             event = validate(fields)
             if not isinstance(event, Rejection):
                 return event
-        raise AssertionError(f"no valid {name} was found: {event}")
+        raise AssertionError(f"no valid {name} was found")
 
     def _object(self, model: type[BaseModel]) -> dict[str, Any]:
         made: dict[str, Any] = {}
