@@ -1,5 +1,8 @@
 """Who gets which shard: partition p of all topics goes to one worker, workers get equal shares and keep what they have.
 
+A topic may have more partitions than there are shards, as they were added later: partition p then goes with shard p
+modulo the number of shards, so that nobody gets a share without any state.
+
 Faust's own assignor keeps topics together only if they have the same number of partitions, and may leave a worker
 without any while others have two.
 """
@@ -13,7 +16,8 @@ from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from aiokafka.cluster import ClusterMetadata
 
@@ -32,11 +36,16 @@ _decoder = msgspec.msgpack.Decoder(_Held)
 
 
 class ShardAssignor(AbstractPartitionAssignor):
-    """Assigns shards; one for each worker, as it remembers what the worker holds."""
+    """Assigns shards; one for each worker, as it remembers what the worker holds.
+
+    Args:
+        home: the topic whose partitions are the shards; where it is not there, all partitions are.
+    """
 
     name = "shards"
 
-    def __init__(self) -> None:
+    def __init__(self, home: str = "") -> None:
+        self._home = home
         self._held = _Held()
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
@@ -49,14 +58,14 @@ class ShardAssignor(AbstractPartitionAssignor):
         """The assignment, made by the group's leader for all."""
         topics = sorted({topic for member in members.values() for topic in member.subscription})
         partitions = {topic: cluster.partitions_for_topic(topic) or set() for topic in topics}
-        shards = sorted(set().union(*partitions.values()))
+        shards = sorted(partitions.get(self._home) or set().union(*partitions.values()))
         held = {member: _decode(metadata.user_data) for member, metadata in members.items()}
         turn = max((one.round for one in held.values()), default=0) + 1
         shared = share(shards, {member: (one.round, one.shards) for member, one in held.items()})
         return {
             member: ConsumerProtocolMemberAssignment(
                 _VERSION,
-                [(topic, sorted(partitions[topic] & given)) for topic in topics if partitions[topic] & given],
+                [(topic, some) for topic in topics if (some := _with(given, partitions[topic], shards))],
                 _encode(_Held(turn, tuple(sorted(given)))),
             )
             for member, given in shared.items()
@@ -65,6 +74,11 @@ class ShardAssignor(AbstractPartitionAssignor):
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember what was given."""
         self._held = _decode(assignment.user_data)
+
+
+def _with(given: AbstractSet[int], partitions: AbstractSet[int], shards: Sequence[int]) -> list[int]:
+    """The partitions that go with some of the shards."""
+    return sorted(partition for partition in partitions if shards[partition % len(shards)] in given)
 
 
 def share(shards: Iterable[int], members: Mapping[str, tuple[int, Iterable[int]]]) -> dict[str, set[int]]:

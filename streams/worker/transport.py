@@ -134,7 +134,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Faust has no settings for these.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001
         consumer._isolation_level = "read_committed"  # noqa: SLF001
-        consumer._partition_assignment_strategy = [ShardAssignor()]  # noqa: SLF001
+        consumer._partition_assignment_strategy = [ShardAssignor(self.app.delivery.rekey_topic)]  # noqa: SLF001
         return consumer
 
     async def on_start(self) -> None:

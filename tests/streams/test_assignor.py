@@ -77,3 +77,15 @@ def test_metadata_of_a_stranger_is_no_claim() -> None:
     metadata = {"a": ShardAssignor().metadata(["deals"])}
     metadata["a"].user_data = b"\xc1 no msgpack"
     assert ShardAssignor().assign(Cluster(deals=2), metadata)["a"].assignment == [("deals", [0, 1])]
+
+
+def test_partitions_that_were_added_go_with_a_shard() -> None:
+    """A worker without any shard could not process what they hold."""
+    workers = {name: ShardAssignor("home") for name in "abc"}
+    cluster = Cluster(home=4, deals=6, leads=4)
+    assigned = assign(workers, cluster, ["deals", "home", "leads"])
+    assert sorted(p for one in assigned.values() for p in one["deals"]) == list(range(6))
+    for one in assigned.values():
+        assert one["home"] == one["leads"]
+        assert {p % 4 for p in one["deals"]} == set(one["home"])
+    assert assign(workers, Cluster(home=4, deals=6, leads=1), ["deals", "home", "leads"])
