@@ -15,7 +15,7 @@ kind of object        fields
 ``meeting``           booked_at, starts_at, outcome (held, no_show, cancelled), outcome_at, owner, booked_by,
                       ``lead~ID``
 ``stage``             label, pipeline, outcome (won, lost, open), probability
-``owner``             name, team, active
+``owner``             created, name, team, active
 ====================  =================================================================================================
 """
 
@@ -61,7 +61,7 @@ TABLES: Mapping[str, Mapping[str, str]] = {
                  "properties": "JSON"},
     "pipeline_stages": {"id": "VARCHAR", "label": "VARCHAR", "pipeline": "VARCHAR", "outcome": "VARCHAR",
                         "probability": "VARCHAR"},
-    "owners": {"id": "VARCHAR", "tenant": "VARCHAR", "name": "VARCHAR", "team": "VARCHAR", "active": "BOOLEAN"},
+    "owners": {**_OBJECT, "created_at": "TIMESTAMPTZ", "name": "VARCHAR", "team": "VARCHAR", "active": "BOOLEAN"},
 }  # fmt: skip
 
 LOOKUPS = frozenset({"stage"})
@@ -279,8 +279,8 @@ def _stage(number: str, state: ObjectState) -> Iterable[Row]:
 
 
 def _owner(number: str, state: ObjectState) -> Iterable[Row]:
-    said = {"tenant": state.get(TENANT, ""), "name": state.get("name"), "team": state.get("team")}
-    yield Row("owners", {"id": number, **said, "active": bool(state.get("active", default=True))})
+    said = {"created_at": instants(state, "created"), "name": state.get("name"), "team": state.get("team")}
+    yield Row("owners", {**_base(number, state), **said, "active": bool(state.get("active", default=True))})
 
 
 _ROWS: Mapping[str, Callable[[str, ObjectState], Iterable[Row]]] = {

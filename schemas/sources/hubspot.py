@@ -45,7 +45,7 @@ PROPERTIES: Mapping[str, Mapping[str, str]] = {
         "hubspot_owner_id": "owner",
     },
     "stage": {"label": "label", "pipeline": "pipeline", "outcome": "outcome", "probability": "probability"},
-    "owner": {"name": "name", "team": "team", "active": "active"},
+    "owner": {"created": "created", "name": "name", "team": "team", "active": "active"},
 }  # fmt: skip
 """HubSpot's property -> ours, by kind of object."""
 
@@ -56,7 +56,15 @@ _DIRECTIONS = {
 _OUTCOMES = {"COMPLETED": "held", "NO_SHOW": "no_show", "NO SHOW": "no_show", "CANCELED": "cancelled"}
 _ACTIVITIES = {"call": "call", "email": "email", "communication": "message"}
 _REDACTED = "REDACTED"
+_MERGED_IDS = "hs_merged_object_ids"
+"""The property of a contact, company or deal with the ids that became it, divided by semicolons."""
 _LINKED = ("deal", "call", "email", "communication", "meeting")
+
+
+def wanted_of(name: str) -> list[str]:
+    """The properties to ask HubSpot for, by its name of the kind of object."""
+    merged = [_MERGED_IDS] if name in ("contact", "company", "deal") else []
+    return [*PROPERTIES[_KINDS[name]], *merged]
 
 
 def kind_of(name: str) -> str:
@@ -201,7 +209,11 @@ class HubSpotReader(CrmReader):
         if "archived" in found:
             archived_at = milliseconds(found.get("archivedAt")) or at
             facts.append(Fact(DELETED, archived_at, bool(found["archived"])))
-        yield Change(kind, str(found["id"]), facts + _fetched_links(found, at))
+        number = str(found["id"])
+        yield Change(kind, number, facts + _fetched_links(found, at))
+        for loser in str(found.get("properties", {}).get(_MERGED_IDS) or "").split(";"):
+            if loser.strip() and loser.strip() != number:
+                yield Change(kind, loser.strip(), [facts[0], Fact(MERGED, at, number)])
 
 
 def _sides(item: Mapping[str, Any]) -> tuple[str, str]:

@@ -81,6 +81,17 @@ class Derived:
     last_source_time: int | None = None
     """The latest instant (ms) at which the source learnt something of this."""
 
+    def add(self, later: Derived) -> None:
+        """Take over what a later batch comes to."""
+        self.events += later.events
+        self.rejected += later.rejected
+        self.unusable += later.unusable
+        self.ignored += later.ignored
+        self.memory |= later.memory
+        self.found += later.found
+        times = [one for one in (self.last_source_time, later.last_source_time) if one is not None]
+        self.last_source_time = max(times, default=None)
+
 
 class Deriver:
     """Makes events of a source's records.
@@ -97,6 +108,10 @@ class Deriver:
         self._reader = reader_for(source)
         self._memory = {} if memory is None else memory
         self._made: OrderedDict[str, bytes] = OrderedDict()
+        self._fresh: dict[str, bytes] = {}
+        """What was made in the batch under way."""
+        self._former: dict[bytes, bytes | None] = {}
+        """What was remembered before it of the objects that it changed."""
         self._connection = duckdb.connect(":memory:")
         self._zone = zone_of(source.timezone or "UTC")
         self._prepare(source)
@@ -146,7 +161,28 @@ class Deriver:
         return frozenset(found)
 
     def derive(self, records: Iterable[Record]) -> Derived:
-        """The events of a batch of records. A query that fails on a value costs no record but that one."""
+        """The events of a batch of records. A query that fails on a value costs no record but that one.
+
+        If it raises, a fault of ours, nothing of the batch is remembered.
+        """
+        self._former, self._fresh = {}, {}
+        try:
+            result = self._derive(records)
+        except BaseException:
+            for key, data in self._former.items():
+                if data is None:
+                    self._memory.pop(key, None)
+                else:
+                    self._memory[key] = data
+            raise
+        for event_id, digest in self._fresh.items():
+            self._made[event_id] = digest
+            self._made.move_to_end(event_id)
+        while len(self._made) > _REMEMBERED:
+            self._made.popitem(last=False)
+        return result
+
+    def _derive(self, records: Iterable[Record]) -> Derived:
         result = Derived()
         touched: dict[bytes, ObjectState] = {}
         rows: list[Row] = []
@@ -178,6 +214,7 @@ class Deriver:
             case Forget():
                 key = key_of(told.kind, told.id)
                 touched.pop(key, None)
+                self._former.setdefault(key, self._memory.get(key))
                 self._memory.pop(key, None)
                 result.memory[key] = None
                 rows += self._reader.rows(told.kind, told.id, _forgotten(told))
@@ -195,6 +232,7 @@ class Deriver:
         changed = state.add(change.facts, self._reader.histories(change.kind))
         encoded = state.encode()
         if encoded != known:
+            self._former.setdefault(key, known)
             self._memory[key] = result.memory[key] = encoded
         if changed:
             touched[key] = state
@@ -285,12 +323,9 @@ class Deriver:
         """Whether these versions of an event were not made before; when they were learnt is no part of them."""
         contents = {encode(event.model_copy(update={"recorded_at": None})): None for event in versions}
         digest = hashlib.blake2b(b"\n".join(contents), digest_size=8).digest()
-        if self._made.get(event_id) == digest:
-            self._made.move_to_end(event_id)
+        if self._fresh.get(event_id, self._made.get(event_id)) == digest:
             return False
-        self._made[event_id] = digest
-        if len(self._made) > _REMEMBERED:
-            self._made.popitem(last=False)
+        self._fresh[event_id] = digest
         return True
 
 

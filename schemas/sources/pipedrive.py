@@ -32,7 +32,7 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
         "assigned_to_user_id": "owner", "org_id": "account",
     },
     "stage": {"name": "label", "pipeline_id": "pipeline", "deal_probability": "probability"},
-    "user": {"name": "name", "active_flag": "active"},
+    "user": {"created": "created", "name": "name", "active_flag": "active"},
 }  # fmt: skip
 _KINDS = {
     "deal": "deal", "person": "lead", "lead": "lead", "organization": "account", "activity": "activity",

@@ -28,7 +28,7 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "Task": {"OwnerId": "owner", "AccountId": "account"},
     "Event": {"OwnerId": "owner", "CreatedDate": "booked_at", "StartDateTime": "starts_at"},
     "OpportunityStage": {"MasterLabel": "label", "DefaultProbability": "probability"},
-    "User": {"Name": "name", "IsActive": "active"},
+    "User": {"CreatedDate": "created", "Name": "name", "IsActive": "active"},
 }  # fmt: skip
 _KINDS = {
     "Lead": "lead", "Contact": "lead", "Opportunity": "deal", "Account": "account", "Task": "activity",

@@ -73,6 +73,8 @@ def ingest_command(
     found = read_sources(settings.ingest.sources, names)
     quiet_logs()
     active = topics.adopted(control.resolved(settings))
+    if since is not None:
+        err.print("deriving again: another running ingest of these sources must be stopped first, or this one waits")
     chosen = {"receive": only != "derive", "derive": only != "receive"}
     run_loop(_serve(active, found, since=_instant(since), **chosen))
 

@@ -206,10 +206,24 @@ class Mapper:
         current = [record for record in records if record.at >= published_from]
         for some, publish in ((early, False), (current, True)):
             if some:
-                derived = await asyncio.to_thread(self._deriver.derive, some)
+                derived = await asyncio.to_thread(self._derive, some)
                 await self._write(derived, writer, publish=publish)
                 self._count(derived, some, published=publish)
         self._count_unread(unread)
+
+    def _derive(self, records: Sequence[Record]) -> Derived:
+        """The events of records. One on which our own code fails is told of, and costs no other and not the process."""
+        assert self._deriver is not None
+        try:
+            return self._deriver.derive(records)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the records after it must not wait
+            if len(records) == 1:
+                _log.exception("%s: a record could not be read; it is in %s", self._source.name, self._raw)
+                return Derived(unusable=[Unusable("failed", f"{type(error).__name__}: {error}"[:500])])
+        whole = Derived()
+        for record in records:
+            whole.add(self._derive([record]))
+        return whole
 
     def _open(self, record: Any) -> Record | Ignored | Unusable:
         """A record of a topic without its envelope; a raw one came by a hook or a poll, as JSON."""

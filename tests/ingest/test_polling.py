@@ -126,7 +126,7 @@ def test_salesforces_records_and_history(installed: Settings, run_service: Any) 
         "OpportunityFieldHistory": ["Id", "OpportunityId", "Field", "NewValue", "CreatedDate"],
         "OpportunityStage": ["Id", "MasterLabel", "ApiName", "IsWon", "IsClosed", "DefaultProbability",
                              "SystemModstamp"],
-        "User": ["Id", "Name", "IsActive", "SystemModstamp"],
+        "User": ["Id", "Name", "IsActive", "CreatedDate", "SystemModstamp"],
     }  # fmt: skip
     for number in range(5):
         fake.records.setdefault("Opportunity", []).append({

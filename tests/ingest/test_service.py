@@ -255,3 +255,23 @@ def test_what_a_transaction_took_back_never_happened(
     eventually(lambda: amounts(prepared) == [2, 7])
     eventually(lambda: running.metric("salesgauge_ingest_lag_records", source="shop") == 0)
     assert amounts(prepared) == [2, 7]
+
+
+def test_a_record_on_which_our_code_fails_costs_no_other(
+    prepared: Settings, run_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from salesgauge.schemas.sources.hubspot import HubSpotReader
+
+    genuine = HubSpotReader.rows
+
+    def faulty(self: HubSpotReader, kind: str, number: str, state: Any) -> Any:
+        if number == "2":
+            raise RuntimeError("a fault of ours")
+        return genuine(self, kind, number, state)
+
+    monkeypatch.setattr(HubSpotReader, "rows", faulty)
+    running = run_service(prepared, HUBSPOT)
+    port = int(running.url.rpartition(":")[2])
+    assert [post(port, notices(number, 1)) for number in (1, 2, 3)] == [200, 200, 200]
+    eventually(lambda: amounts(prepared) == [1, 3])
+    assert running.metric("salesgauge_ingest_unmapped_total", source="hubspot", reason="failed") == 1

@@ -16,7 +16,7 @@ from salesgauge.schemas.codec import Rejection
 from salesgauge.schemas.events import EventBase
 from salesgauge.schemas.sources.live import Derived, Deriver
 from salesgauge.schemas.sources.objects import Record
-from salesgauge.schemas.sources.source import shipped_source, shipped_sources
+from salesgauge.schemas.sources.source import parse_source, shipped_source, shipped_sources
 from salesgauge.schemas.sources.webhooks import to_events
 from tests.support.shared import require_shared
 
@@ -31,12 +31,7 @@ def derive(source: str, *bodies: Any, batches: int = 1) -> Derived:
     whole = Derived()
     size = max(1, -(-len(records) // batches))
     for start in range(0, len(records), size):
-        part = deriver.derive(records[start : start + size])
-        whole.events += part.events
-        whole.rejected += part.rejected
-        whole.unusable += part.unusable
-        whole.ignored += part.ignored
-        whole.memory |= part.memory
+        whole.add(deriver.derive(records[start : start + size]))
     deriver.close()
     return whole
 
@@ -219,6 +214,30 @@ def test_hubspot_webhook_and_fetched_object_are_one_event() -> None:
     }}  # fmt: skip
     for order in itertools.permutations([notice, fetched]):
         assert one(derive("hubspot", *order, batches=2), "deal_won")["amount"] == "900"
+
+
+def test_hubspot_merge_is_found_in_the_survivor() -> None:
+    """A sweep tells of a merge whose webhook was lost."""
+    fetched = {"portalId": 700, "objectType": "contact", "object": {
+        "id": "13", "updatedAt": "2026-06-01T09:00:00Z", "createdAt": "2026-06-01T08:00:00Z", "archived": False,
+        "properties": {"createdate": "2026-06-01T08:00:00Z", "hs_merged_object_ids": "11;12"},
+    }}  # fmt: skip
+    told = derive("hubspot", hubspot("contact.creation", 11), fetched, hubspot("contact.deletion", 11, MONDAY + HOUR))
+    merged = [event for event in final(told).values() if event["event"] == "lead_merged"]
+    assert [(event["lead_id"], event["survivor_id"]) for event in merged] == [("11", "13"), ("12", "13")]
+    assert "lead_deleted" not in kinds(told)
+
+
+def test_names_of_reps_are_a_query_away() -> None:
+    query = """SELECT fact_id(tenant, 'owner', id, 'joined', NULL) AS event_id, created_at AS occurred_at, recorded_at,
+               id AS rep_id, name AS display_name, team FROM owners WHERE active"""
+    joined = [{"event": "rep_joined", "sql": query}]
+    source = parse_source({"use": "hubspot", "name": "hubspot", "events": joined}, where="test")
+    said = {"created": "2026-06-01T08:00:00Z", "name": "Ann Bo", "team": "north", "active": True}
+    owner = {"portalId": 700, "objectType": "owner", "object": {"id": "9", "properties": said}}
+    [event] = Deriver(source).derive([Record(owner, at=MONDAY)]).events
+    shown = event.model_dump(include={"rep_id", "display_name", "team"})
+    assert shown == {"rep_id": "9", "display_name": "Ann Bo", "team": "north"}
 
 
 def test_hubspot_privacy_deletion_forgets() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from salesgauge.schemas.sources.hubspot import PROPERTIES, TYPES, kind_of
+from salesgauge.schemas.sources.hubspot import TYPES, kind_of, wanted_of
 from salesgauge.schemas.sources.instants import milliseconds
 from salesgauge.schemas.sources.source import Source
 from salesgauge.streams.ingest.polling.api import Api, ForbiddenError
@@ -67,7 +67,8 @@ class HubSpot:
                 for owner in page["results"]:
                     name = " ".join(filter(None, (owner.get("firstName"), owner.get("lastName"))))
                     teams = owner.get("teams") or [{}]
-                    said = {"name": name, "team": teams[0].get("name"), "active": archived == "false"}
+                    said = {"created": owner.get("createdAt"), "name": name, "team": teams[0].get("name"),
+                            "active": archived == "false"}  # fmt: skip
                     found.append(self._body("owner", {**_dates(owner), "id": owner["id"], "properties": said}))
                 after = (page.get("paging") or {}).get("next", {}).get("after")
         return found
@@ -110,7 +111,7 @@ class HubSpot:
     async def fetch(self, api: Api, kind: str, numbers: Sequence[str]) -> Bodies:
         """Objects with their properties, the history of some, and whom they belong to."""
         found: dict[str, dict[str, Any]] = {}
-        wanted = [*PROPERTIES[kind_of(kind)], *self._source.properties.get(kind_of(kind), ())]
+        wanted = [*wanted_of(kind), *self._source.properties.get(kind_of(kind), ())]
         for start in range(0, len(numbers), _BATCH):
             body = {
                 "properties": wanted,

@@ -54,7 +54,7 @@ class Salesforce:
         names = "Id, MasterLabel, ApiName, IsWon, IsClosed, DefaultProbability, SystemModstamp"
         stages = await self._all(api, f"SELECT {names} FROM OpportunityStage", deleted=False)  # noqa: S608 - SOQL
         found = [{**one, "Id": one.get("ApiName") or one["MasterLabel"]} for one in stages]
-        users = await self._all(api, "SELECT Id, Name, IsActive, SystemModstamp FROM User", deleted=False)
+        users = await self._all(api, "SELECT Id, Name, IsActive, CreatedDate, SystemModstamp FROM User", deleted=False)
         return [*found, *users]
 
     async def changed(self, api: Api, kind: str, since: int, until: int) -> AsyncIterator[Bodies]:
