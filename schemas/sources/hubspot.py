@@ -122,7 +122,7 @@ class HubSpotReader(CrmReader):
         tenant = Fact(TENANT, 0, str(item.get("portalId") or ""))
         match what:
             case "creation":
-                yield Change(kind, number, [tenant, Fact("created", at, at), *_typed(name, at)])
+                yield Change(kind, number, [tenant, Fact("created", at, at), *_typed(name)])
             case "propertyChange":
                 yield self._property(item, name, kind, number, at, tenant)
             case "deletion":
@@ -142,7 +142,7 @@ class HubSpotReader(CrmReader):
             return Ignored(f"{name} property")
         if item.get("propertyValue") == _REDACTED:
             return Ignored("redacted value")
-        facts = [Fact(ours, at, _value(kind, ours, item.get("propertyValue"))), *_typed(name, at)]
+        facts = [Fact(ours, at, _value(kind, ours, item.get("propertyValue"))), *_typed(name)]
         return Change(kind, number, [tenant, *facts])
 
     def _association(self, item: Mapping[str, Any], at: int) -> Iterable[Told]:
@@ -194,7 +194,7 @@ class HubSpotReader(CrmReader):
             yield Ignored(f"fetched {name}"[:40])
             return
         at = milliseconds(found.get("updatedAt")) or arrived
-        facts = [Fact(TENANT, 0, str(item.get("portalId") or "")), *_typed(name, at)]
+        facts = [Fact(TENANT, 0, str(item.get("portalId") or "")), *_typed(name)]
         wanted = self._wanted[kind]
         facts += [
             Fact(wanted[theirs], at, _value(kind, wanted[theirs], value))
@@ -253,9 +253,8 @@ def _merge(item: Mapping[str, Any], kind: str, number: str, at: int, tenant: Fac
         yield Unusable("no id", "a merge without mergedObjectIds")
 
 
-def _typed(name: str, at: int) -> list[Fact]:
+def _typed(name: str) -> list[Fact]:
     """What kind of activity an object of this name is."""
-    del at
     return [Fact("kind", 0, _ACTIVITIES[name])] if name in _ACTIVITIES else []
 
 

@@ -230,10 +230,8 @@ class Mapper:
         headers = {name: value for name, value in record.headers if value is not None}
         at = _plausible(record.timestamp, time.time_ns() // 1_000_000)
         raw = Raw(record.value, record.key, headers, record.topic, at)
-        if record.topic != self._raw or self._source.topics is None:
-            envelope = "json" if self._source.topics is None else self._source.topics.envelope
-        else:
-            envelope = "json"
+        topics = self._source.topics
+        envelope = "json" if topics is None or record.topic == self._raw else topics.envelope
         return open_envelope(raw, envelope, self._registry)
 
     async def _write(self, derived: Derived, writer: Any, *, publish: bool) -> None:
