@@ -28,16 +28,15 @@ def assemble(
     registry: CollectorRegistry,
     clock: Callable[[], int] = wall_clock,
     *,
-    unsafe_commit_before_ack: bool = False,
 ) -> tuple[DeliveryApp, Worker]:
     """The app that delivers records, and the worker that it drives; their metrics go to ``registry``."""
     worker = Worker(settings, clock, WorkerMetrics(registry))
-    app = DeliveryApp(delivery(settings, unsafe_commit_before_ack=unsafe_commit_before_ack), worker)
+    app = DeliveryApp(delivery(settings), worker)
     registry.register(_Delivered(app))
     return app, worker
 
 
-def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> Delivery:
+def delivery(settings: Settings) -> Delivery:
     """How the settings want records delivered."""
     return Delivery(
         bootstrap=settings.kafka.bootstrap,
@@ -54,7 +53,6 @@ def delivery(settings: Settings, *, unsafe_commit_before_ack: bool = False) -> D
         publish_every=settings.publish_every,
         session_seconds=settings.kafka.session_seconds,
         produce_seconds=settings.kafka.produce_seconds,
-        unsafe_commit_before_ack=unsafe_commit_before_ack,
     )
 
 
