@@ -27,7 +27,6 @@ def assemble(
     settings: Settings,
     registry: CollectorRegistry,
     clock: Callable[[], int] = wall_clock,
-    *,
 ) -> tuple[DeliveryApp, Worker]:
     """The app that delivers records, and the worker that it drives; their metrics go to ``registry``."""
     worker = Worker(settings, clock, WorkerMetrics(registry))

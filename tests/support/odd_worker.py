@@ -47,7 +47,7 @@ def dying(writes: int) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
         return await write(self, topic, partition, items)
 
-    DeliveryApp._learn = learning_apart  # type: ignore[method-assign]
+    DeliveryApp._learn = learning_apart  # type: ignore[method-assign, assignment]
     return last
 
 
@@ -66,7 +66,7 @@ if __name__ == "__main__":
     if writes := os.environ.get("ODD_DIES"):
         Writer.write = dying(int(writes))  # type: ignore[method-assign]
     if os.environ.get("ODD_CARELESS"):
-        assembly.DeliveryApp = careless  # type: ignore[attr-defined]
+        assembly.DeliveryApp = careless  # type: ignore[attr-defined, assignment]
     if jumps := os.environ.get("ODD_CLOCK"):
         assembly.wall_clock = jumping([float(one) for one in jumps.split(",")])  # type: ignore[attr-defined]
     main()
