@@ -1,6 +1,6 @@
 """The deal: what its facts, in whatever order they arrive, say about its opening, its standing close and its credit.
 
-Rules and worked examples: docs/explanation/deals.md. A deal is an entity of its own; leads, accounts and reps are told
+Rules and worked examples: docs/identity.md. A deal is an entity of its own; leads, accounts and reps are told
 of it, and read it by the same functions.
 """
 

@@ -1,7 +1,7 @@
 """Identities: which keys of leads and accounts are one lead or account, by the merges that are known.
 
 Merges are few, so every shard knows all of them: it reads the identity log whole, and the survivor of a key is a pure
-function of the set of merges (docs/explanation/identity.md). Times at which merges occurred play no part.
+function of the set of merges (docs/identity.md). Times at which merges occurred play no part.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Attributes flow down, outcomes flow up: what an entity sends depends on the *kind* of fact, and the kinds form an
 acyclic graph even where entities refer to each other. :data:`LONGEST_CHAIN` is computed at import; a circle of kinds is
-an error there. Claims, proof and bounds: docs/explanation/identity.md.
+an error there. Claims, proof and bounds: docs/identity.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The identity log: merges of leads and accounts, in one partition that every worker reads whole from the beginning.
 
 A plain consumer, not Faust's GlobalTable: a table that changes must make entities reconsider what they have told, and
-messages between entities say how far their sender had read (docs/explanation/identity.md).
+messages between entities say how far their sender had read (docs/identity.md).
 """
 
 from __future__ import annotations
