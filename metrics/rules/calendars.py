@@ -1,138 +1,290 @@
-"""Business time: how long a team was at work between two instants, and when a span of work ends.
+"""Working time: how much of it lies between two instants, and when an amount of it has passed.
 
-Times are milliseconds since the epoch. Days are computed in the calendar's own zone, so a day of a daylight-saving
-change has the length that it really has, and public holidays come from the `holidays` package.
+Instants and lengths are milliseconds; instants count from the epoch. An instant is working time if its local time of
+day lies in a span of a working day. So spans have the length that they really have: on a day whose clock skips an hour
+a night shift is an hour shorter. Public holidays come from the `holidays` package.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
+from typing import NamedTuple, Protocol, Self
 
 import holidays
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
 _FIRST_DAY = _EPOCH.toordinal()
-_DAY_MS = 24 * 60 * 60_000
-_MAX_DAYS = 3660
-"""A span of work is looked for over ten years at most; a calendar that never opens ends there."""
+_MINUTE_MS = 60_000
+_DAY_MS = 24 * 60 * _MINUTE_MS
+_PROBE_MS = _DAY_MS // 4
+"""Two changes of a zone's offset are never nearer to each other."""
+_BLOCK = 256
+"""UTC days whose working time is summed up together."""
+_LONGEST_SEARCH = 3660
+"""Days (ten years) within which working time must pass; a calendar that is never open ends there."""
+_TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """Local opening and closing time of a working day."""
+class Span(NamedTuple):
+    """Working hours: ``[opens, closes)`` in ms after the local midnight of the day on which they begin.
 
-    opens: time
-    closes: time
+    ``closes`` lies beyond 24 hours for a night shift.
+    """
+
+    opens: int
+    closes: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``09:00-12:00``, ``00:00-24:00``, or over midnight: ``22:00-06:00``.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        opens, dash, closes = text.partition("-")
+        if not dash:
+            raise ValueError(f"{text!r} is not a span of hours; write it as '09:00-17:00'")
+        return cls.between(_time_of_day(opens, text), _time_of_day(closes, text))
+
+    @classmethod
+    def between(cls, opens: int, closes: int) -> Self:
+        """From one time of day (ms after midnight) to another; to the next day's where that is not later.
+
+        Raises:
+            ValueError: they are equal, so that it is empty or a day long.
+        """
+        if opens == closes or opens >= _DAY_MS:
+            shown = f"{opens // (60 * _MINUTE_MS):02}:{opens // _MINUTE_MS % 60:02}"
+            raise ValueError(f"the hours begin and end at {shown}; write '00:00-24:00' for a whole day")
+        return cls(opens, closes if closes > opens else closes + _DAY_MS)
+
+    def __str__(self) -> str:
+        return "-".join(f"{at // (60 * _MINUTE_MS):02}:{at // _MINUTE_MS % 60:02}" for at in self._shown())
+
+    def _shown(self) -> tuple[int, int]:
+        return self.opens, self.closes if self.closes <= _DAY_MS else self.closes - _DAY_MS
+
+
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """The spans of a day, separated by commas; ``closed`` for none.
+
+    Raises:
+        ValueError: a span is not of the form ``09:00-12:00``, or two overlap.
+    """
+    if text.strip().lower() in ("closed", ""):
+        return ()
+    spans = sorted(Span.parse(part.strip()) for part in text.split(","))
+    for one, other in itertools.pairwise(spans):
+        if other.opens < one.closes:
+            raise ValueError(f"{one} and {other} overlap")
+    return tuple(spans)
+
+
+def _time_of_day(text: str, whole: str) -> int:
+    match = _TIME.fullmatch(text.strip())
+    at = _DAY_MS + 1 if match is None else (int(match[1]) * 60 + int(match[2])) * _MINUTE_MS
+    if at > _DAY_MS:
+        raise ValueError(f"{whole!r} is not a span of hours; write it as '09:00-17:00'")
+    return at
+
+
+@dataclass(frozen=True)
+class WorkingHours:
+    """When a team works.
+
+    ``weekdays`` has the spans of Monday (0) to Sunday (6). ``exceptions`` has those of single dates: they hold instead
+    of the weekday's, on public holidays too. A span belongs to the day on which it begins.
+    """
+
+    weekdays: tuple[tuple[Span, ...], ...]
+    country: str = ""
+    exceptions: Mapping[date, tuple[Span, ...]] | None = None
+
+    def of(self, day: date) -> tuple[Span, ...]:
+        """The spans that begin on a day."""
+        if self.exceptions and day in self.exceptions:
+            return self.exceptions[day]
+        if day in holiday_dates(self.country, (day.year,)):
+            return ()
+        return self.weekdays[day.weekday()]
+
+
+Interval = tuple[int, int]
+"""From an instant to another, without the latter."""
+
+
+class Clock(Protocol):
+    """Something by which time passes, not always."""
+
+    def between(self, start: int, end: int) -> int:
+        """How much time passes in ``[start, end)``, ms; 0 where ``end`` does not come after ``start``."""
+
+    def add(self, start: int, work: int) -> int:
+        """The first instant at which ``work`` ms have passed since ``start``."""
+
+    def subtract(self, end: int, work: int) -> int:
+        """The last instant from which on ``work`` ms pass until ``end``."""
+
+
+class AllHours:
+    """The clock that never stands still."""
+
+    def between(self, start: int, end: int) -> int:
+        """As :meth:`Clock.between`."""
+        return max(0, end - start)
+
+    def add(self, start: int, work: int) -> int:
+        """As :meth:`Clock.add`."""
+        return start + max(0, work)
+
+    def subtract(self, end: int, work: int) -> int:
+        """As :meth:`Clock.subtract`."""
+        return end - max(0, work)
 
 
 class BusinessCalendar:
-    """Working hours in a zone, on some weekdays, without public holidays."""
+    """The clock that runs in working hours of a zone."""
 
-    def __init__(
-        self,
-        zone: tzinfo,
-        hours: Hours,
-        weekdays: frozenset[int],
-        country: str = "",
-        extra_holidays: frozenset[date] = frozenset(),
-    ) -> None:
+    def __init__(self, zone: tzinfo, hours: WorkingHours) -> None:
         self._zone = zone
         self._hours = hours
-        self._weekdays = weekdays
-        self._country = country
-        self._extra = extra_holidays
-        self._spans: dict[int, tuple[int, int] | None] = {}
-        self._sums: list[int] = [0]
-        self._days: dict[int, tuple[int, int]] = {}
+        self._open: dict[int, tuple[Interval, ...]] = {}
+        self._before: dict[int, list[int]] = {}
+        self._blocks: dict[int, int] = {}
 
     def between(self, start: int, end: int) -> int:
-        """Milliseconds at work in ``[start, end]``; 0 where ``end`` does not come after ``start``."""
-        if end <= start:
-            return 0
-        first, last = self._day(start), self._day(end)
-        if first == last:
-            return self._overlap(first, start, end)
-        inner = self._open_before(last) - self._open_before(first + 1)
-        return self._overlap(first, start, end) + inner + self._overlap(last, start, end)
+        """Working time in ``[start, end)``, ms; 0 where ``end`` does not come after ``start``."""
+        return self._worked(end) - self._worked(start) if end > start else 0
 
     def add(self, start: int, work: int) -> int:
-        """The instant at which ``work`` milliseconds at work have passed since ``start``."""
-        day = self._day(start)
-        for ordinal in range(day, day + _MAX_DAYS):
-            span = self._span(ordinal)
-            if span is None:
-                continue
-            opens = max(span[0], start)
-            available = span[1] - opens
-            if available <= 0:
-                continue
-            if work <= available:
-                return opens + work
-            work -= available
-        return start + _MAX_DAYS * 86_400_000
+        """The first instant at which ``work`` ms of working time have passed since ``start``."""
+        if work <= 0:
+            return start
+        first = start // _DAY_MS
+        for day in range(first, first + _LONGEST_SEARCH):
+            for opens, closes in self.open_on(day):
+                begin = max(opens, start)
+                if begin < closes:
+                    if work <= closes - begin:
+                        return begin + work
+                    work -= closes - begin
+        return start + _LONGEST_SEARCH * _DAY_MS
 
-    def _day(self, at: int) -> int:
-        """The local day, counted as dates are."""
-        known = self._days.get(at // _DAY_MS)
+    def subtract(self, end: int, work: int) -> int:
+        """The last instant from which on ``work`` ms of working time pass until ``end``."""
+        if work <= 0:
+            return end
+        last = end // _DAY_MS
+        for day in range(last, last - _LONGEST_SEARCH, -1):
+            for opens, closes in reversed(self.open_on(day)):
+                until = min(closes, end)
+                if opens < until:
+                    if work <= until - opens:
+                        return until - work
+                    work -= until - opens
+        return end - _LONGEST_SEARCH * _DAY_MS
+
+    def open_on(self, day: int) -> tuple[Interval, ...]:
+        """The working time in a UTC day (counted from the epoch), in order."""
+        known = self._open.get(day)
         if known is None:
-            known = self._turn(at // _DAY_MS)
-            if known is None:
-                return self._compute_day(at)
-            self._days[at // _DAY_MS] = known
-        day, midnight = known
-        return day + (at >= midnight)
+            known = self._open[day] = tuple(self._compute(day))
+        return known
 
-    def _turn(self, number: int) -> tuple[int, int] | None:
-        """The local day at the beginning of a UTC day, and the instant in it at which the next one begins.
+    def _worked(self, at: int) -> int:
+        """Working time from the epoch to an instant; below zero before the epoch."""
+        day = at // _DAY_MS
+        block = day // _BLOCK
+        within = sum(max(0, min(closes, at) - opens) for opens, closes in self.open_on(day))
+        return self._before_block(block) + self._before_days(block)[day % _BLOCK] + within
 
-        None where there is more to say: a zone that moved across the date line left out a day.
-        """
-        begin, end = number * _DAY_MS, (number + 1) * _DAY_MS
-        first, last = self._compute_day(begin), self._compute_day(end - 1)
-        if last == first:
-            return first, end
-        return (first, self._instant(date.fromordinal(last), time())) if last == first + 1 else None
+    def _before_days(self, block: int) -> list[int]:
+        """Working time from the start of a block of days to that of each of its days, and to its end."""
+        known = self._before.get(block)
+        if known is None:
+            known = [0]
+            for day in range(block * _BLOCK, (block + 1) * _BLOCK):
+                known.append(known[-1] + sum(closes - opens for opens, closes in self.open_on(day)))
+            self._before[block] = known
+        return known
 
-    def _compute_day(self, at: int) -> int:
-        return (_EPOCH + at * _MS).astimezone(self._zone).toordinal()
+    def _before_block(self, block: int) -> int:
+        """Working time from the first block that was asked for to the start of this one."""
+        blocks = self._blocks
+        if not blocks:
+            blocks[block] = 0
+        while block not in blocks:
+            first, last = min(blocks), max(blocks)
+            if block > last:
+                blocks[last + 1] = blocks[last] + self._before_days(last)[-1]
+            else:
+                blocks[first - 1] = blocks[first] - self._before_days(first - 1)[-1]
+        return blocks[block]
 
-    def _overlap(self, ordinal: int, start: int, end: int) -> int:
-        span = self._span(ordinal)
-        return 0 if span is None else max(0, min(end, span[1]) - max(start, span[0]))
+    def _compute(self, day: int) -> Iterable[Interval]:
+        """Local working time, shifted by the offset that holds in each part of a UTC day."""
+        joined: list[Interval] = []
+        for start, end, offset in self._offsets(day * _DAY_MS, (day + 1) * _DAY_MS):
+            for opens, closes in self._local(start + offset, end + offset):
+                _append(joined, (opens - offset, closes - offset))
+        return joined
 
-    def _open_before(self, ordinal: int) -> int:
-        """Milliseconds at work from 1970 to the start of the day ``ordinal``."""
-        sums = self._sums
-        while len(sums) <= ordinal - _FIRST_DAY:
-            sums.append(sums[-1] + self._length(_FIRST_DAY + len(sums) - 1))
-        return sums[max(0, ordinal - _FIRST_DAY)]
+    def _offsets(self, start: int, end: int) -> Iterable[tuple[int, int, int]]:
+        """(start, end, offset) of the parts of a stretch of time in which the zone's offset does not change."""
+        begin, offset = start, self._offset(start)
+        for probe in range(start + _PROBE_MS, end + 1, _PROBE_MS):
+            after = self._offset(probe)
+            if after != offset:
+                change = self._change(probe - _PROBE_MS, probe, after)
+                yield begin, change, offset
+                begin, offset = change, after
+        if begin < end:
+            yield begin, end, offset
 
-    def _length(self, ordinal: int) -> int:
-        span = self._span(ordinal)
-        return 0 if span is None else span[1] - span[0]
+    def _change(self, start: int, end: int, offset: int) -> int:
+        """The instant in ``(start, end]`` from which on the offset is ``offset``."""
+        return start + 1 + bisect.bisect_left(range(start + 1, end), 1, key=lambda at: int(self._offset(at) == offset))
 
-    def _span(self, ordinal: int) -> tuple[int, int] | None:
-        if ordinal not in self._spans:
-            self._spans[ordinal] = self._compute_span(date.fromordinal(ordinal))
-        return self._spans[ordinal]
+    def _offset(self, at: int) -> int:
+        offset = (_EPOCH + at * _MS).astimezone(self._zone).utcoffset()
+        assert offset is not None
+        return offset // _MS
 
-    def _compute_span(self, day: date) -> tuple[int, int] | None:
-        if day.weekday() not in self._weekdays or day in self._extra:
-            return None
-        if day in holiday_dates(self._country, (day.year,)):
-            return None
-        return self._instant(day, self._hours.opens), self._instant(day, self._hours.closes)
+    def _local(self, start: int, end: int) -> Iterable[Interval]:
+        """Working time within a stretch of local time, which is counted like instants are."""
+        joined: list[Interval] = []
+        first, last = start // _DAY_MS - 1, (end - 1) // _DAY_MS
+        spans = [(day * _DAY_MS, span) for day in range(first, last + 1) for span in self._hours.of(_date(day))]
+        for opens, closes in sorted((midnight + span.opens, midnight + span.closes) for midnight, span in spans):
+            if max(opens, start) < min(closes, end):
+                _append(joined, (max(opens, start), min(closes, end)))
+        return joined
 
-    def _instant(self, day: date, at: time) -> int:
-        return (datetime.combine(day, at, self._zone) - _EPOCH) // _MS
+
+def _append(joined: list[Interval], interval: Interval) -> None:
+    """Add an interval that does not begin before the last one; touching ones become one."""
+    if joined and interval[0] <= joined[-1][1]:
+        joined[-1] = (joined[-1][0], max(joined[-1][1], interval[1]))
+    else:
+        joined.append(interval)
+
+
+def _date(day: int) -> date:
+    return date.fromordinal(min(max(_FIRST_DAY + day, 1), date.max.toordinal()))
 
 
 @cache
-def holiday_dates(country: str, years: tuple[int, ...]) -> frozenset[date]:
-    """Public holidays of ``DE`` or ``DE-BY`` in ``years``; none for an empty name.
+def holiday_dates(country: str, years: Sequence[int]) -> frozenset[date]:
+    """Public holidays of ``DE`` or ``DE-BY`` in ``years`` (a tuple); none for an empty name.
 
     Raises:
         ValueError: the `holidays` package does not know the country or subdivision.

@@ -7,19 +7,31 @@ is applied to the past by a replay or a rebuild.
 from __future__ import annotations
 
 import bisect
+import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from salesgauge.metrics.measures.registry import MEASURES
-from salesgauge.metrics.rules.calendars import BusinessCalendar, Hours, holiday_dates
+from salesgauge.metrics.rules.calendars import (
+    WEEKDAYS,
+    AllHours,
+    BusinessCalendar,
+    Clock,
+    Span,
+    WorkingHours,
+    holiday_dates,
+    parse_spans,
+)
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -78,25 +90,40 @@ class CurrencyRate(BaseModel):
     since: date = date.min
 
 
-class CalendarRule(BaseModel):
-    """Working hours of a team (or of all): local times in ``zone``, on ``weekdays`` (0 is Monday), without holidays.
+def _day_spans(value: Any) -> Any:
+    """The spans of a day as one text; a list of spans is as good."""
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    if not isinstance(value, str):
+        raise ValueError(f"{value} is not a span of hours; write it as '09:00-17:00', or 'closed'")  # noqa: TRY004
+    return ", ".join(map(str, parse_spans(value))) or CLOSED
 
-    ``holidays`` names a country or a country and subdivision of the `holidays` package (``DE``, ``DE-BY``).
+
+CLOSED = "closed"
+DaySpans = Annotated[str, BeforeValidator(_day_spans)]
+"""The working hours of a day: ``09:00-12:00, 13:00-17:00``, ``22:00-06:00``, ``00:00-24:00`` or ``closed``."""
+
+
+class CalendarRule(BaseModel):
+    """Working hours of a team (or of all), in local time of ``zone`` (default: the zone of the rules).
+
+    ``hours`` gives the spans of each weekday (``mon`` to ``sun``, or a range such as ``mon-fri``). A weekday that is
+    not named is closed. A span over midnight (``22:00-06:00``) belongs to the day on which it begins. Where every
+    working day has the same span, ``opens``, ``closes`` and ``weekdays`` (0 is Monday) are enough. ``exceptions`` gives
+    the spans of single dates, instead of those of the weekday or the holiday. ``holidays`` names a country, or a
+    country and subdivision, of the `holidays` package (``DE``, ``DE-BY``). ``extra_holidays`` are further dates that
+    are closed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     zone: Zone = "UTC"
-    """Time zone of the business hours. Unset: `rules.zone`."""
     opens: time = time(9)
-    """Start of the business hours, local time."""
     closes: time = time(17)
-    """End of the business hours, local time."""
     weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(5))
-    """Working days. Monday is 0."""
+    hours: Mapping[str, DaySpans] = {}
+    exceptions: Mapping[date, DaySpans] = {}
     holidays: str = ""
-    """Country, or country and subdivision, whose public holidays are free: `DE`, `DE-BY`."""
     extra_holidays: frozenset[date] = frozenset()
-    """More free days, as dates."""
 
     @field_validator("holidays")
     @classmethod
@@ -107,9 +134,11 @@ class CalendarRule(BaseModel):
     @field_validator("opens", "closes", mode="before")
     @classmethod
     def _local(cls, value: Any) -> Any:
-        """Numbers would be seconds since midnight in UTC; ``9:00`` is as good as ``09:00``."""
+        """Numbers would be seconds since midnight in UTC; ``9:00`` is as good as ``09:00``; ``24:00`` is midnight."""
         if isinstance(value, int | float):
             raise ValueError(f"{value} is not a time of day; write it as '09:00'")  # noqa: TRY004 - pydantic wants it
+        if value == "24:00":
+            return time(0)
         return f"0{value}" if isinstance(value, str) and re.match(r"\d:", value) else value
 
     @field_validator("opens", "closes")
@@ -126,11 +155,118 @@ class CalendarRule(BaseModel):
             raise ValueError("is empty; write it as [0, 1, 2, 3, 4] for Monday to Friday")
         return value
 
+    @field_validator("hours")
+    @classmethod
+    def _by_weekday(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        """Ranges of weekdays as single ones, from Monday on."""
+        found: dict[str, str] = {}
+        for name, spans in value.items():
+            for day in _weekdays(name):
+                if day in found:
+                    raise ValueError(f"has two values for {day}; name each weekday once")
+                found[day] = spans
+        if found and set(found.values()) == {CLOSED}:
+            raise ValueError("is closed on all weekdays; write it as {mon-fri: '09:00-17:00'}")
+        return {day: found[day] for day in WEEKDAYS if day in found}
+
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.closes <= self.opens:
-            raise ValueError(f"closes ({self.closes:%H:%M}) must come after opens ({self.opens:%H:%M})")
+        short = self.model_fields_set & {"opens", "closes", "weekdays"}
+        if self.hours and short:
+            raise ValueError(f"has both hours and {min(short)}; write all of it as {self._as_hours()}")
+        if self.opens == self.closes and self.opens != time(0):
+            raise ValueError(
+                f"closes ({self.closes:%H:%M}) must not be opens ({self.opens:%H:%M}); for a whole day write "
+                "hours: {mon-sun: '00:00-24:00'}"
+            )
+        if time(0) < self.closes <= self.opens and not {"opens", "closes"} <= self.model_fields_set:
+            raise ValueError(
+                f"closes ({self.closes:%H:%M}) must come after opens ({self.opens:%H:%M}); set both for a night shift"
+            )
         return self
+
+    def _as_hours(self) -> str:
+        shown = {**{WEEKDAYS[day]: str(self._span) for day in sorted(self.weekdays)}, **self.hours}
+        return "hours: {" + ", ".join(f"{day}: '{spans}'" for day, spans in shown.items()) + "}"
+
+    @property
+    def _span(self) -> Span:
+        opens, closes = (at.hour * HOUR + at.minute * MINUTE + at.second * 1000 for at in (self.opens, self.closes))
+        return Span(opens, closes if closes > opens else closes + DAY)
+
+    @cached_property
+    def working_hours(self) -> WorkingHours:
+        """What the fields say."""
+        if self.hours:
+            weekdays = tuple(parse_spans(self.hours.get(day, CLOSED)) for day in WEEKDAYS)
+        else:
+            weekdays = tuple((self._span,) if day in self.weekdays else () for day in range(len(WEEKDAYS)))
+        exceptions = {day: parse_spans(spans) for day, spans in self.exceptions.items()}
+        return WorkingHours(weekdays, self.holidays, {**dict.fromkeys(self.extra_holidays, ()), **exceptions})
+
+
+def _weekdays(name: str) -> tuple[str, ...]:
+    """``mon``, or all of ``mon-fri``; ``sat-mon`` goes over the end of the week."""
+    first, dash, last = (part.strip().lower()[:3] for part in name.partition("-"))
+    if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
+        raise ValueError(f"{name!r} is not a weekday; write mon, tue, wed, thu, fri, sat, sun, or a range such as mon-fri")
+    start = WEEKDAYS.index(first)
+    length = (WEEKDAYS.index(last) - start) % len(WEEKDAYS) + 1 if dash else 1
+    return tuple(WEEKDAYS[(start + step) % len(WEEKDAYS)] for step in range(length))
+
+
+DEFAULT_POLICY = "default"
+"""The response policy of requests that no configured one matches."""
+
+Words = Annotated[frozenset[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""One text or several."""
+
+
+class ResponsePolicyRule(BaseModel):
+    """How soon some requests are to be answered: those that match each of the fields that are given.
+
+    ``source``, ``tier``, ``team`` (of the owner when the request came) and ``channel`` are one value or a list, without
+    regard to case. ``clock``: whether the time runs in working hours only. Those are of ``calendar``; without one, of
+    the team's calendar, or the common one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    source: Words = frozenset()
+    tier: Words = frozenset()
+    team: Words = frozenset()
+    channel: Words = frozenset()
+    target: Annotated[timedelta, Field(gt=timedelta(0)), _SECONDS]
+    clock: Literal["working_hours", "around_the_clock"] = "around_the_clock"
+    calendar: CalendarRule | None = None
+
+    @model_validator(mode="after")
+    def _needs_the_calendar(self) -> Self:
+        if self.calendar is not None and self.clock != "working_hours":
+            raise ValueError("has a calendar that nothing uses; write clock: working_hours")
+        return self
+
+    @cached_property
+    def criteria(self) -> tuple[frozenset[str], ...]:
+        """Accepted values of source, tier, team and channel, folded; empty: any."""
+        return tuple(frozenset(map(_folded, words)) for words in (self.source, self.tier, self.team, self.channel))
+
+
+def _folded(value: str) -> str:
+    return value.strip().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The response policy of a request: the answer is due after ``target`` ms on ``clock``.
+
+    ``clock_name`` is what :meth:`Rules.clock` knows the clock by.
+    """
+
+    name: str
+    target: int
+    clock: Clock
+    clock_name: str
 
 
 class CommissionTier(BaseModel):
@@ -149,9 +285,16 @@ class Rules(BaseModel):
     zone: Zone = "UTC"
     """Business time zone. It applies to calendar windows and to dates without a zone."""
     response_sla: Annotated[timedelta, Field(gt=timedelta(0)), _SECONDS] = timedelta(minutes=15)
-    """A lead should be answered by a person within this time after its creation."""
+    """A request should be answered by a person within this time, where no response policy says otherwise."""
     sla_in_business_hours: bool = False
-    """Whether the SLA clock stops outside business hours."""
+    """Whether that clock stops outside business hours."""
+    response_policies: tuple[ResponsePolicyRule, ...] = ()
+    """How soon requests should be answered, by source, tier, team or channel. The first that matches holds, as things
+    were when the request came."""
+    response_exempt_sources: Words = frozenset()
+    """Sources (an import, a list) whose leads wait for no answer, unless the event says that they do."""
+    response_customers: Literal["include", "exclude"] = "include"
+    """Whether requests of leads that are customers already should be answered under these rules."""
     contact_includes_automated: bool = True
     """Whether an automated outbound message counts as contact. It never counts as a response."""
     calendar: CalendarRule = CalendarRule()
@@ -222,6 +365,17 @@ class Rules(BaseModel):
                 raise ValueError(f"{count} tiers begin at the attainment {attainment:g}; only one is possible")
         return tuple(sorted(value, key=lambda tier: tier.attainment))
 
+    @field_validator("response_policies")
+    @classmethod
+    def _reachable_policies(cls, value: tuple[ResponsePolicyRule, ...]) -> tuple[ResponsePolicyRule, ...]:
+        for name, count in Counter(rule.name for rule in value).items():
+            if count > 1 or name == DEFAULT_POLICY:
+                raise ValueError(f"{name!r} is the name of another policy; give each a name of its own")
+        for rule, hidden in itertools.pairwise(value):
+            if not any(rule.criteria):
+                raise ValueError(f"{rule.name!r} matches all requests, so {hidden.name!r} never holds; put it last")
+        return value
+
     @model_validator(mode="after")
     def _no_rate_of_its_own(self) -> Self:
         if any(rate.currency == self.currency and rate.rate != 1 for rate in self.rates):
@@ -245,12 +399,8 @@ class Rules(BaseModel):
 
     @cached_property
     def coarse_ms(self) -> int:
-        """Size of a coarse pane: an hour, or less where the zone's midnights do not fall on UTC hours."""
-        offsets = {_offset_ms(self.tz, month) % HOUR for month in range(1, 13)} | {HOUR}
-        for size in (HOUR, HOUR // 2, HOUR // 4):
-            if all(offset % size == 0 for offset in offsets):
-                return size
-        return MINUTE * 5
+        """Size of a coarse pane: an hour, or less where the zone's midnights are (or were) not on UTC hours."""
+        return math.gcd(HOUR, *_offsets_ms(self.zone))
 
     def team_of(self, rep: str) -> str:
         """The team of a rep that no event names a team for."""
@@ -260,11 +410,39 @@ class Rules(BaseModel):
         """The business calendar of a team."""
         return self._calendars.get(team) or self._default_calendar
 
-    def deadline(self, created: int, team: str) -> int:
-        """The instant (ms) until which a lead created at ``created`` (ms) is to be answered."""
+    def policy(self, source: str, tier: str, team: str, channel: str) -> Policy:
+        """The response policy of a request, by the team of its owner when it came."""
+        said = tuple(map(_folded, (source, tier, team, channel)))
+        for rule in self.response_policies:
+            if all(not accepted or value in accepted for accepted, value in zip(rule.criteria, said, strict=True)):
+                return self._policy(rule, team)
+        return self._policy(self._default_policy, team)
+
+    def exempts(self, source: str) -> bool:
+        """Whether requests of a source wait for no answer."""
+        return bool(self._exempt) and _folded(source) in self._exempt
+
+    def clock(self, name: str) -> Clock:
+        """The clock of a response policy by its name, as :attr:`Policy.clock_name` has it."""
+        kind, _, key = name.partition(":")
+        if kind == "policy":
+            return self._policy_calendars[key]
+        return self.calendar_of(key) if kind == "team" else _ALL_HOURS
+
+    def _policy(self, rule: ResponsePolicyRule, team: str) -> Policy:
+        clock_name = AROUND_THE_CLOCK
+        if rule.calendar is not None:
+            clock_name = f"policy:{rule.name}"
+        elif rule.clock == "working_hours":
+            clock_name = f"team:{team if team in self._calendars else ''}"
+        return Policy(rule.name, rule.target // timedelta(milliseconds=1), self.clock(clock_name), clock_name)
+
+    @cached_property
+    def _default_policy(self) -> ResponsePolicyRule:
+        clock: Literal["working_hours", "around_the_clock"] = "around_the_clock"
         if self.sla_in_business_hours:
-            return self.calendar_of(team).add(created, self.sla_ms)
-        return created + self.sla_ms
+            clock = "working_hours"
+        return ResponsePolicyRule(name=DEFAULT_POLICY, target=self.response_sla, clock=clock)
 
     def knows(self, currency: str, at: int) -> bool:
         """Whether an amount in ``currency`` at ``at`` (ms) can be converted."""
@@ -305,21 +483,25 @@ class Rules(BaseModel):
         return tables
 
     @cached_property
+    def _exempt(self) -> frozenset[str]:
+        return frozenset(map(_folded, self.response_exempt_sources))
+
+    @cached_property
     def _calendars(self) -> dict[str, BusinessCalendar]:
-        return {team: _calendar(rule) for team, rule in self.team_calendars.items()}
+        return {team: self._calendar(rule) for team, rule in self.team_calendars.items()}
+
+    @cached_property
+    def _policy_calendars(self) -> dict[str, BusinessCalendar]:
+        return {rule.name: self._calendar(rule.calendar) for rule in self.response_policies if rule.calendar}
 
     @cached_property
     def _default_calendar(self) -> BusinessCalendar:
-        rule = self.calendar
-        if "zone" not in rule.model_fields_set:
-            rule = rule.model_copy(update={"zone": self.zone})
-        return _calendar(rule)
+        return self._calendar(self.calendar)
 
-
-def _calendar(rule: CalendarRule) -> BusinessCalendar:
-    return BusinessCalendar(
-        zone_of(rule.zone), Hours(rule.opens, rule.closes), rule.weekdays, rule.holidays, rule.extra_holidays
-    )
+    def _calendar(self, rule: CalendarRule) -> BusinessCalendar:
+        """The calendar of a rule; one that names no zone is in that of the business."""
+        zone = rule.zone if "zone" in rule.model_fields_set else self.zone
+        return BusinessCalendar(zone_of(zone), rule.working_hours)
 
 
 def _scale(micros: int, decimals: int) -> int:
@@ -330,7 +512,17 @@ def _scale(micros: int, decimals: int) -> int:
     return quotient
 
 
-def _offset_ms(zone: tzinfo, month: int) -> int:
-    offset = datetime(2024, month, 1, tzinfo=zone).utcoffset()
-    assert offset is not None
-    return offset // timedelta(milliseconds=1)
+_ALL_HOURS = AllHours()
+AROUND_THE_CLOCK = "around_the_clock"
+_FIRST_YEAR, _LAST_YEAR = 1973, 2040
+"""The last offset with seconds, and the last that is no multiple of five minutes, ended in 1972 (Liberia)."""
+
+
+@cache
+def _offsets_ms(zone: str) -> frozenset[int]:
+    """The offsets that a zone has, or had, since 1973."""
+    first = datetime(_FIRST_YEAR, 1, 1, tzinfo=UTC)
+    days = (datetime(_LAST_YEAR, 1, 1, tzinfo=UTC) - first).days
+    moments = (first + timedelta(days=day) for day in range(0, days, 7))
+    offsets = {moment.astimezone(zone_of(zone)).utcoffset() for moment in moments}
+    return frozenset(offset // timedelta(milliseconds=1) for offset in offsets if offset is not None)
