@@ -190,9 +190,20 @@ def _speed(numbers: Numbers, catalogue: Catalogue) -> Layout:
             (
                 *(numbers.tile(kpi, name) for kpi in clocks for name in ("p50", "p90")),
                 *(numbers.trend(kpi, ("p50", "p90"), width=8) for kpi in clocks),
-                *(numbers.bars(kpi, ("rep",), "p50") for kpi in clocks),
-                *(numbers.bars(kpi, ("team",), "p50") for kpi in clocks),
-                *(numbers.bars(kpi, ("source",), "p50") for kpi in clocks),
+                *(numbers.bars(kpi, by, "p50") for kpi in clocks for by in kpi.breakdowns),
+            ),
+            folded=True,
+        ),
+        Section(
+            "Requests, in full",
+            (
+                numbers.tile(oldest, "around_the_clock"),
+                *(numbers.tile(response, name) for name in ("survival_p50_low", "survival_p50_high")),
+                *(
+                    numbers.bars(kpi, by, title=f"{kpi.title} by {' and '.join(by)}")
+                    for kpi in rest
+                    for by in kpi.breakdowns
+                ),
             ),
             folded=True,
         ),

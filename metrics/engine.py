@@ -32,6 +32,8 @@ def copy_changes(panes: Panes, sums: WindowSums, partition: int = 0) -> None:
         elif key.resolution is Resolution.ROSTER:
             roster = {at: dict(cells) for at, cells in panes.roster.get(key.index, {}).items()}
             sums.replace_roster(partition, key.index, roster)
+        elif key.resolution is Resolution.SAMPLES:
+            sums.replace_samples(partition, key.index, panes.cells(key))
         else:
             sums.replace(partition, key, panes.cells(key))
 

@@ -5,7 +5,7 @@ Several keys may be one lead (:mod:`.identities`): the survivor counts for all o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from salesgauge.metrics.entities.contributions import Contributions
@@ -24,15 +24,14 @@ from salesgauge.metrics.entities.facts import (
 )
 from salesgauge.metrics.entities.identities import Survivors
 from salesgauge.metrics.entities.profile import Profile, fold_profile
-from salesgauge.metrics.entities.response import add_response, first_touch, owner_labels
-from salesgauge.metrics.entities.state import State, chronological
+from salesgauge.metrics.entities.requests import CUSTOMER_STAGES
+from salesgauge.metrics.entities.response import add_responses, followed_up, owner_labels
+from salesgauge.metrics.entities.state import Box, State, chronological
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.measures.labels import Channel, CohortLabels
 from salesgauge.metrics.rules.model import Rules
 
 _SECOND = 1000
-_CUSTOMER_STAGES = frozenset({"customer", "evangelist"})
-_CLOSED_STAGES = _CUSTOMER_STAGES | {"disqualified"}
 _QUALIFIED_STAGES = frozenset({"mql", "sql", "opportunity", "customer", "evangelist"})
 _STAGE_RANKS = {
     stage: rank
@@ -56,6 +55,9 @@ class Lead:
     deals: tuple[Deal, ...]
     first_at: int
     """The first thing that is known of it."""
+    creations: tuple[Created, ...]
+    """Reports of its creation that are requests: the first, and those that repeat a key. That of a key that was merged
+    into it is none of its own: merging ended that wait."""
 
     @property
     def created(self) -> Created | None:
@@ -70,15 +72,7 @@ class Lead:
     @property
     def customer(self) -> bool:
         """Whether a deal of it stands won, or the CRM's latest stage says so."""
-        return self.purchase is not None or (bool(self.stages) and self.stages[-1].stage in _CUSTOMER_STAGES)
-
-    @property
-    def closed_at(self) -> int | None:
-        """When it stopped waiting for an answer by other means: a deal closed, or a closing stage."""
-        times = [deal.closed_at for deal in self.deals if deal.history.close is not None]
-        if self.stages and self.stages[-1].stage in _CLOSED_STAGES:
-            times.append(self.stages[-1].at)
-        return min(times, default=None)
+        return self.purchase is not None or (bool(self.stages) and self.stages[-1].stage in CUSTOMER_STAGES)
 
     def first_stage(self, stages: frozenset[str]) -> Staged | None:
         """The first time that the lead entered one of the stages."""
@@ -87,23 +81,30 @@ class Lead:
 
 def read_lead(state: State, who: Survivors, rules: Rules) -> Lead | None:
     """The lead that lives at the address of the state; None where it is deleted."""
-    boxes = [(about, box) for about, box in state.boxes.items() if not about.startswith(f"{DEAL}/")]
-    facts = sorted(
-        (f for about, box in boxes if who(about) == state.address for f in box.facts.values()), key=chronological
-    )
+    keys = (about for about in state.boxes if not about.startswith(f"{DEAL}/") and who(about) == state.address)
+    boxes = [state.boxes[about] for about in keys]
+    facts = sorted((fact for box in boxes for fact in box.facts.values()), key=chronological)
     if _is_deleted(state):
         return None
     deals = tuple(deal for deal in deals_of(state, who, rules) if state.address in deal.leads)
     times = [facts[0].at] if facts else []
     times += [deal.history.first_at for deal in deals]
+    profile = fold_profile(facts)
     return Lead(
-        profile=fold_profile(facts),
+        profile=profile,
         facts=tuple(facts),
         replies=_replies(facts),
         stages=tuple(sorted((fact for fact in facts if isinstance(fact, Staged)), key=_stage_order)),
         deals=deals,
         first_at=min(times, default=0),
+        creations=() if profile.created is None else (profile.created, *_repeated_creations(boxes)),
     )
+
+
+def _repeated_creations(boxes: Iterable[Box]) -> Iterator[Created]:
+    for box in boxes:
+        reports = [fact for fact in box.sorted() if isinstance(fact, Created)]
+        yield from (report for report in reports if report.at > reports[0].at)
 
 
 def _is_deleted(state: State) -> bool:
@@ -168,14 +169,15 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
     if lead is None:
         return
     _add_activities(lead, rules, out)
+    add_responses(lead, rules, out)
     if lead.created is not None:
         _add_arrival(lead, lead.created, out)
-        add_response(lead, lead.created, rules, out)
         _add_conversation(lead, lead.created, rules, out)
         _add_qualification(lead, lead.created, rules, out)
     _add_contact(lead, rules, out)
     _add_qualified_cohorts(lead, out)
     _add_stages(lead, out)
+    _add_bounces(lead, rules, out)
     _add_replies_and_meetings(lead, rules, out)
     _add_demos(lead, out)
     _add_proposals(lead, out)
@@ -192,7 +194,7 @@ def _add_arrival(lead: Lead, created: Created, out: Contributions) -> None:
     if staged is not None if created.qualified is None else created.qualified:
         out.add(m.LEADS_QUALIFIED, at, 1, rep=rep, source=source)
         out.add(m.QUALIFIED_AT, at, at // _SECOND, rep=rep, source=source)
-        if first_touch(lead) is not None:
+        if followed_up(lead):
             out.add(m.LEADS_FOLLOWED_UP, at, 1, rep=rep, source=source)
 
 
@@ -263,11 +265,20 @@ def _add_activities(lead: Lead, rules: Rules, out: Contributions) -> None:
     owners, purchase = lead.profile.owners, lead.purchase
     for activity in sorted([*lead.profile.activities, *lead.profile.bounced], key=chronological):
         rep = activity.rep or owners.rep(activity.at)
+        team = activity.team or owners.team(rep, activity.team, rules)
+        if activity.kind == "email" and activity.outbound:
+            out.add(m.EMAILS_SENT, activity.at, 1, rep=rep, team=team)
         if activity.kind in _COUNTED_ACTIVITIES and activity.human_touch:
-            team = activity.team or owners.team(rep, activity.team, rules)
             out.add(m.ACTIVITIES, activity.at, 1, kind=activity.kind, rep=rep, team=team)
         if purchase is not None and activity.at > purchase and not activity.automated:
             out.add(m.INTERACTIONS, activity.at, 1, rep=rep)
+
+
+def _add_bounces(lead: Lead, rules: Rules, out: Contributions) -> None:
+    owners = lead.profile.owners
+    for email in lead.profile.bounced:
+        rep = email.rep or owners.rep(email.at)
+        out.add(m.EMAILS_BOUNCED, email.at, 1, rep=rep, team=owners.team(rep, email.team, rules))
 
 
 def _add_replies_and_meetings(lead: Lead, rules: Rules, out: Contributions) -> None:

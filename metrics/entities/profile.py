@@ -42,6 +42,11 @@ class Owners:
             return who[0]
         return who[max(0, bisect.bisect_right(self.since, at) - 1)] if who else (NO_REP, NO_TEAM)
 
+    def held_by(self, at: int) -> tuple[Rep, Team]:
+        """(rep, team) who owned the lead at an instant; before the first owner is known, nobody."""
+        index = bisect.bisect_right(self.since, at) - 1
+        return self.who[index] if index >= 0 else (NO_REP, NO_TEAM)
+
     def rep(self, at: int) -> Rep:
         """The rep of :meth:`at`."""
         return self.at(at)[0]

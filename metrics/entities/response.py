@@ -1,14 +1,17 @@
-"""How long a lead waited for a person to answer, and whether it still waits."""
+"""How long requests waited for an answer by a person, and which still wait: what they add to the measures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from salesgauge.metrics.entities.contributions import Contributions
-from salesgauge.metrics.entities.facts import Activity, Created
 from salesgauge.metrics.entities.profile import Profile
+from salesgauge.metrics.entities.requests import LOOKBACK, Request, Touch, read_requests, touches
 from salesgauge.metrics.measures import registry as m
-from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, OwnerLabels, Rep, Team
+from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, UNOWNED, OwnerLabels, Rep, Source, Team
+from salesgauge.metrics.rules.calendars import Clock
 from salesgauge.metrics.rules.model import Rules
 
 if TYPE_CHECKING:
@@ -17,69 +20,167 @@ if TYPE_CHECKING:
 _BANDS = ((5 * 60_000, "0-5m"), (15 * 60_000, "5-15m"), (60 * 60_000, "15-60m"))
 _LAST_BAND = "60m+"
 
+PAUSED, WAITING, AT_RISK, LATE = OPEN_STATES = ("paused", "waiting", "at_risk", "late")
+ANSWERED, CLOSED, EXEMPT = "answered", "closed", "exempt"
 
-def owner_labels(
-    profile: Profile, at: int, rules: Rules, doer: Rep = NO_REP, doers_team: Team = NO_TEAM
-) -> OwnerLabels:
-    """Rep, team and source: the owner at an instant; ``doer`` stands in where nobody owned the lead."""
+
+def owner_labels(profile: Profile, at: int, rules: Rules) -> OwnerLabels:
+    """Rep, team and source: the owner at an instant; before the first owner is known, the first one."""
     rep, team = profile.owners.at(at)
-    if not rep:
-        rep, team = doer, team or doers_team
     return OwnerLabels(rep=rep, team=team or profile.owners.team(rep, team, rules), source=profile.source)
 
 
-def first_touch(lead: Lead) -> Activity | None:
-    """The first human touch at or after the creation."""
+def followed_up(lead: Lead) -> bool:
+    """Whether a person turned to the lead at its creation or later."""
     created = lead.created
-    if created is None:
-        return None
-    return next((a for a in lead.profile.activities if a.human_touch and a.at >= created.at), None)
+    return created is not None and any(touch.at >= created.at - LOOKBACK for touch in touches(lead))
 
 
-def add_response(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    """Add how the lead was answered, or that it waits."""
-    touch = first_touch(lead)
-    team = Team(owner_labels(lead.profile, created.at, rules)["team"])
-    deadline = rules.deadline(created.at, team)
-    if touch is not None:
-        _add_answer(lead.profile, created, touch, deadline, rules, out)
-    else:
-        _add_wait(lead, created, deadline, rules, out)
+def add_responses(lead: Lead, rules: Rules, out: Contributions) -> None:
+    """Add how each request of the lead was answered, or that it waits."""
+    evidence = touches(lead)
+    for request in read_requests(lead, evidence, rules):
+        policy = request.policy.name
+        if request.exempt:
+            out.add(m.REQUESTS_EXEMPT, request.at, 1, source=request.source, policy=policy)
+            _add_state(EXEMPT, request.at, request, _credited(lead.profile, request.at, rules, request.source), out)
+            continue
+        out.add(m.REQUESTS, request.at, 1, source=request.source, policy=policy)
+        for at in request.repeats:
+            out.add(m.REQUESTS_REPEATED, at, 1, source=request.source, policy=policy)
+        if request.answer is not None:
+            _add_answer(lead.profile, request, request.answer, rules, out)
+        elif request.closed_at is not None:
+            _add_close(lead.profile, request, request.closed_at, rules, out)
+        else:
+            _add_wait(lead.profile, request, rules, out)
+    _add_next_responses(lead, evidence, rules, out)
 
 
-def _add_answer(
-    profile: Profile, created: Created, touch: Activity, deadline: int, rules: Rules, out: Contributions
-) -> None:
-    labels = owner_labels(profile, touch.at, rules, touch.rep, touch.team)
-    calendar = rules.calendar_of(labels["team"])
-    response = touch.at - created.at
-    business = calendar.between(created.at, touch.at)
-    out.sample(m.RESPONSE, touch.at, response, **labels)
-    out.sample(m.RESPONSE_COHORT, created.at, response, **labels)
-    out.sample(m.RESPONSE_BUSINESS, touch.at, business, **labels)
+def _credited(
+    profile: Profile, at: int, rules: Rules, source: Source, doer: Rep = NO_REP, doers_team: Team = NO_TEAM
+) -> OwnerLabels:
+    """The owner at an instant; where nobody owned the lead then, ``doer``. Who came later gets nothing."""
+    rep, team = profile.owners.held_by(at)
+    if not rep:
+        rep, team = doer, team or doers_team
+    return OwnerLabels(rep=rep, team=team or profile.owners.team(rep, team, rules), source=source)
+
+
+def _add_state(state: str, at: int, request: Request, labels: OwnerLabels, out: Contributions, sign: int = 1) -> None:
+    rep, team = labels["rep"], labels["team"]
+    out.add(m.RESPONSE_STATES, at, sign, state=state, rep=rep, team=team, policy=request.policy.name)
+
+
+def _add_answer(profile: Profile, request: Request, touch: Touch, rules: Rules, out: Contributions) -> None:
+    at = max(touch.at, request.at)
+    labels = _credited(profile, at, rules, request.source, touch.rep, touch.team)
+    clock = _working_hours(request, labels["team"], rules)
+    response, business = request.waited(request.at, at), request.waited(request.at, at, clock)
+    out.sample(m.RESPONSE, at, response, **labels)
+    out.sample(m.RESPONSE_COHORT, request.at, response, **labels)
+    out.sample(m.RESPONSE_BUSINESS, at, business, **labels)
     band = next((name for limit, name in _BANDS if response <= limit), _LAST_BAND)
-    out.add(m.RESPONSE_BAND, touch.at, 1, band=band, **labels)
-    assigned = profile.owners.assigned_at(touch.at)
+    out.add(m.RESPONSE_BAND, at, 1, band=band, **labels)
+    assigned = profile.owners.assigned_at(at)
     if assigned is not None:
-        start = max(assigned, created.at)
-        since = business if start == created.at else calendar.between(start, touch.at)
-        out.sample(m.RESPONSE_ASSIGNED, touch.at, touch.at - start, **labels)
-        out.sample(m.RESPONSE_ASSIGNED_BUSINESS, touch.at, since, **labels)
-    in_time = touch.at <= deadline
-    due = labels if in_time else owner_labels(profile, deadline, rules, touch.rep, touch.team)
-    out.add(m.SLA_DUE, deadline, 1, **due)
-    out.add(m.SLA_MET, deadline, int(in_time), **due)
+        start = max(assigned, request.at)
+        out.sample(m.RESPONSE_ASSIGNED, at, request.waited(start, at), **labels)
+        out.sample(m.RESPONSE_ASSIGNED_BUSINESS, at, request.waited(start, at, clock), **labels)
+    _add_state(ANSWERED, at, request, labels, out)
+    deadline = request.deadline
+    assert deadline is not None  # its pauses ended with the answer
+    in_time = at <= deadline
+    _add_due(
+        deadline, request, labels if in_time else _credited(profile, deadline, rules, request.source), out, met=in_time
+    )
 
 
-def _add_wait(lead: Lead, created: Created, deadline: int, rules: Rules, out: Contributions) -> None:
-    profile, closed = lead.profile, lead.closed_at
-    if closed is None:
-        owners = profile.owners
-        labels = owner_labels(profile, owners.since[-1] if owners.who else created.at, rules)
-        out.add(m.WAITING, created.at, 1, **labels)
-        out.add(m.WAITING_SINCE, created.at, 1, **labels)
-        out.add(m.WAITING_LATE, deadline, 1, **labels)
+def _working_hours(request: Request, team: Team, rules: Rules) -> Clock:
+    """The working hours by which a response is measured: the policy's, else the team's that gave it."""
+    return request.policy.clock if request.policy.runs_in_working_hours else rules.calendar_of(team)
+
+
+def _add_due(deadline: int, request: Request, labels: OwnerLabels, out: Contributions, *, met: bool = False) -> None:
+    out.add(m.SLA_DUE, deadline, 1, policy=request.policy.name, **labels)
+    out.add(m.SLA_MET, deadline, int(met), policy=request.policy.name, **labels)
+
+
+def _add_close(profile: Profile, request: Request, closed: int, rules: Rules, out: Contributions) -> None:
+    labels = _credited(profile, closed, rules, request.source)
+    out.sample(m.RESPONSE_CENSORED, request.at, request.waited(request.at, closed), **labels)
+    _add_state(CLOSED, closed, request, labels, out)
+    deadline = request.deadline
+    if deadline is not None and deadline < closed:
+        _add_due(deadline, request, _credited(profile, deadline, rules, request.source), out)
+
+
+def _add_wait(profile: Profile, request: Request, rules: Rules, out: Contributions) -> None:
+    owners, deadline = profile.owners, request.deadline
+    owner = _credited(profile, owners.since[-1] if owners.who else request.at, rules, request.source)
+    labels = OwnerLabels(rep=owner["rep"] or UNOWNED, team=owner["team"], source=owner["source"])
+    for change in _changes(request, deadline):
+        _add_change(change, request, labels, out)
+    since, on_clock = request.since(), request.since(request.policy.clock)
+    if since is None or on_clock is None:
+        until = int(request.pauses[-1][0])
+        out.sample(m.RESPONSE_CENSORED, request.at, request.waited(request.at, until), **labels)
     else:
-        out.sample(m.CLOSED_UNANSWERED, created.at, closed - created.at, **owner_labels(profile, closed, rules))
-    if closed is None or closed > deadline:
-        out.add(m.SLA_DUE, deadline, 1, **owner_labels(profile, deadline, rules))
+        out.add(m.WAITING_SINCE, since, 1, **labels)
+        out.add(m.WAITING_ON_CLOCK, on_clock, 1, clock=request.policy.clock_name, **labels)
+    if deadline is not None:
+        _add_due(deadline, request, _credited(profile, deadline, rules, request.source), out)
+
+
+class _Change(NamedTuple):
+    at: int
+    old: str
+    new: str
+
+
+def _changes(request: Request, deadline: int | None) -> Iterator[_Change]:
+    """The states that an open request was, is and will be in, as far as time alone decides."""
+    at_risk = request.at_risk
+    ends = [end for pause in request.pauses for end in pause]
+    instants = {int(at) for at in (request.at, at_risk, deadline, *ends) if at is not None and not math.isinf(at)}
+    old = ""
+    for at in sorted(instants):
+        new = _state_at(at, request.pauses, at_risk, deadline)
+        if new != old:
+            yield _Change(at, old, new)
+        old = new
+
+
+def _state_at(at: int, pauses: Sequence[tuple[int, float]], at_risk: int | None, deadline: int | None) -> str:
+    if any(begin <= at < end for begin, end in pauses):
+        return PAUSED
+    if deadline is not None and at >= deadline:
+        return LATE
+    return AT_RISK if at_risk is not None and at >= at_risk else WAITING
+
+
+def _add_change(change: _Change, request: Request, labels: OwnerLabels, out: Contributions) -> None:
+    for state, sign in ((change.old, -1), (change.new, 1)):
+        if not state:
+            continue
+        _add_state(state, change.at, request, labels, out, sign)
+        if state == LATE:
+            out.add(m.WAITING_LATE, change.at, sign, **labels)
+        if state != PAUSED:
+            out.add(m.WAITING, change.at, sign, **labels)
+        if state != PAUSED and labels["rep"] == UNOWNED:
+            out.add(m.UNOWNED_WAITING, change.at, sign, team=labels["team"], source=labels["source"])
+
+
+def _add_next_responses(lead: Lead, evidence: Sequence[Touch], rules: Rules, out: Contributions) -> None:
+    """From a reply of the lead to our next touch; of several replies before it the first counts."""
+    answered = -math.inf
+    for reply in lead.replies:
+        touch = next((touch for touch in evidence if touch.at > reply.at), None)
+        if touch is None:
+            return
+        if reply.at >= answered:
+            answered = touch.at
+            owner = _credited(lead.profile, touch.at, rules, lead.profile.source, touch.rep, touch.team)
+            rep, team = owner["rep"], owner["team"]
+            out.sample(m.NEXT_RESPONSE, touch.at, touch.at - reply.at, rep=rep, team=team, channel=reply.channel)

@@ -6,13 +6,17 @@ major units of the currency) or to None, where a denominator is empty. None is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import enum
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sortedcontainers import SortedList
 
 from salesgauge.metrics.measures import buckets as distribution
+from salesgauge.metrics.measures import survival
+from salesgauge.metrics.measures.buckets import code_of, representative
 from salesgauge.metrics.measures.registry import Measure
 from salesgauge.metrics.rules.model import DAY, Rules
 
@@ -38,7 +42,7 @@ class Reader(Protocol):
 
     @property
     def start(self) -> int:
-        """The start of the window, ms."""
+        """The first instant whose sums are in the window, ms."""
 
     def total(self, measure: Measure) -> float:
         """The sum in the window, in base units (as all sums here)."""
@@ -52,8 +56,14 @@ class Reader(Protocol):
     def counts(self, measure: Measure) -> Mapping[int, int]:
         """Bucket code -> count in the window."""
 
+    def samples(self, measure: Measure) -> Mapping[int, int] | None:
+        """Value in ms -> count in the window; None where not all samples are kept, or they are too many to be read."""
+
     def instants(self, measure: Measure) -> SortedList[int]:
         """The instants of a roster."""
+
+    def instants_by(self, measure: Measure, label: str) -> Mapping[str, SortedList[int]]:
+        """The same by the value of one more label."""
 
     def across(self, label: str) -> Reader:
         """The same over all values of a label."""
@@ -72,6 +82,10 @@ class Expr:
 
     def measures_across(self) -> Iterator[tuple[Measure, str]]:
         """The measures that it needs over all values of a label, and that label."""
+        yield from ()
+
+    def measures_within(self) -> Iterator[tuple[Measure, str]]:
+        """The measures that it needs by each value of one more label, and that label."""
         yield from ()
 
     def needs_before(self) -> bool:
@@ -255,21 +269,51 @@ class Quantile(_SampleTerm):
         return f"quantile({self.q:g}, {self.measure.name}(W))"
 
 
+class Bound(enum.Enum):
+    """The median, or a bound of its interval of confidence."""
+
+    MEDIAN = "median"
+    LOW = "lower bound of the median"
+    HIGH = "upper bound of the median"
+
+
 @dataclass(frozen=True)
 class SurvivalMedian(_SampleTerm):
-    """Kaplan-Meier median, seconds.
+    """Kaplan-Meier median, or a bound of its 95 % interval (Brookmeyer and Crowley), seconds.
 
-    ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` those who still wait.
+    ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` since when the others wait.
+    It is made of exact times; where a window holds too many of them (or they are too old), of buckets, all of it.
     """
 
     left: Measure
     roster: Measure
+    bound: Bound = Bound.MEDIAN
 
     def evaluate(self, at: Reader) -> float | None:
         instants = at.instants(self.roster)
-        since = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
-        waits = [at.now - instant for instant in since]
-        return _seconds(distribution.kaplan_meier_median(at.counts(self.measure), at.counts(self.left), waits))
+        waiting = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
+        ended, left = at.samples(self.measure), at.samples(self.left)
+        if ended is None or left is None:
+            return self._of_buckets(at, waiting)
+        censored = Counter(at.now - since for since in waiting)
+        censored.update(left)
+        return _seconds(self._chosen(survival.kaplan_meier(ended, censored)))
+
+    def _of_buckets(self, at: Reader, waiting: Sequence[int]) -> float | None:
+        censored = Counter(code_of(at.now - since) for since in waiting)
+        censored.update(at.counts(self.left))
+        code = self._chosen(survival.kaplan_meier(at.counts(self.measure), censored))
+        return None if code is None else _seconds(representative(code))
+
+    def _chosen(self, steps: Sequence[survival.Step]) -> int | None:
+        median = survival.median(steps)
+        match self.bound:
+            case Bound.MEDIAN:
+                return median.time
+            case Bound.LOW:
+                return median.low
+            case Bound.HIGH:
+                return median.high
 
     def measures(self) -> Iterator[Measure]:
         yield self.measure
@@ -277,7 +321,8 @@ class SurvivalMedian(_SampleTerm):
         yield self.roster
 
     def __str__(self) -> str:
-        return f"kaplan_meier_median({self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W))"
+        terms = f"{self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W)"
+        return f"kaplan_meier({self.bound.value}, {terms})"
 
 
 class OldestWait(_SampleTerm):
@@ -285,10 +330,28 @@ class OldestWait(_SampleTerm):
 
     def evaluate(self, at: Reader) -> float | None:
         instants = at.instants(self.measure)
-        return max(0, at.now - instants[0]) / 1000 if instants else None
+        return (at.now - instants[0]) / 1000 if instants and instants[0] <= at.now else None
 
     def __str__(self) -> str:
         return f"t - min({self.measure.name}(t))"
+
+
+class OldestWaitOnClock(_SampleTerm):
+    """The same by the clocks that the roster's label ``clock`` names: time that counts, seconds."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        waits = [
+            at.rules.clock(name).between(instants[0], at.now)
+            for name, instants in at.instants_by(self.measure, "clock").items()
+            if instants and instants[0] <= at.now
+        ]
+        return max(waits) / 1000 if waits else None
+
+    def measures_within(self) -> Iterator[tuple[Measure, str]]:
+        yield self.measure, "clock"
+
+    def __str__(self) -> str:
+        return f"max over clocks of clock(min({self.measure.name}(t)), t)"
 
 
 @dataclass(frozen=True)
@@ -304,6 +367,9 @@ class Across(Expr):
     def measures_across(self) -> Iterator[tuple[Measure, str]]:
         for measure in self.inner.measures():
             yield measure, self.label
+
+    def measures_within(self) -> Iterator[tuple[Measure, str]]:
+        yield from self.inner.measures_within()
 
     def needs_before(self) -> bool:
         return self.inner.needs_before()
@@ -330,6 +396,10 @@ class _Binary(Expr):
     def measures_across(self) -> Iterator[tuple[Measure, str]]:
         yield from self.left.measures_across()
         yield from self.right.measures_across()
+
+    def measures_within(self) -> Iterator[tuple[Measure, str]]:
+        yield from self.left.measures_within()
+        yield from self.right.measures_within()
 
     def needs_before(self) -> bool:
         return self.left.needs_before() or self.right.needs_before()

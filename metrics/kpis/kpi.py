@@ -380,6 +380,8 @@ class Catalogue:
                 for stat in kpi.stats:
                     for measure in stat.formula.measures():
                         wanted.setdefault(measure.name, {(): None})[applicable(breakdown, measure)] = None
+                    for measure, label in stat.formula.measures_within():
+                        wanted.setdefault(measure.name, {(): None})[applicable((*breakdown, label), measure)] = None
                     for measure, label in stat.formula.measures_across():
                         others = tuple(dim for dim in breakdown if dim != label)
                         wanted.setdefault(measure.name, {(): None})[applicable(others, measure)] = None

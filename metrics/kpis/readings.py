@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -72,8 +73,7 @@ class _Reader:
 
     @property
     def start(self) -> int:
-        start = self.window.start(self.now, self.rules.tz)
-        return 0 if start is None else start
+        return self.view.sums.start(self.window.name)
 
     @property
     def length(self) -> int:
@@ -99,6 +99,28 @@ class _Reader:
             for code, count in self.view.sums.counts(self.window.name, number, before=self.before).items():
                 merged[code] = merged.get(code, 0) + count
         return merged
+
+    def samples(self, measure: Measure) -> Mapping[int, int] | None:
+        whole = self.view.sums.index.family(measure.name, ()).get(())
+        merged: Counter[int] = Counter()
+        for number in self.numbers(measure):
+            assert whole is not None  # every measure has it
+            found = self.view.sums.samples(self.window.name, number, whole)
+            if found is None:
+                return None
+            merged.update(found)
+        return merged
+
+    def instants_by(self, measure: Measure, label: str) -> Mapping[str, SortedList[int]]:
+        breakdown = applicable(self.breakdown, measure)
+        kept = [self.breakdown.index(dim) for dim in breakdown]
+        members = {tuple(values[i] for i in kept) for values in self.members}
+        found: dict[str, SortedList[int]] = {}
+        for values, number in self.view.sums.index.family(measure.name, (*breakdown, label)).items():
+            if values[:-1] in members:
+                instants = self.view.sums.roster(number)
+                found[values[-1]] = SortedList([*found[values[-1]], *instants]) if values[-1] in found else instants
+        return found
 
     def instants(self, measure: Measure) -> SortedList[int]:
         numbers = self.numbers(measure)

@@ -8,7 +8,7 @@ Counts are integers, so distributions merge and can be taken back exactly.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
 PER_DOUBLING = 32
@@ -67,32 +67,3 @@ def _ranked(counts: Mapping[int, int], rank: int, next_rank: int) -> tuple[float
             break
     upper = representative(code)
     return upper if lower is None else lower, upper
-
-
-def kaplan_meier_median(counts: Mapping[int, int], left: Mapping[int, int], waiting: Sequence[int]) -> float | None:
-    """The median time to the event in milliseconds when some still wait or left without it (Kaplan and Meier, 1958).
-
-    Args:
-        counts: bucket code -> samples of those for whom the event has happened.
-        left: bucket code -> how long those waited who have left without it.
-        waiting: how long each of the others has waited, in ms.
-
-    Returns:
-        The first time at which the estimated share of those without the event is at most one half; None where so many
-        wait that it does not get there.
-    """
-    times = [*waiting, *(representative(code) for code, count in left.items() for _ in range(count))]
-    at_risk, censored = sum(counts.values()) + len(times), sorted(times)
-    passed = 0
-    survival = 1.0
-    for code in sorted(counts):
-        time = representative(code)
-        while passed < len(censored) and censored[passed] < time:
-            passed += 1
-            at_risk -= 1
-        happened = counts[code]
-        survival *= 1 - happened / at_risk
-        at_risk -= happened
-        if survival <= 0.5 + 1e-12:
-            return time
-    return None

@@ -18,6 +18,9 @@ Location = NewType("Location", str)
 Product = NewType("Product", str)
 Channel = NewType("Channel", str)
 
+UNOWNED = Rep("unowned")
+"""The rep of what waits without one."""
+
 NO_REP, NO_TEAM, NO_SOURCE = Rep(""), Team(""), Source("")
 
 
@@ -41,6 +44,7 @@ class Labels(TypedDict, total=False):
     stage: str
     referrer: str
     policy: str
+    clock: str
     state: str
     reason: str
     movement: str

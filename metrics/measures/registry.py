@@ -38,13 +38,17 @@ class Unit(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """One additive quantity; ``dims`` are the dimensions of its contributions, in order."""
+    """One additive quantity; ``dims`` are the dimensions of its contributions, in order.
+
+    ``exact``: of a distribution each sample is kept, beside the buckets.
+    """
 
     name: str
     help: str
     dims: tuple[str, ...] = ()
     kind: Kind = Kind.SUM
     unit: Unit = Unit.ONE
+    exact: bool = False
 
     def __repr__(self) -> str:
         return f"<measure {self.name}>"
@@ -65,9 +69,9 @@ def duration(name: str, help_: str, *dims: str) -> Measure:
     return Measure(name, help_, dims, unit=Unit.MILLISECOND)
 
 
-def distribution(name: str, help_: str, *dims: str) -> Measure:
+def distribution(name: str, help_: str, *dims: str, exact: bool = False) -> Measure:
     """A distribution of milliseconds."""
-    return Measure(name, help_, dims, Kind.DISTRIBUTION, Unit.MILLISECOND)
+    return Measure(name, help_, dims, Kind.DISTRIBUTION, Unit.MILLISECOND, exact)
 
 
 def entered(name: str, cohort: str, *dims: str) -> Measure:
@@ -85,30 +89,40 @@ LEADS_CREATED = count("leads_created", "leads created", "source", "campaign", "l
 LEADS_QUALIFIED = count("leads_qualified", "qualified leads created", "rep", "source")
 LEADS_FOLLOWED_UP = count("leads_followed_up", "qualified leads created, with a human touch by now", "rep", "source")
 QUALIFIED_AT = entered("qualified_at", "leads_qualified", "rep", "source")
-RESPONSE = distribution("response", "creation to first human touch, at the touch", "rep", "team", "source")
+REQUESTS = count("requests", "requests that need an answer by a person", "source", "policy")
+REQUESTS_REPEATED = count("requests_repeated", "requests that came while another waited", "source", "policy")
+REQUESTS_EXEMPT = count("requests_exempt", "requests that need no answer", "source", "policy")
+RESPONSE = distribution("response", "request to answer by a person, at the answer", "rep", "team", "source")
 RESPONSE_BUSINESS = distribution("response_business", "the same in business hours", "rep", "team", "source")
-RESPONSE_ASSIGNED = distribution("response_assigned", "last assignment to first human touch", "rep", "team", "source")
+RESPONSE_ASSIGNED = distribution("response_assigned", "last assignment to the answer", "rep", "team", "source")
 RESPONSE_ASSIGNED_BUSINESS = distribution(
     "response_assigned_business", "the same in business hours", "rep", "team", "source"
 )
 RESPONSE_COHORT = distribution(
-    "response_cohort", "creation to first human touch, at the creation", "rep", "team", "source"
+    "response_cohort", "request to answer by a person, at the request", "rep", "team", "source", exact=True
 )
-CLOSED_UNANSWERED = distribution(
-    "closed_unanswered",
-    "creation to the close without a human touch, at the creation",
+RESPONSE_CENSORED = distribution(
+    "response_censored",
+    "request to its close without an answer, or to a pause without an end, at the request",
     "rep",
     "team",
     "source",
+    exact=True,
 )
-RESPONSE_BAND = count("response_band", "first human touches per band of response time", "band", "rep", "team", "source")
+RESPONSE_BAND = count("response_band", "answers by a person per band of response time", "band", "rep", "team", "source")
+RESPONSE_STATES = count("response_states", "requests in a state", "state", "rep", "team", "policy")
+NEXT_RESPONSE = distribution("next_response", "reply of a lead to our next touch", "rep", "team", "channel")
+EMAILS_SENT = count("emails_sent", "e-mails sent", "rep", "team")
+EMAILS_BOUNCED = count("emails_bounced", "of those, not delivered", "rep", "team")
 CONTACT = distribution("contact", "creation to first conversation (reply or meeting)", "rep", "team", "source")
 QUALIFICATION = distribution("qualification", "creation to first qualification", "rep", "team", "source")
-SLA_DUE = count("sla_due", "leads whose response was due, at the deadline", "rep", "team", "source")
-SLA_MET = count("sla_met", "leads answered by their deadline, at the deadline", "rep", "team", "source")
-WAITING = count("waiting", "leads that wait for a human touch", "rep", "team", "source")
-WAITING_LATE = count("waiting_late", "leads that wait past their deadline", "rep", "team", "source")
-WAITING_SINCE = roster("waiting_since", "creation of the leads that wait", "rep", "team", "source")
+SLA_DUE = count("sla_due", "requests whose answer was due, at the deadline", "rep", "team", "source", "policy")
+SLA_MET = count("sla_met", "requests answered by their deadline, at the deadline", "rep", "team", "source", "policy")
+WAITING = count("waiting", "requests that wait for an answer, without paused ones", "rep", "team", "source")
+WAITING_LATE = count("waiting_late", "requests that wait past their deadline", "rep", "team", "source")
+WAITING_SINCE = roster("waiting_since", "since when requests wait, later by their pauses", "rep", "team", "source")
+WAITING_ON_CLOCK = roster("waiting_on_clock", "the same on the clock of their SLA", "rep", "team", "source", "clock")
+UNOWNED_WAITING = count("unowned_waiting", "requests that wait without a rep", "team", "source")
 STAGE = count("stage", "leads in a lifecycle stage", "stage")
 
 # Cohorts of leads

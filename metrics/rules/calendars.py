@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import cache
@@ -283,8 +283,8 @@ def _date(day: int) -> date:
 
 
 @cache
-def holiday_dates(country: str, years: Sequence[int]) -> frozenset[date]:
-    """Public holidays of ``DE`` or ``DE-BY`` in ``years`` (a tuple); none for an empty name.
+def holiday_dates(country: str, years: tuple[int, ...]) -> frozenset[date]:
+    """Public holidays of ``DE`` or ``DE-BY`` in ``years``; none for an empty name.
 
     Raises:
         ValueError: the `holidays` package does not know the country or subdivision.

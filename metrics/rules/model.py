@@ -105,25 +105,30 @@ DaySpans = Annotated[str, BeforeValidator(_day_spans)]
 
 
 class CalendarRule(BaseModel):
-    """Working hours of a team (or of all), in local time of ``zone`` (default: the zone of the rules).
+    """Business hours of a team (or of all), in local time.
 
-    ``hours`` gives the spans of each weekday (``mon`` to ``sun``, or a range such as ``mon-fri``). A weekday that is
-    not named is closed. A span over midnight (``22:00-06:00``) belongs to the day on which it begins. Where every
-    working day has the same span, ``opens``, ``closes`` and ``weekdays`` (0 is Monday) are enough. ``exceptions`` gives
-    the spans of single dates, instead of those of the weekday or the holiday. ``holidays`` names a country, or a
-    country and subdivision, of the `holidays` package (``DE``, ``DE-BY``). ``extra_holidays`` are further dates that
-    are closed.
+    Where every working day has the same hours, ``opens``, ``closes`` and ``weekdays`` are enough; ``hours`` says more.
+    A span over midnight (``22:00-06:00``) belongs to the day on which it begins.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     zone: Zone = "UTC"
+    """Time zone of the business hours. Unset: `rules.zone`."""
     opens: time = time(9)
+    """Start of the business hours, local time."""
     closes: time = time(17)
+    """End of the business hours, local time. Before `opens`: on the next day."""
     weekdays: frozenset[Annotated[int, Field(ge=0, le=6)]] = frozenset(range(5))
+    """Working days. Monday is 0."""
     hours: Mapping[str, DaySpans] = {}
+    """Business hours by weekday, instead of `opens`, `closes` and `weekdays`:
+    `{mon-fri: '09:00-12:00, 13:00-17:00', sat: '10:00-14:00'}`. Other weekdays are free."""
     exceptions: Mapping[date, DaySpans] = {}
+    """Business hours of single dates: `{2026-12-24: '09:00-12:00', 2026-12-31: closed}`."""
     holidays: str = ""
+    """Country, or country and subdivision, whose public holidays are free: `DE`, `DE-BY`."""
     extra_holidays: frozenset[date] = frozenset()
+    """More free days, as dates."""
 
     @field_validator("holidays")
     @classmethod
@@ -209,7 +214,9 @@ def _weekdays(name: str) -> tuple[str, ...]:
     """``mon``, or all of ``mon-fri``; ``sat-mon`` goes over the end of the week."""
     first, dash, last = (part.strip().lower()[:3] for part in name.partition("-"))
     if first not in WEEKDAYS or (dash and last not in WEEKDAYS):
-        raise ValueError(f"{name!r} is not a weekday; write mon, tue, wed, thu, fri, sat, sun, or a range such as mon-fri")
+        raise ValueError(
+            f"{name!r} is not a weekday; write mon, tue, wed, thu, fri, sat, sun, or a range such as mon-fri"
+        )
     start = WEEKDAYS.index(first)
     length = (WEEKDAYS.index(last) - start) % len(WEEKDAYS) + 1 if dash else 1
     return tuple(WEEKDAYS[(start + step) % len(WEEKDAYS)] for step in range(length))
@@ -267,6 +274,11 @@ class Policy:
     target: int
     clock: Clock
     clock_name: str
+
+    @property
+    def runs_in_working_hours(self) -> bool:
+        """Whether the clock stands still outside working hours."""
+        return self.clock_name != AROUND_THE_CLOCK
 
 
 class CommissionTier(BaseModel):

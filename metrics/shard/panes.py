@@ -2,7 +2,8 @@
 
 Two sizes of panes serve all windows: minutes for windows up to a day, hours for longer ones. What leaves the
 retention of the hours is folded into a base, so that stocks and the window ``all`` stay exact. Contributions that lie
-ahead of the clock (a deadline, the end of a quota period) wait aside until their instant has come.
+ahead of the clock (a deadline, the end of a quota period) wait aside until their instant has come. Of some
+distributions each sample is kept, too (:mod:`.samples`), as long as the hours are.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from salesgauge.metrics.entities.contributions import Contributions
 from salesgauge.metrics.measures.buckets import code_of
 from salesgauge.metrics.measures.registry import Kind
 from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
-from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.leaves import CODES, LeafIndex
 from salesgauge.metrics.shard.pane_store import Cells, PaneStore
+from salesgauge.metrics.shard.samples import sample_cell
 
 
 class Resolution(enum.StrEnum):
@@ -29,10 +31,11 @@ class Resolution(enum.StrEnum):
     COARSE = "coarse"
     BASE = "base"
     ROSTER = "roster"
+    SAMPLES = "samples"
 
 
 class PaneKey(NamedTuple):
-    """A pane: ``[index * size, (index + 1) * size)`` in ms. A base has index 0, a roster pane holds an hour."""
+    """A pane: ``[index * size, (index + 1) * size)`` in ms. A base has index 0; rosters and samples are by hour."""
 
     resolution: Resolution
     index: int  # type: ignore[assignment]  # a field may hide tuple.index
@@ -45,17 +48,22 @@ BASE = PaneKey(Resolution.BASE, 0)
 
 # An enum's member is looked up slowly, and this is the hottest path.
 _FINE, _COARSE, _BASE, _ROSTER = Resolution.FINE, Resolution.COARSE, Resolution.BASE, Resolution.ROSTER
+_SAMPLES = Resolution.SAMPLES
 _IS_SUM, _IS_ROSTER = Kind.SUM, Kind.ROSTER
 
 
 class Held(NamedTuple):
-    """What panes hold: by index of a minute, of an hour, in the base, per hour and instant, and ahead per instant."""
+    """What panes hold: by index of a minute and of an hour, in the base, per hour and instant, ahead per instant.
+
+    ``samples`` are by hour.
+    """
 
     fine: dict[int, Cells]
     coarse: dict[int, Cells]
     base: Cells
     roster: dict[int, Roster]
     ahead: dict[int, Cells]
+    samples: dict[int, Cells]
 
 
 @dataclass(slots=True)
@@ -69,6 +77,7 @@ class Panes:
     coarse: PaneStore = field(default_factory=PaneStore)
     base: Cells = field(default_factory=dict)
     roster: dict[int, Roster] = field(default_factory=dict)
+    samples: PaneStore = field(default_factory=PaneStore)
     horizon: int = 0
     _changed: dict[Resolution, set[int]] = field(
         default_factory=lambda: {resolution: set() for resolution in Resolution}
@@ -106,14 +115,14 @@ class Panes:
                 if kind is _IS_SUM:
                     for pane in panes:
                         _add(pane, cell, amount)
-                else:
-                    bucket = cell + code_of(value)
-                    for pane in panes:
-                        _add(pane, cell, value * amount)
-                        _add(pane, bucket, amount)
-        for at, panes in targets.items():
-            if not all(panes):
-                self._drop_empty((at,))
+                    continue
+                bucket = cell + code_of(value)
+                for pane in panes:
+                    _add(pane, cell, value * amount)
+                    _add(pane, bucket, amount)
+                if measure.exact:
+                    self._add_sample(cell // CODES, at, value, amount)
+        self._drop_empty(at for at, panes in targets.items() if not all(panes))
 
     def absorb(self, other: Held) -> None:
         """Add what other panes hold that were filled apart, with a clock that is not ahead of this one."""
@@ -134,6 +143,7 @@ class Panes:
         for at, cells in other.ahead.items():
             for pane in self._panes_at(at):
                 _add_all(pane, cells)
+        self._absorb_samples(other.samples)
         self._drop_empty([index * MINUTE for index in other.fine])
         self._drop_empty([index * self._coarse_ms for index in other.coarse])
         self._drop_empty(other.ahead)
@@ -141,7 +151,8 @@ class Panes:
     @property
     def held(self) -> Held:
         """Everything in these panes."""
-        return Held(dict(self.fine.items()), dict(self.coarse.items()), self.base, self.roster, self._ahead)
+        fine, coarse, samples = (dict(store.items()) for store in (self.fine, self.coarse, self.samples))
+        return Held(fine, coarse, self.base, self.roster, self._ahead, samples)
 
     def advance(self, now: int) -> None:
         """Move the clock: what was ahead comes due, what leaves retention is dropped or folded into the base."""
@@ -158,16 +169,21 @@ class Panes:
         self._fold_coarse()
 
     def cells(self, key: PaneKey) -> Mapping[int, int]:
-        """The cells of a fine or coarse pane, or of the base; empty where it does not exist (any more)."""
-        if key.resolution is Resolution.BASE:
-            return self.base
-        store = self.fine if key.resolution is Resolution.FINE else self.coarse
-        return store.read(key.index)
+        """The cells of a pane of any kind but a roster; empty where it does not exist (any more)."""
+        match key.resolution:
+            case Resolution.BASE:
+                return self.base
+            case Resolution.FINE:
+                return self.fine.read(key.index)
+            case Resolution.SAMPLES:
+                return self.samples.read(key.index)
+            case _:
+                return self.coarse.read(key.index)
 
     def keys(self) -> Iterator[PaneKey]:
         """All panes that exist."""
         yield BASE
-        for resolution, store in ((Resolution.FINE, self.fine), (Resolution.COARSE, self.coarse)):
+        for resolution, store in ((_FINE, self.fine), (_COARSE, self.coarse), (_SAMPLES, self.samples)):
             yield from (PaneKey(resolution, index) for index in store)
         yield from (PaneKey(Resolution.ROSTER, index) for index in self.roster)
 
@@ -175,6 +191,7 @@ class Panes:
         """Pack panes that are at rest; all but ``keep`` of each size."""
         self.fine.trim(keep)
         self.coarse.trim(keep)
+        self.samples.trim(keep)
 
     @property
     def changed(self) -> bool:
@@ -231,6 +248,25 @@ class Panes:
             del self.roster[hour]
         self._changed[_ROSTER].add(hour)
 
+    def _absorb_samples(self, samples: Mapping[int, Cells]) -> None:
+        for hour, cells in samples.items():
+            if hour >= self._first_sample:
+                _add_all(self.samples.open(hour), cells)
+                self.samples.drop_empty(hour)
+                self._changed[_SAMPLES].add(hour)
+
+    @property
+    def _first_sample(self) -> int:
+        """The first hour of which samples are kept."""
+        return (self.now - self._coarse_retention_ms) // HOUR
+
+    def _add_sample(self, leaf: int, at: int, value: int, amount: int) -> None:
+        hour, cell = at // HOUR, sample_cell(leaf, at, value)
+        if cell is not None and hour >= self._first_sample:
+            _add(self.samples.open(hour), cell, amount)
+            self.samples.drop_empty(hour)
+            self._changed[_SAMPLES].add(hour)
+
     def _drop_fine(self) -> None:
         first = (self.now - self._fine_retention_ms) // MINUTE
         if first == self._first_fine:
@@ -249,6 +285,9 @@ class Panes:
         for index in [index for index in self.coarse if index < horizon]:
             _add_all(self.base, self.coarse.pop(index))
             self._changed[_COARSE].add(index)
+        for hour in [hour for hour in self.samples if hour < self._first_sample]:
+            self.samples.pop(hour)
+            self._changed[_SAMPLES].add(hour)
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -13,6 +13,7 @@ from salesgauge.metrics.shard.leaves import CODES
 from salesgauge.metrics.shard.packing import pack, unpacker
 from salesgauge.metrics.shard.pane_store import Cells
 from salesgauge.metrics.shard.panes import Held, Panes
+from salesgauge.metrics.shard.samples import leaf_of, with_leaf
 
 _CELLS = 20_000
 """Cells in a message, about."""
@@ -33,7 +34,7 @@ def export(panes: Panes, size: int = _CELLS) -> Iterator[bytes]:
 
 def _parts(held: Held, size: int) -> Iterator[Held]:
     part, room = _nothing()._replace(base=held.base), size - len(held.base)
-    for field in ("fine", "coarse", "ahead", "roster"):
+    for field in ("fine", "coarse", "ahead", "roster", "samples"):
         for index, cells in getattr(held, field).items():
             if room <= 0:
                 yield part
@@ -44,7 +45,7 @@ def _parts(held: Held, size: int) -> Iterator[Held]:
 
 
 def _nothing() -> Held:
-    return Held({}, {}, {}, {}, {})
+    return Held({}, {}, {}, {}, {}, {})
 
 
 class Absorber:
@@ -64,7 +65,8 @@ class Absorber:
         held = _decode_held(message)
         rosters = {index: self._each(roster) for index, roster in held.roster.items()}
         fine, coarse, ahead = map(self._each, (held.fine, held.coarse, held.ahead))
-        self._panes.absorb(Held(fine, coarse, self._own(held.base), rosters, ahead))
+        samples = {hour: self._own_samples(cells) for hour, cells in held.samples.items()}
+        self._panes.absorb(Held(fine, coarse, self._own(held.base), rosters, ahead, samples))
         self._panes.trim()
 
     def _each(self, store: dict[int, Cells]) -> dict[int, Cells]:
@@ -74,6 +76,12 @@ class Absorber:
         firsts = self._firsts
         assert firsts is not None
         return {firsts[cell // CODES] + cell % CODES: amount for cell, amount in cells.items()}
+
+    def _own_samples(self, cells: Cells) -> Cells:
+        firsts = self._firsts
+        assert firsts is not None
+        own = ((with_leaf(cell, firsts[leaf_of(cell)] // CODES), count) for cell, count in cells.items())
+        return {cell: count for cell, count in own if cell is not None}
 
 
 def absorb(panes: Panes, exported: Iterable[bytes]) -> None:

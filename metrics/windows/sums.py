@@ -22,11 +22,14 @@ from salesgauge.metrics.rules.privacy import REDACTED
 from salesgauge.metrics.shard.leaves import CODES
 from salesgauge.metrics.shard.pane_store import Cells, PaneStore
 from salesgauge.metrics.shard.panes import BASE, PaneKey, Resolution, Roster
+from salesgauge.metrics.shard.samples import Sample, samples
 from salesgauge.metrics.windows.series import SeriesIndex
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MS = timedelta(milliseconds=1)
 _MONTHS_PER_QUARTER = 3
+MOST_SAMPLES = 10_000
+"""A window that holds more samples of a distribution is read from its buckets."""
 
 
 class Calendar(enum.StrEnum):
@@ -144,6 +147,7 @@ class _Partition:
     base: Cells = field(default_factory=dict)
     horizon: int = 0
     roster: dict[int, Roster] = field(default_factory=dict)
+    samples: PaneStore = field(default_factory=PaneStore)
 
     def store(self, resolution: Resolution) -> PaneStore:
         return self.fine if resolution is Resolution.FINE else self.coarse
@@ -167,6 +171,8 @@ class WindowSums:
         """Per rep: when which team was joined."""
         self._teams_changed = False
         self._rosters: dict[int, SortedList[int]] = {}
+        self._exact: dict[tuple[int, int], dict[int, Counter[int]]] = {}
+        """First and last minute of a window -> series -> value -> number of samples."""
 
     def replace(self, partition: int, key: PaneKey, cells: Mapping[int, int]) -> None:
         """Set a fine or coarse pane of a partition to absolute values; an empty one is removed."""
@@ -210,12 +216,22 @@ class WindowSums:
         else:
             panes.roster.pop(hour, None)
 
+    def replace_samples(self, partition: int, hour: int, cells: Mapping[int, int]) -> None:
+        """Set an hour of the exact samples of a partition."""
+        panes = self._partitions.setdefault(partition, _Partition())
+        if cells:
+            panes.samples.put(hour, dict(cells))
+        else:
+            panes.samples.pop(hour)
+        self._exact.clear()
+
     def keys(self, partition: int) -> list[PaneKey]:
         """All panes held of a partition."""
         panes = self._partitions.get(partition, _Partition())
         found = [BASE] if panes.base else []
         for resolution in (Resolution.FINE, Resolution.COARSE):
             found += [PaneKey(resolution, index) for index in panes.store(resolution)]
+        found += [PaneKey(Resolution.SAMPLES, hour) for hour in panes.samples]
         return found + [PaneKey(Resolution.ROSTER, hour) for hour in panes.roster]
 
     def drop(self, partition: int, key: PaneKey) -> None:
@@ -224,6 +240,8 @@ class WindowSums:
             self.replace_base(partition, self._partitions[partition].horizon, {})
         elif key.resolution is Resolution.ROSTER:
             self.replace_roster(partition, key.index, {})
+        elif key.resolution is Resolution.SAMPLES:
+            self.replace_samples(partition, key.index, {})
         else:
             self.replace(partition, key, {})
 
@@ -249,6 +267,7 @@ class WindowSums:
         for panes in self._partitions.values():
             panes.fine.trim()
             panes.coarse.trim()
+            panes.samples.trim()
 
     def sums(self, window: str, *, before: bool = False) -> Mapping[int, int]:
         """Running sums of a window, by cell."""
@@ -290,6 +309,21 @@ class WindowSums:
                             sums[key] = sums.get(key, 0) + amount
         return stretches
 
+    def samples(self, window: str, number: int, whole: int) -> Mapping[int, int] | None:
+        """Value in ms -> count of an exact distribution's series in a window.
+
+        None where not all of them are kept, or where ``whole``, the series of the whole, has too many.
+        """
+        if self._count(window, whole) > MOST_SAMPLES:
+            return None
+        found = self._samples_in(window).get(number, Counter())
+        return found if found.total() == self._count(window, number) else None
+
+    def start(self, window: str) -> int:
+        """The first instant (ms) whose panes are in a window."""
+        running = self._running[window, 0]
+        return running.low * self._size(running)
+
     def roster(self, number: int) -> SortedList[int]:
         """The instants of a roster's series, sorted."""
         return self._rosters.get(number) or SortedList()
@@ -298,6 +332,34 @@ class WindowSums:
         """The start of the earliest pane that holds something, in ms; now where there is none."""
         starts = [min(p.coarse) for p in self._partitions.values() if p.coarse]
         return min(starts) * self.rules.coarse_ms if starts else self.now
+
+    def _count(self, window: str, number: int) -> int:
+        return sum(self.counts(window, number).values())
+
+    def _size(self, running: _Running) -> int:
+        return MINUTE if running.window.resolution is Resolution.FINE else self.rules.coarse_ms
+
+    def _samples_in(self, window: str) -> dict[int, Counter[int]]:
+        """The samples of a window, by series."""
+        running = self._running[window, 0]
+        size = self._size(running)
+        bounds = running.low * size // MINUTE, self.now // MINUTE
+        found = self._exact.get(bounds)
+        if found is None:
+            found = self._exact[bounds] = {}
+            for sample in self._kept_samples(*bounds):
+                for number in self.index.of_leaf(sample.leaf):
+                    found.setdefault(number, Counter())[sample.value] += sample.number
+            while len(self._exact) > len(self._running):
+                del self._exact[next(iter(self._exact))]
+        return found
+
+    def _kept_samples(self, first: int, last: int) -> Iterator[Sample]:
+        """The samples from a minute to another."""
+        hours = range(first * MINUTE // HOUR, last * MINUTE // HOUR + 1)
+        for panes in self._partitions.values():
+            for hour in _present(panes.samples, hours):
+                yield from (s for s in samples(hour, panes.samples.read(hour)) if first <= s.minute <= last)
 
     def _fill(self, resolution: Resolution, fresh: Sequence[_Running]) -> None:
         """Add panes to windows that held none: each pane once, to its stretch between two ends of windows."""
@@ -342,6 +404,7 @@ class WindowSums:
         for running in self._running.values():
             running.clear()
         self._rosters.clear()
+        self._exact.clear()
         for panes in self._partitions.values():
             self._running["all", 0].add(self._expand(panes.base), 1)
             for roster in panes.roster.values():

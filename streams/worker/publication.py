@@ -23,9 +23,10 @@ import zstandard
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
 from salesgauge.metrics.shard.packing import pack, unpacker
 from salesgauge.metrics.shard.panes import BASE, PaneKey, Panes, Resolution, Roster
+from salesgauge.metrics.shard.samples import leaf_of, with_leaf
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from salesgauge.metrics.windows.sums import WindowSums
 
@@ -108,6 +109,8 @@ def _pane(key: PaneKey, panes: Panes) -> bytes | None:
     cells = panes.cells(key)
     if key != BASE and not cells:
         return None
+    if key.resolution is Resolution.SAMPLES:
+        return _pack(_record(list(cells), list(cells.values()), leaves, leaf=leaf_of))
     horizon = panes.horizon if key == BASE else 0
     return _pack(_record(list(cells), list(cells.values()), leaves, horizon=horizon))
 
@@ -119,9 +122,14 @@ def _roster_record(roster: Roster, leaves: LeafIndex) -> _Record:
 
 
 def _record(
-    cells: list[int], amounts: list[int], leaves: LeafIndex, instants: Sequence[int] = (), horizon: int = 0
+    cells: list[int],
+    amounts: list[int],
+    leaves: LeafIndex,
+    instants: Sequence[int] = (),
+    horizon: int = 0,
+    leaf: Callable[[int], int] = lambda cell: cell // CODES,
 ) -> _Record:
-    numbers = list({cell // CODES for cell in cells})
+    numbers = list({leaf(cell) for cell in cells})
     return _Record(numbers, [leaves.packed(number) for number in numbers], cells, amounts, list(instants), horizon)
 
 
@@ -249,6 +257,9 @@ class Subscriber:
         if record is None:
             self._sums.drop(partition, key)
             return
+        if key.resolution is Resolution.SAMPLES:
+            self._sums.replace_samples(partition, key.index, self._own_samples(record))
+            return
         cells = self._own(record)
         if key.resolution is Resolution.ROSTER:
             roster: Roster = {}
@@ -265,15 +276,31 @@ class Subscriber:
 
     def _own(self, record: _Record) -> list[int | None]:
         """The record's cells in the numbers of this process; None where it does not know the measure."""
-        moves: dict[int, int | None] = {}
-        for number, leaf in zip(record.numbers, record.leaves, strict=True):
-            try:
-                moves[number] = (self._sums.index.leaves.of_packed(bytes(leaf)) - number) * CODES
-            except KeyError:  # a newer worker's, which nothing here asks for
-                moves[number] = None
+        own = self._own_leaves(record)
+        moves = {number: None if leaf is None else (leaf - number) * CODES for number, leaf in own.items()}
         if None not in moves.values():
             return [cell + moves[cell // CODES] for cell in record.cells]  # type: ignore[operator]
         return [None if (move := moves[cell // CODES]) is None else cell + move for cell in record.cells]
+
+    def _own_samples(self, record: _Record) -> dict[int, int]:
+        leaves = self._own_leaves(record)
+        found: dict[int, int] = {}
+        for cell, count in zip(record.cells, record.amounts, strict=True):
+            leaf = leaves[leaf_of(cell)]
+            own = None if leaf is None else with_leaf(cell, leaf)
+            if own is not None:
+                found[own] = count
+        return found
+
+    def _own_leaves(self, record: _Record) -> dict[int, int | None]:
+        """The worker's number of a leaf -> that of this process; None where it does not know the measure."""
+        own: dict[int, int | None] = {}
+        for number, leaf in zip(record.numbers, record.leaves, strict=True):
+            try:
+                own[number] = self._sums.index.leaves.of_packed(bytes(leaf))
+            except KeyError:  # a newer worker's, which nothing here asks for
+                own[number] = None
+        return own
 
 
 def _parse(key: bytes) -> tuple[int, PaneKey | Mark]:

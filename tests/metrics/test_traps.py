@@ -350,7 +350,7 @@ def test_9_reassignment_the_response_to_a_lead_of_nobody_is_that_of_the_rep_and_
 def test_9_reassignment_a_lead_may_belong_to_a_team_before_it_belongs_to_a_rep() -> None:
     waiting = created("a", "06-02 09:00", team="north")
     assert read([waiting], "leads_waiting", team="north") == 1
-    assert read([waiting], "leads_waiting", rep="unknown") == 1
+    assert read([waiting], "leads_waiting", rep="unowned") == 1
     assert read([waiting, won("d", "06-04 09:00", 100, lead_id="a")], "sales_revenue", team="north") == 100
     events = [waiting, touch("a", "06-02 10:00", rep_id="eve"), assigned("a", "bob", "06-03 09:00", team="south"),
               won("d", "06-04 09:00", 100, lead_id="a")]  # fmt: skip

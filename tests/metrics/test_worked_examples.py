@@ -15,11 +15,12 @@ import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
-from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.rules.model import ResponsePolicyRule, Rules
 from tests.support.stories import (
     NOW,
     answered,
     assigned,
+    booked,
     churned,
     created,
     demo,
@@ -27,6 +28,7 @@ from tests.support.stories import (
     lost,
     opened,
     read,
+    reengaged,
     reply,
     spent,
     stage,
@@ -422,6 +424,87 @@ EXAMPLES = (
         "leads_waiting", [created("a"), created("b", "06-30 23:50")], 1, stat="late"
     ),
     Example("lead_oldest_wait_seconds", [created("a", "06-30 09:00"), created("b", "06-30 23:00")], 15 * HOUR),
+    *(
+        Example(  # of Friday 16:30 and Saturday 10:00; on Saturday at noon half an hour of work has passed
+            "lead_oldest_wait_seconds",
+            [created("a", "06-06 16:30"), created("b", "06-07 10:00")],
+            expected,
+            stat=stat,
+            at="06-07 12:00",
+            rules=Rules(sla_in_business_hours=True),
+        )
+        for stat, expected in (("value", 30 * MINUTE), ("around_the_clock", 19.5 * HOUR))
+    ),
+    *(
+        Example("lead_response_seconds", [created(f"{i}", "06-02 09:00") for i in range(8)] + [
+            touch(f"{i}", f"06-02 09:{minute:02}") for i, minute in enumerate((5, 5, 12, 20, 45))
+        ] + [stage("5", "disqualified", "06-02 09:12"), stage("6", "disqualified", "06-02 09:30")], expected, stat=stat)
+        for stat, expected in (("survival_p50", 20 * MINUTE), ("survival_p50_low", 5 * MINUTE), ("survival_p50_high", None))
+    ),
+    *(
+        Example(  # a new lead, its repeated request while it waits, and a new one after the answer
+            "response_requests",
+            [created("a", source="web"), reengaged("a", "06-02 10:00"), touch("a", "06-02 11:00"),
+             reengaged("a", "06-03 09:00", source="fair"), created("b", needs_response=False)],
+            expected,
+            stat=stat,
+            labels=labels,
+        )
+        for stat, labels, expected in (
+            ("value", {}, 2), ("repeated", {}, 1), ("value", {"source": "fair"}, 1), ("value", {"policy": "default"}, 2),
+        )
+    ),
+    Example(  # the event says so, the source does; one says the opposite of its source
+        "requests_exempt",
+        [created("a", needs_response=False), created("b", source="import"), created("c", source="list"),
+         created("d", source="list", needs_response=True)],
+        3,
+        rules=Rules(response_exempt_sources=frozenset({"import", "list"})),
+    ),
+    *(
+        Example(  # at midnight, with an SLA of an hour: 11 and 49 minutes are gone, one is over; one is the lead's turn
+            "response_states",
+            [created("new", "06-30 23:49"), created("soon", "06-30 23:11"), created("late", "06-30 22:59"),
+             created("booked", "06-30 23:30"), booked("booked", "06-30 23:35", booked_by="lead", scheduled_for="07-01 09:00"),
+             created("answered"), touch("answered", "06-02 09:30"), created("closed"), lost("closed", "06-03 09:00"),
+             created("exempt", needs_response=False)],
+            1,
+            labels={"state": state},
+            rules=Rules(response_sla=timedelta(hours=1)),
+        )
+        for state in ("waiting", "at_risk", "late", "paused", "answered", "closed", "exempt")
+    ),
+    Example(  # of ten due six were answered in time, three late, one is unanswered
+        "policy_sla_ratio",
+        [*(created(f"lead-{i}") for i in range(10)), *(touch(f"lead-{i}", "06-02 09:10") for i in range(6)),
+         *(touch(f"lead-{i}", "06-02 10:00") for i in range(6, 9))],
+        6 / 10,
+    ),
+    Example(  # a demo request is due within five minutes, what else comes within fifteen
+        "policy_sla_ratio",
+        [created("a", source="Demo"), touch("a", "06-02 09:10"), created("b"), touch("b", "06-02 09:10")],
+        0,
+        labels={"policy": "demo"},
+        rules=Rules(response_policies=(ResponsePolicyRule(name="demo", source=frozenset({"demo"}), target=timedelta(minutes=5)),)),
+    ),
+    Example(  # two replies of an hour and half an hour before our call, and one that nobody answered
+        "next_response_seconds",
+        [created("a"), reply("a", "06-02 10:00"), reply("a", "06-02 10:30"), touch("a", "06-02 11:00"), reply("a", "06-02 12:00")],
+        1 * HOUR,
+        stat="sum",
+    ),
+    Example(
+        "unowned_waiting",
+        [created("a"), created("b", rep_id="ann"), created("c"), assigned("c", "bob", "06-05 09:00")],
+        1,
+    ),
+    Example(  # of four e-mails one did not arrive; the call is none
+        "bounce_ratio",
+        [*(touch("a", f"06-03 10:0{i}", "email", activity_id=f"mail-{i}", automated=i > 1) for i in range(4)),
+         touch("a", "06-03 11:00"), event("email_bounced", "06-03 10:05", lead_id="a", activity_id="mail-2")],
+        1 / 4,
+        window="30d",
+    ),
     Example(  # two qualified, one of them touched; c is not qualified
         "lead_follow_up_ratio",
         [created("a", qualified=True), created("b", qualified=True), created("c", qualified=False),

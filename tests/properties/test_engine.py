@@ -19,6 +19,7 @@ from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
 from salesgauge.metrics.shard.panes import Panes, Resolution
 from salesgauge.metrics.shard.partials import absorb, export
+from salesgauge.metrics.shard.samples import samples
 from salesgauge.metrics.shard.shard import LentPanes, Shard, admit
 from salesgauge.metrics.windows.sums import WindowSums
 from tests.support.stories import event, won
@@ -54,6 +55,11 @@ def contents(panes: Panes) -> dict[str, object]:
         "coarse": {index: named(cells) for index, cells in panes.coarse.items()},
         "base": named(panes.base),
         "roster": {at: named(cells) for hour in panes.roster.values() for at, cells in hour.items()},
+        "samples": {
+            (panes.leaves.leaves[sample.leaf], sample.minute, sample.value): sample.number
+            for hour, cells in panes.samples.items()
+            for sample in samples(hour, cells)
+        },
     }
 
 
@@ -216,6 +222,8 @@ def publish(panes: Panes, sums: WindowSums) -> None:
     for key in panes.keys():  # noqa: SIM118 - no mapping
         if key.resolution is Resolution.BASE:
             sums.replace_base(0, panes.horizon, panes.base)
+        elif key.resolution is Resolution.SAMPLES:
+            sums.replace_samples(0, key.index, panes.cells(key))
         elif key.resolution is not Resolution.ROSTER:
             sums.replace(0, key, panes.cells(key))
 
@@ -230,8 +238,13 @@ def test_folding_into_the_base_keeps_all_time_and_stocks_exact(events: list[Even
             each.advance(now)
             each.apply(events)
     only = frozenset({"all"})
-    got = {(r.kpi, r.stat, *r.labels.items()): r.value for r in forgetful.readings(windows=only)}
-    assert got == {(r.kpi, r.stat, *r.labels.items()): r.value for r in other.readings(windows=only)}
+
+    def exact(engine: Machine) -> dict[object, float]:
+        """Without the survival median: beyond the retention of hours it is an estimate by buckets."""
+        readings = engine.readings(windows=only)
+        return {(r.kpi, r.stat, *r.labels.items()): r.value for r in readings if not r.stat.startswith("survival")}
+
+    assert exact(forgetful) == exact(other)
 
 
 @pytest.mark.parametrize("field", ["account_id", "rep_id", "lead_id"])

@@ -9,6 +9,7 @@ import pytest
 from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
+from salesgauge.metrics.shard.samples import samples
 from salesgauge.metrics.shard.shard import Shard, admit
 from salesgauge.streams.simulation.history import Organisation, history
 from salesgauge.streams.worker import building
@@ -52,9 +53,15 @@ def named(panes):
     def cells(found):
         return {(panes.leaves.leaves[cell // CODES], cell % CODES): amount for cell, amount in found.items()}
 
-    fine, coarse, base, roster, ahead = panes.held
+    fine, coarse, base, roster, ahead, kept = panes.held
+    exact = {
+        (panes.leaves.leaves[sample.leaf], sample.minute, sample.value): sample.number
+        for hour, found in kept.items()
+        for sample in samples(hour, found)
+    }
     by_time = [{at: cells(found) for at, found in store.items()} for store in (fine, coarse, ahead)]
-    return by_time, cells(base), {at: cells(found) for hour in roster.values() for at, found in hour.items()}
+    by_instant = {at: cells(found) for hour in roster.values() for at, found in hour.items()}
+    return by_time, cells(base), by_instant, exact
 
 
 def test_the_panes_are_those_of_one_process_whatever_happens_meanwhile(items):

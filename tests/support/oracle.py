@@ -23,6 +23,9 @@ from zoneinfo import ZoneInfo
 import duckdb
 import holidays
 
+from tests.support import waiting
+from tests.support.waiting import Policy, Terms
+
 MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 MICROS = 1_000_000
 ROLLING = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY, "365d": 365 * DAY}
@@ -32,14 +35,15 @@ _TYPES = {
     "lines": _LINES, "amount": "DECIMAL(18,6)", "mrr": "DECIMAL(18,6)", "mrr_lost": "DECIMAL(18,6)",
     "mrr_before": "DECIMAL(18,6)", "mrr_after": "DECIMAL(18,6)", "price": "DECIMAL(18,6)",
     "own_price": "DECIMAL(18,6)", "minutes": "DECIMAL(18,6)", "score": "BIGINT", "subscriptions": "BIGINT",
-    "qualified": "BOOLEAN", "automated": "BOOLEAN", "auto_reply": "BOOLEAN",
+    "needs_response": "BOOLEAN", "qualified": "BOOLEAN", "automated": "BOOLEAN", "auto_reply": "BOOLEAN",
 }  # fmt: skip
 _COLUMNS = (
     "event_id", "event", "occurred_at", "recorded_at", "lead_id", "account_id", "source", "campaign_id", "location",
     "rep_id", "team", "qualified", "survivor_id", "stage", "kind", "direction", "automated", "channel", "sentiment",
     "auto_reply", "meeting_id", "outcome", "deal_id", "amount", "lines", "mrr", "referred_by", "product", "mrr_lost",
     "mrr_before", "mrr_after", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
-    "price", "own_price", "period_start", "period_end", "ticket_id",
+    "price", "own_price", "period_start", "period_end", "ticket_id", "activity_id", "request_id", "tier", "needs_response",
+    "scheduled_for", "booked_by",
 )  # fmt: skip
 
 Labels = tuple[str, ...]
@@ -108,11 +112,15 @@ class Oracle:
                 SELECT * REPLACE (round(epoch_us(occurred_at::TIMESTAMPTZ) / 1000)::BIGINT AS occurred_at,
                                   round(epoch_us(recorded_at::TIMESTAMPTZ) / 1000)::BIGINT AS recorded_at,
                                   round(epoch_us(period_start::TIMESTAMPTZ) / 1000)::BIGINT AS period_start,
-                                  round(epoch_us(period_end::TIMESTAMPTZ) / 1000)::BIGINT AS period_end)
+                                  round(epoch_us(period_end::TIMESTAMPTZ) / 1000)::BIGINT AS period_end,
+                                  round(epoch_us(scheduled_for::TIMESTAMPTZ) / 1000)::BIGINT AS scheduled_for)
                 FROM read_json('{path}', format = 'newline_delimited', columns = {{{columns}}})
                 QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY occurred_at) = 1""")
         first, last = self.db.execute("SELECT min(occurred_at), max(occurred_at) FROM arrived").fetchall()[0]
-        self._store("shifts", "opens BIGINT, closes BIGINT", list(_shifts(settings, first, last)))
+        shifts = list(_shifts(settings, first, last))
+        self._store("shifts", "opens BIGINT, closes BIGINT", shifts)
+        default = Policy("default", settings.sla, business=settings.sla_in_business_hours)
+        self._terms = Terms((default,), sorted(shifts))
         for statement in _BUSINESS_TIME:
             self.db.execute(statement)
 
@@ -131,10 +139,46 @@ class Oracle:
         self.db.execute(f"CREATE OR REPLACE TABLE windows AS SELECT * FROM (VALUES {rows}) w(name, lo, before)")
         self.db.execute(f"CREATE OR REPLACE MACRO t() AS {t}::BIGINT")
         for statement in _tables(self.settings):
-            self.db.execute(statement)
+            if statement is _RESPONSES:
+                self._draw_up_responses(t)
+            else:
+                self.db.execute(statement)
         self._draw_up_recurring()
         self._draw_up_commission(t)
         return dict(_readings(_Counter(self.db, t, {name: lo for name, (lo, _) in windows.items()}), shape))
+
+    def _draw_up_responses(self, t: int) -> None:
+        """Each lead's requests as they stand at ``t`` (:mod:`.waiting`)."""
+        closes: dict[str, list[tuple[int, str]]] = {}
+        for lead, ts, event in self.db.execute("SELECT lead, ts, event FROM deals WHERE lead IS NOT NULL").fetchall():
+            closes.setdefault(lead, []).append((ts, event.removeprefix("deal_")))
+        found = self.db.execute("SELECT *, occurred_at AS ts FROM ev WHERE lead IS NOT NULL")
+        names = [column[0] for column in found.description or ()]
+        by_lead: dict[str, list[dict[str, object]]] = {}
+        for row in found.fetchall():
+            event = dict(zip(names, row, strict=True))
+            by_lead.setdefault(str(event["lead"]), []).append(event)
+        cases, repeats, replies = [], [], []
+        for lead, events in by_lead.items():
+            for case in waiting.cases(events, closes.get(lead, ()), self._terms, t):
+                cases.append((
+                    lead, case.asked, case.source, case.policy.name, case.state, case.rep, case.team, case.answered,
+                    case.waited, case.worked, case.on_clock, case.since_assigned, case.worked_since_assigned,
+                    case.deadline, case.met, case.due_rep, case.due_team,
+                ))  # fmt: skip
+                repeats += [(ts, case.source or "unknown", case.policy.name) for ts in case.repeats]
+            replies += [(lead, *row) for row in waiting.next_responses(events, t)]
+        self._store(
+            "cases",
+            "lead VARCHAR, asked BIGINT, asked_source VARCHAR, policy VARCHAR, state VARCHAR, drep VARCHAR, dteam VARCHAR, "
+            "answered BIGINT, waited BIGINT, worked BIGINT, on_clock BIGINT, since_assigned BIGINT, "
+            "worked_since_assigned BIGINT, deadline BIGINT, met BOOLEAN, due_rep VARCHAR, due_team VARCHAR",
+            cases,
+        )
+        self._store("repeats", "ts BIGINT, source VARCHAR, policy VARCHAR", repeats)
+        self._store(
+            "reply_answers", "lead VARCHAR, ts BIGINT, ms BIGINT, drep VARCHAR, dteam VARCHAR, said VARCHAR", replies
+        )
 
     def _draw_up_recurring(self) -> None:
         """MRR per account: deals add up until the first subscription event, then its events say the level."""
@@ -208,6 +252,9 @@ def _walk(
             levels.append((ts, -level))
             lost.append((ts, amount))
             level = 0
+
+
+_RESPONSES = "-- the requests of each lead"
 
 
 def _tables(settings: Settings) -> Iterator[str]:
@@ -384,50 +431,44 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE touches AS
         SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam, kind FROM ev
         WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND NOT automated"""
-    deadline = f"work_after(c.ts, {settings.sla})" if settings.sla_in_business_hours else f"c.ts + {settings.sla}"
-    yield f"""
-        CREATE OR REPLACE TABLE answers AS
-        SELECT c.lead, c.ts AS asked, {deadline} AS deadline, min(a.ts) AS touched,
-            arg_min(coalesce(a.drep, ''), a.ts) AS toucher, arg_min(coalesce(a.dteam, ''), a.ts) AS toucher_team,
-            least((SELECT min(d.ts) FROM deals d WHERE d.lead = c.lead),
-                  (SELECT arg_max(occurred_at, occurred_at) FROM ev s JOIN stages USING (lead)
-                   WHERE s.lead = c.lead AND s.event = 'lifecycle_stage_changed'
-                   AND stages.stage IN ('customer', 'evangelist', 'disqualified'))) AS closed
-        FROM created c LEFT JOIN touches a ON a.lead = c.lead AND a.ts >= c.ts GROUP BY 1, 2, 3"""
-    response_team = "coalesce(nullif(oteam, ''), CASE WHEN orep = '' THEN toucher_team END)"
-    at_touch = "SELECT *, touched AS ts, asked AS cohort_at FROM answers WHERE touched IS NOT NULL"
-    yield (
-        "CREATE OR REPLACE TABLE responses AS SELECT *, ts - asked AS ms, work_between(asked, ts) AS business_ms FROM "
-        + teamed(at_touch, "coalesce(nullif(orep, ''), toucher)", response_team)
+    yield _RESPONSES
+
+    def of_cases(columns: str, where: str, rep: str = "drep", team: str = "dteam") -> str:
+        """Requests with the team of a rep and their own source."""
+        cases = teamed(f"SELECT *, {columns} FROM cases WHERE {where}", rep, team)
+        return f"(SELECT * REPLACE (known(asked_source) AS source) FROM {cases})"
+
+    yield "CREATE OR REPLACE TABLE requests AS SELECT * FROM " + of_cases("asked AS ts", "state <> 'exempt'")
+    yield "CREATE OR REPLACE TABLE exempt AS SELECT * FROM " + of_cases("asked AS ts", "state = 'exempt'")
+    yield "CREATE OR REPLACE TABLE states AS SELECT * FROM " + of_cases("t() AS ts", "true")
+    yield "CREATE OR REPLACE TABLE responses AS SELECT * FROM " + of_cases(
+        "answered AS ts, asked AS cohort_at, waited AS ms, worked AS business_ms", "state = 'answered'"
     )
     yield """
         CREATE OR REPLACE TABLE assigned AS
-        SELECT r.* REPLACE (ts - greatest(o.since, asked) AS ms, work_between(greatest(o.since, asked), ts) AS business_ms)
-        FROM responses r ASOF JOIN ownership o ON o.lead = r.lead AND o.since <= r.ts WHERE nullif(o.rep, '') IS NOT NULL"""
+        SELECT * REPLACE (since_assigned AS ms, worked_since_assigned AS business_ms) FROM responses
+        WHERE since_assigned IS NOT NULL"""
     yield """
         CREATE OR REPLACE TABLE bands AS
         SELECT *, CASE WHEN ms <= 300000 THEN '0-5m' WHEN ms <= 900000 THEN '5-15m' WHEN ms <= 3600000 THEN '15-60m'
             ELSE '60m+' END AS band FROM responses"""
-    yield (
-        "CREATE OR REPLACE TABLE due AS SELECT * FROM "
-        f"""(
-        SELECT deadline AS ts, rep, team, source, 1 AS met FROM responses WHERE touched <= deadline
-        UNION ALL SELECT ts, rep, team, source, 0 FROM {
-            teamed(
-                '''
-            SELECT *, deadline AS ts FROM answers WHERE touched > deadline
-            OR (touched IS NULL AND (closed IS NULL OR closed > deadline))''',
-                "coalesce(nullif(orep, ''), toucher)",
-                response_team,
-            )
-        }) WHERE ts <= t()"""
+    yield "CREATE OR REPLACE TABLE due AS SELECT * FROM " + of_cases(
+        "deadline AS ts", "deadline <= t() AND state <> 'exempt'", "due_rep", "due_team"
     )
-    yield "CREATE OR REPLACE TABLE waiting AS SELECT * FROM " + owner(
-        "SELECT *, t() AS ts, t() - asked AS waited FROM answers WHERE touched IS NULL AND closed IS NULL"
+    yield "CREATE OR REPLACE TABLE waiting AS SELECT * FROM " + of_cases(
+        "t() AS ts", "state IN ('waiting', 'at_risk', 'late')"
     )
-    yield "CREATE OR REPLACE TABLE closed_unanswered AS SELECT * FROM " + owner(
-        "SELECT *, closed AS ts, closed - asked AS ms FROM answers WHERE touched IS NULL AND closed IS NOT NULL"
+    yield "CREATE OR REPLACE TABLE unowned AS SELECT * EXCLUDE (rep) FROM waiting WHERE rep = 'unowned'"
+    yield "CREATE OR REPLACE TABLE closed_unanswered AS SELECT * FROM " + of_cases(
+        "asked AS ts, waited AS ms", "state = 'closed'"
     )
+    yield "CREATE OR REPLACE TABLE next_responses AS SELECT *, known(said) AS channel FROM " + teamed(
+        "SELECT * FROM reply_answers", "drep", "dteam"
+    )
+    yield "CREATE OR REPLACE TABLE emails AS SELECT * FROM " + doer("""
+        SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam,
+            coalesce(activity_id, event_id) IN (SELECT activity_id FROM ev WHERE event = 'email_bounced') AS bounced
+        FROM ev WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND kind = 'email'""")
     # --- meetings
     yield """
         CREATE OR REPLACE TABLE bookings AS
@@ -452,6 +493,11 @@ def _tables(settings: Settings) -> Iterator[str]:
                 AND lead IS NOT NULL AND kind IN ('meeting', 'video') AND NOT automated) GROUP BY 1""")
         + (" WHERE ts >= created_at")
     )
+    yield """
+        CREATE OR REPLACE TABLE evidence AS
+        SELECT lead, ts FROM touches WHERE kind <> 'note' UNION ALL SELECT lead, ts FROM held_meetings
+        UNION ALL SELECT lead, occurred_at FROM ev WHERE event = 'proposal_sent'
+            OR (event = 'meeting_booked' AND booked_by IS DISTINCT FROM 'lead')"""
     # --- stages
     yield """
         CREATE OR REPLACE TABLE first_stages AS
@@ -467,8 +513,8 @@ def _tables(settings: Settings) -> Iterator[str]:
         + " WHERE ts >= created_at"
     )
     yield "CREATE OR REPLACE TABLE qualified AS SELECT * FROM " + owner("""
-        SELECT c.lead, c.ts, (a.touched IS NOT NULL)::INT AS followed FROM created c
-        JOIN answers a USING (lead) LEFT JOIN first_stages f USING (lead)
+        SELECT c.lead, c.ts, EXISTS (FROM evidence a WHERE a.lead = c.lead AND a.ts >= c.ts - 1800000)::INT AS followed
+        FROM created c LEFT JOIN first_stages f USING (lead)
         WHERE CASE WHEN c.qualified IS NULL THEN f.qualified IS NOT NULL ELSE c.qualified END""")
     yield """
         CREATE OR REPLACE TABLE lifecycle AS
@@ -874,14 +920,21 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     },
     "customer_feedback": {"value": (_itself, (_count("feedback_received"),))},
     "lead_response_band_ratio": {"value": (over, (BANDS, _across(BANDS, "band")))},
-    "lead_response_sla_ratio": {"value": (over, (_count("due", "sum(met)"), _count("due")))},
+    "lead_response_sla_ratio": {"value": (over, (_count("due", "sum(met::INT)"), _count("due")))},
     "leads_waiting": {
         "value": (_itself, (_count("waiting"),)),
         "late": (_itself, (_count("waiting", where="deadline <= t()"),)),
     },
     "lead_oldest_wait_seconds": {
-        "value": (lambda ms, n: ms / 1000 if n else None, (_count("waiting", "max(waited)"), _count("waiting"))),
+        "value": (lambda ms, n: ms / 1000 if n else None, (_count("waiting", "max(on_clock)"), _count("waiting"))),
+        "around_the_clock": (lambda ms, n: ms / 1000 if n else None, (_count("waiting", "max(waited)"), _count("waiting"))),
     },
+    "unowned_waiting": {"value": (_itself, (_count("unowned"),))},
+    "response_states": {"value": (_itself, (_count("states"),))},
+    "response_requests": {"value": (_itself, (_count("requests"),)), "repeated": (_itself, (_count("repeats"),))},
+    "requests_exempt": {"value": (_itself, (_count("exempt"),))},
+    "policy_sla_ratio": {"value": (over, (_count("due", "sum(met::INT)"), _count("due")))},
+    "bounce_ratio": {"value": (over, (_count("emails", "sum(bounced::INT)"), _count("emails")))},
     "lead_follow_up_ratio": {
         "value": (over, (_count("qualified", "sum(followed)"), _count("qualified"))),
         "age_seconds": _age("qualified"),
@@ -951,6 +1004,7 @@ SAMPLES: dict[str, tuple[str, str]] = {
     "lead_response_business_seconds": ("responses", "business_ms"),
     "lead_assignment_response_seconds": ("assigned", "ms"),
     "lead_assignment_response_business_seconds": ("assigned", "business_ms"),
+    "next_response_seconds": ("next_responses", "ms"),
     "lead_contact_seconds": ("conversations", "ms"),
     "lead_qualification_seconds": ("qualifications", "ms"),
     "customer_lifecycle_seconds": ("purchases", "ms"),
@@ -1016,19 +1070,12 @@ def _survival(c: _Counter, kpi: str, windows: Sequence[str], dims: Labels) -> It
     waiting = c.samples("waiting", dims, "waited", "asked")
     for window in windows:
         for label in {*answered[window], *waiting[window]}:
-            times = [middle_of_bucket(ms) for ms in answered[window].get(label, [])]
-            left = [middle_of_bucket(ms) for ms in closed[window].get(label, [])]
-            median = kaplan_meier(times, [*left, *waiting[window].get(label, [])])
-            if median is not None:
-                yield (kpi, "survival_p50", window, tuple(zip(dims, label, strict=True))), median / 1000
-
-
-def middle_of_bucket(ms: float) -> float:
-    """The geometric middle of the bucket of a Prometheus native histogram of schema 5 that holds a sample."""
-    if ms <= 0:
-        return 0.0
-    upper = math.ceil(math.log2(ms / 1000) * 32 - 1e-9)
-    return float(1000.0 * 2.0 ** ((upper - 0.5) / 32))
+            left = [*closed[window].get(label, []), *waiting[window].get(label, [])]
+            ended, key = answered[window].get(label, []), tuple(zip(dims, label, strict=True))
+            numbers = (kaplan_meier(ended, left), *median_interval(ended, left))
+            for stat, number in zip(("survival_p50", "survival_p50_low", "survival_p50_high"), numbers, strict=True):
+                if number is not None:
+                    yield (kpi, stat, window, key), number / 1000
 
 
 def kaplan_meier(ended: Sequence[float], censored: Sequence[float]) -> float | None:
@@ -1040,6 +1087,22 @@ def kaplan_meier(ended: Sequence[float], censored: Sequence[float]) -> float | N
         if survival <= Fraction(1, 2):
             return time_
     return None
+
+
+def median_interval(ended: Sequence[float], censored: Sequence[float]) -> tuple[float | None, float | None]:
+    """When the lower, and when the upper bound of the estimate (log-log, 95 %) is at most one half."""
+    low = high = None
+    survival, greenwood = 1.0, 0.0
+    for time_ in sorted(set(ended)):
+        n, d = sum(x >= time_ for x in [*ended, *censored]), sum(e == time_ for e in ended)
+        survival *= 1 - d / n
+        if n == d:  # nobody is left: below any bound
+            return (time_ if low is None else low), high
+        greenwood += d / n / (n - d)
+        width = math.exp(1.96 * math.sqrt(greenwood) / -math.log(survival))
+        low = time_ if low is None and survival**width <= 0.5 else low
+        high = time_ if high is None and survival ** (1 / width) <= 0.5 else high
+    return low, high
 
 
 def _date(ms: int, zone: ZoneInfo) -> date:

@@ -57,6 +57,15 @@ def reply(lead: str, at: str, sentiment: str = "neutral", **fields: Any) -> Even
     return event("reply_received", at, lead_id=lead, sentiment=sentiment, **fields)
 
 
+def reengaged(lead: str, at: str, **fields: Any) -> EventBase:
+    return event("lead_reengaged", at, lead_id=lead, **fields)
+
+
+def booked(lead: str, at: str, **fields: Any) -> EventBase:
+    meeting = fields.pop("meeting_id", f"meeting-{next(_numbers)}")
+    return event("meeting_booked", at, lead_id=lead, meeting_id=meeting, **fields)
+
+
 def stage(lead: str, to: str, at: str) -> EventBase:
     return event("lifecycle_stage_changed", at, lead_id=lead, stage=to)
 
