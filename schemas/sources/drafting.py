@@ -106,7 +106,7 @@ def draft(
         timezone: of times that name none; UTC where it is not said.
     """
     made = Draft()
-    described = [parts_of(_answered(export, answers)) for export in _distinct(exports)]
+    described = [parts_of(_answered(export, answers), answers) for export in _distinct(exports)]
     vendors = Counter(parts.vendor for parts in described if parts.vendor)
     made.mapping = {"description": "Drafted by salesgauge try", "source_system": "export"}
     if vendors:
@@ -191,7 +191,9 @@ def _input(export: Export, folder: Path, answers: MappingABC[str, str]) -> objec
 def _name_other(made: Draft, parts: Parts) -> None:
     what = {
         "activities": "looks like activities: response times and touches need them; write a query for activity_logged",
-        "other": "it cannot be told what its rows are",
+        "other": "it cannot be told what its rows are; say which column is what, such as "
+        "--answer id=COLUMN --answer stage=COLUMN --answer amount=COLUMN --answer created=COLUMN "
+        "--answer closed=COLUMN",
     }[parts.sort]
     made.left_out.append(f"{parts.export.path.name} ({parts.export.rows:,} rows): {what}")
 
@@ -497,7 +499,7 @@ class _Deals(_Writer):
         choices = (*forecast, (_NONE, "show deals that are still open only"))
         answer = self.ask(Question("closed", f"{self.file}: when were deals won or lost?", choices, needed=True))
         if answer is not None:
-            return self.time("expected", "when it was won or lost")
+            return self.time("closed", "when it was won or lost")
         what = f"{expected.name} is a forecast" if expected else "no column says it clearly"
         self.leave(f"when deals were won or lost: {what}; export the actual closing date as well")
         return None

@@ -15,37 +15,37 @@ Sort = Literal["deals", "leads", "spend", "teams", "activities", "other"]
 
 _NAMES: dict[str, str] = {
     "id": "record id|deal id|opportunity id|lead id|contact id|person id|copper id|item id auto generated|item id"
-    "|opportunity number|deal number|id|deal no|number|uuid",
+    "|datensatz id|opportunity number|deal number|id|deal no|number|uuid",
     "name": "deal name|opportunity name|deal title|name|title|subject",
     "email": "email|email address|e mail|work email|person email work",
     "created": "create date|created date|created time|created at|date created|creation date|created on|date added|added on"
     "|add time|created|deal created|lead created|person created|open date|opened|opened on|engage date|start date"
-    "|creation log|created time utc|signup date|record created",
+    "|creation log|erstellungsdatum|erstellt am|created time utc|signup date|record created",
     "won_at": "won time|won date|date won|won at|won on",
     "lost_at": "lost time|lost date|date lost|lost at|lost on",
     "closed": "close date|closed date|closing date|closed at|actual close date|date closed|closed on|closed time|closed"
-    "|won lost at|deal close time|close time|end date",
+    "|abschlussdatum|won lost at|deal close time|close time|end date",
     "expected": "expected close date|expected close|forecast close date|estimated close date|expected closing date",
-    "stage": "deal stage|opportunity stage|stage|stage name|pipeline stage|current pipeline stage|status label|current stage",
+    "stage": "deal stage|opportunity stage|sales stage|milestone|deal phase|phase|stage|stage name|pipeline stage|current pipeline stage|status label|current stage",
     "status": "deal status|opportunity status|opportunity state|status|state|status type|outcome|result|won lost",
     "is_won": "is closed won|is won|iswon|won",
     "is_closed": "is closed|isclosed|is deal closed|closed lost|is deal closed",
     "amount": "amount|value|deal value|deal amount|opportunity value|opportunity amount|close value|deal size|contract value"
-    "|revenue|total value",
+    "|revenue|total value|income|betrag|deal betrag|wert|umsatz",
     "amount_shown": "value formatted",
     "period": "value period|bid type",
     "currency": "currency|currency code|deal currency|bid currency|value currency|currency of value|deal currency code"
     "|amount currency|opportunity currency|currency iso code|currency iso code",
     "owner": "deal owner|opportunity owner|lead owner|contact owner|owner|sales owner|owned by|user responsible|owner name"
     "|deal owner name|contact owner name|lead owner name|user name|sales agent|agent|assigned to|sales rep|rep|salesperson"
-    "|account executive|responsible|assignee|seller|ownerid|owner id|people|person responsible",
+    "|assigned user name|zuständiger mitarbeiter für deal|verantwortlicher|besitzer|account executive|responsible|assignee|seller|ownerid|owner id|people|person responsible",
     "team": "team|sales team|hubspot team|hub spot team|deal owner team|group",
     "account": "account name|associated company primary|associated company|company name|company|organization|organization name"
-    "|organisation|sales account|account|accounts|account id|customer|client|organisation name|lead name",
+    "|organisation|sales account|account|accounts|account id|customer|client|unternehmen|firma|kunde|organisation name|lead name",
     "contact": "contact name|primary contact|contact person|associated contact|contact|contacts|contact id|primary contact name",
     "reason": "lost reason|closed lost reason|loss reason|reason lost|deal lost reason",
     "source": "lead source|source|original source|original traffic source|deal source|source name|utm source|leadsource"
-    "|lead origin|channel|network|platform",
+    "|lead origin|primary lead source|quelle|channel|network|platform",
     "product": "product|product name|products|deal products|product category",
     "location": "city|country|region|office|regional office|location",
     "date": "date|day|reporting starts|week|month",
@@ -64,7 +64,7 @@ _NOT_AN_AMOUNT = re.compile(
 )
 
 VENDORS: dict[str, tuple[frozenset[str], ...]] = {
-    "HubSpot": (frozenset({"record id", "deal stage", "deal owner"}), frozenset({"record id", "lifecycle stage"}),
+    "HubSpot": (frozenset({"record id", "deal stage", "close date"}), frozenset({"record id", "deal stage", "pipeline"}), frozenset({"record id", "lifecycle stage"}),
                 frozenset({"record id", "contact owner"}), frozenset({"record id", "lead status"})),
     "Salesforce": (frozenset({"id", "stage name", "close date"}), frozenset({"opportunity id", "opportunity owner"}),
                    frozenset({"opportunity name", "opportunity owner", "stage"}), frozenset({"lead id", "lead owner"}),
@@ -102,11 +102,19 @@ class Parts:
         return column.name if column else None
 
 
-def parts_of(export: Export) -> Parts:
-    """What sort of rows an export has, and which column plays which part."""
+def parts_of(export: Export, named: MappingABC[str, str]) -> Parts:
+    """What sort of rows an export has, and which column plays which part.
+
+    Args:
+        export: the described file.
+        named: part -> column, where somebody has said so.
+    """
     headers = {_plain(column.name): column for column in export.columns if column.filled}
-    found: dict[str, Described] = {}
+    said = {part: export.column(name) for part, name in named.items() if part in _PARTS}
+    found: dict[str, Described] = {part: column for part, column in said.items() if column is not None}
     for part, names in _PARTS.items():
+        if part in found:
+            continue
         for name in names:
             column = headers.get(name) or next((c for h, c in headers.items() if _PREFIX.sub("", h) == name), None)
             if column is not None and (part in _SHARED or column.name not in {c.name for c in found.values()}):
@@ -129,7 +137,7 @@ def _all(export: Export) -> frozenset[str]:
 def _plain(header: str) -> str:
     """A header in lower case, without signs: 'Deal - Won time' -> 'deal won time', 'IsWon' -> 'is won'."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header)
-    return " ".join(re.findall(r"[a-z0-9]+", apart.lower()))
+    return " ".join(re.findall(r"[^\W_]+", apart.lower()))
 
 
 def _is_amount(header: str, column: Described) -> bool:

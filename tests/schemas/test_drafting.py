@@ -227,6 +227,28 @@ def test_amounts_by_month_and_in_other_currencies_are_left_out(tmp_path: Path) -
     assert any("1 in CHF" in text for text in made.left_out)
 
 
+GERMAN = """Datensatz-ID;Deal-Name;Deal-Phase;Betrag;Abschlussdatum;Erstellungsdatum;Zuständiger Mitarbeiter für Deal
+1;Köln;Gewonnen;1.200,50 €;14.03.2026;01.02.2026;Jörg
+2;Bonn;Verloren;3.000,00 €;15.03.2026;02.02.2026;Jörg
+"""
+
+
+def test_an_export_of_windows_in_german(tmp_path: Path) -> None:
+    made = drafted(tmp_path, GERMAN.encode("cp1252"))
+    events = events_of(tmp_path, made)
+    assert (figures(events), made.currency) == ((2, 1, 1, Decimal("1200.50")), "EUR")
+    assert {event.rep_id for event in events} == {"Jörg"}
+
+
+def test_columns_with_unknown_headers_can_be_named(tmp_path: Path) -> None:
+    text = "Nr,Stand,Summe,Anfang,Ende\n1,Won,12,2026-01-05,2026-02-05\n2,Lost,7,2026-01-06,2026-02-06\n"
+    made = drafted(tmp_path, text)
+    assert not made.usable
+    assert any("--answer stage=COLUMN" in said for said in made.left_out)
+    named = {"id": "Nr", "stage": "Stand", "amount": "Summe", "created": "Anfang", "closed": "Ende"}
+    assert figures(events_of(tmp_path, drafted(tmp_path, text, **named))) == (2, 1, 1, 12)
+
+
 def test_leads_and_costs(tmp_path: Path) -> None:
     leads = "Record ID,First Name,Last Name,Email,Create Date,Original Source,Contact owner,Lifecycle Stage\n1,A,B,a@x.org,2026-01-05 09:00,Organic,Ada,Lead\n2,C,D,c@x.org,2026-01-06 09:00,Paid,Ben,Customer\n"
     made = drafted(tmp_path, leads, "contacts.csv")
