@@ -183,6 +183,7 @@ class Server:
                 "partitions": health["partitions"],
                 "workers": health["workers"],
                 "events": totals.events,
+                "newest_event": totals.newest_event,
                 "rejected": totals.rejected,
             }
             return self._shown.answer(view, query, engine)

@@ -14,6 +14,7 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.events import ActivityLogged, LeadCreated, SurveyAnswered
 from salesgauge.streams.serve import board
+from salesgauge.streams.serve.board.state import Progress
 from tests.support import programs
 from tests.support.board_server import NOON, BoardServer, filled_machine, milliseconds, serving
 from tests.support.wait import until
@@ -499,16 +500,17 @@ def test_nothing_is_shown_before_the_first_number_is_true(browser: Browser):
 
 def test_while_history_is_read_nothing_is_judged(browser: Browser):
     server = small(*(lead(f"l{i}", 400) for i in range(60)))
-    now = server.now
-    server.board.progress.look(now - 3000, 10, now - 40 * DAY, now - 41 * DAY)
-    server.board.progress.look(now, 10_000, now - 20 * DAY, now - 41 * DAY)
+    at, first = server.now, server.now - 41 * DAY
+    server.board.progress = Progress()
+    server.board.progress.look(at - 3000, 10, at - 40 * DAY, first)
+    server.board.progress.look(at - 1000, 10_000, at - 20 * DAY, first)
     with serving(server), opened(browser, server, state="catching-up") as page:
         assert re.fullmatch(r"Catching up, \d+ %", page.inner_text("#state"))
         assert "of the history is read" in page.inner_text("#note")
         assert "not judged" in page.inner_text("#f-count")
         assert page.locator(".tag.critical:visible").count() == 0
         assert page.evaluate("document.body.classList.contains('unjudged')")
-        page.wait_for_selector(LIVE, timeout=15000)
+        page.wait_for_selector(LIVE, timeout=25000)
         assert page.locator("#f-list .critical").count() > 0
 
 

@@ -24,13 +24,15 @@ from salesgauge.metrics.kpis.targets import Target, TargetError, check, parse
 from salesgauge.metrics.measures.registry import MEASURES
 from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
 from salesgauge.metrics.windows.sums import WINDOWS
-from salesgauge.schemas.events import ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
+from salesgauge.schemas.events import EVENTS, ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
 from salesgauge.streams.serve import board
 from salesgauge.streams.serve.board import api
 from salesgauge.streams.serve.board.changes import change, interval
+from salesgauge.streams.serve.board.connected import seen
 from salesgauge.streams.serve.board.history import STOCKS, History, Ring
 from salesgauge.streams.serve.board.presentation import presentations, roles
 from salesgauge.streams.serve.board.scope import Scope
+from salesgauge.streams.serve.board.state import Progress
 from salesgauge.streams.simulation.history import Organisation, history
 
 NOW = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
@@ -707,3 +709,66 @@ def test_the_table_has_a_row_for_each_kpi(scoped: Machine):
     won = next(row for row in rows if row["kpi"] == "deals_won")
     cards = api.board_payload(scoped.view, window="30d", scope=Scope({"team": "north"}))["kpis"]
     assert float(won["value"]) == next(card["value"] for card in cards if card["id"] == "deals_won")
+
+
+# --- states
+
+
+def progress(*looks: tuple[float, int, float]) -> Progress:
+    """Looks at (seconds, events, age of the newest event in hours)."""
+    made = Progress()
+    for seconds, events, hours in looks:
+        made.look(int(seconds * 1000), events, int(seconds * 1000 - hours * HOUR), -100 * HOUR)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("looks", "state"),
+    [
+        ([(0, 0, 0), (5, 0, 0)], "live"),
+        ([(0, 9_000, 900)], "catching-up"),  # nothing is known yet
+        ([(0, 9_000, 9), (5, 9_001, 9)], "live"),  # a quiet weekend
+        ([(0, 100, 900), (5, 4_000, 700)], "catching-up"),
+        ([(0, 100, 900), (5, 4_000, 700), (10, 4_000, 700)], "catching-up"),  # a pause is no end
+        ([(0, 100, 900), (5, 4_000, 700), (16, 4_000, 0)], "live"),
+        ([(0, 100, 900), (5, 160, 700)], "catching-up"),  # slowly, and long ago
+        ([(0, 1_000_000, 0), (5, 1_005_000, 0)], "live"),  # much, but of now
+    ],
+)
+def test_whether_history_is_read(looks: list[tuple[float, int, float]], state: str):
+    last = int(looks[-1][0] * 1000)
+    assert progress(*looks).state(last, {"ready": True}, empty=False)["state"] == state
+
+
+def test_what_is_missing_decides_before_anything_is_shown():
+    quiet = progress((0, 10, 0), (5, 10, 0))
+    assert quiet.state(5000, {"ready": False}, empty=True) == {"state": "starting"}
+    assert quiet.state(5000, {"ready": False}, empty=False) == {"state": "incomplete"}
+
+
+def test_how_long_it_takes_is_told_from_what_was_read():
+    reading = progress((0, 0, 100), (10, 9_000, 50), (20, 19_000, 25))
+    told = reading.state(20_000, {"ready": True}, empty=False)
+    assert 0.5 < told["share"] < 1
+    assert 5 <= told["seconds_left"] <= 60
+
+
+# --- what is connected
+
+
+def test_a_kpi_whose_events_never_came_is_not_connected():
+    made = machine(lead("a", minutes(50)), touch("a", minutes(45)), closed("w", minutes(9), won=True))
+    payload = json.loads(board.BoardServer.for_view(made.view).answer(made.view, {"window": "30d"}).body)
+    assert (kpi(payload, "win_ratio")["value"], kpi(payload, "win_ratio")["unset"]) == (None, ["deal_lost"])
+    assert kpi(payload, "cost_per_lead")["unset"] == ["spend_recorded"]
+    assert kpi(payload, "deals_won")["value"] == 1
+    assert "unset" not in kpi(payload, "lead_response_seconds")
+    assert "seen" not in payload["engine"]
+    more = machine(*(closed(n, minutes(9), won=n == "w") for n in "wl"))
+    payload = json.loads(board.BoardServer.for_view(more.view).answer(more.view, {"window": "30d"}).body)
+    assert kpi(payload, "win_ratio")["value"] == 0.5
+
+
+def test_all_events_of_the_simulator_leave_their_trace(scoped: Machine):
+    assert seen(scoped.view) == set(EVENTS)
+    assert seen(machine().view) < set(EVENTS)

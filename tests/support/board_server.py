@@ -15,6 +15,7 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.targets import Target
 from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.events import EVENTS
 from salesgauge.streams.serve import board
 from salesgauge.streams.simulation.history import Organisation, history
 from tests.support.process import free_port
@@ -53,14 +54,16 @@ class BoardServer:
     thresholds: tuple[Target, ...] = board.DEFAULTS
     broken: bool = False
     reasons: tuple[str, ...] = ()
-    seen: tuple[str, ...] | None = None
+    seen: tuple[str, ...] | None = tuple(EVENTS)
     requests: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         list(self.machine.readings([], frozenset()))
         self.board = board.BoardServer.for_view(self.machine.view, self.thresholds)
-        self.board.observe(self.machine.view)
+        for ago in (60_000, 50_000):  # it has been looking for a minute
+            self.board.progress.look(self.now - ago, self.machine.events, self.now - ago, 0)
+        self.board.observe(self.machine.view, self.machine.events, self.now)
 
     @property
     def url(self) -> str:
@@ -85,7 +88,7 @@ class BoardServer:
             self.now += 1000  # each request sees a new second, as it does in life
             self.machine.advance(self.now)
             list(self.machine.readings([], frozenset()))
-            self.board.observe(self.machine.view)
+            self.board.observe(self.machine.view, self.machine.events, self.now)
             engine = {
                 "ready": not self.reasons,
                 "reasons": list(self.reasons),
@@ -94,6 +97,7 @@ class BoardServer:
                 "partitions": 6,
                 "workers": 2,
                 "events": self.machine.events,
+                "newest_event": self.now,
             }
             if self.seen is not None:
                 engine["seen"] = self.seen

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from salesgauge.metrics.kpis.targets import Target, check
 from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.streams.serve.board import chart
+from salesgauge.streams.serve.board.connected import seen
 from salesgauge.streams.serve.board.history import History
 from salesgauge.streams.serve.board.numbers import Number, changed, number, parts, rounded, shown, window_of
 from salesgauge.streams.serve.board.presentation import Presentation, presentations, roles
@@ -87,8 +88,7 @@ def board_payload(
     """
     known = presentations(view.catalogue) if known is None else known
     verdicts = judge(view, targets, known, scope) if judged else []
-    seen = (engine or {}).get("seen")
-    cards = _Cards(view, window, scope, verdicts, seen, min_n)
+    cards = _Cards(view, window, scope, verdicts, (engine or {}).get("seen"), min_n)
     payload: Json = {
         **_frame(view, window, engine, min_n),
         "scope": dict(scope.labels),
@@ -328,6 +328,11 @@ class BoardServer:
         if kpi is not None and kpi not in self.presentations:
             return _refused(404, f"there is no KPI {kpi!r}")
         told = dict(engine or {})
+        if view.sums.sums("all"):
+            told.setdefault("seen", seen(view))
+        newest = told.pop("newest_event", 0)
+        if "events" in told:
+            self.progress.look(view.sums.now, told["events"], newest, view.sums.first_instant())
         told |= self.progress.state(view.sums.now, told, empty=not view.sums.sums("all"))
         if "as_of" in told:
             told["as_of"] = _iso(told["as_of"])

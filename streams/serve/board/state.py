@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BACKLOG = 200
-_BACKLOG_SHARE = 0.01
-_SETTLED_MS = 6_000
+_FAST = 40.0
+_FAST_SHARE = 0.002
+"""Events a second, and their share of all events, beyond which a backlog is coming in."""
+_OLD_MS = 3_600_000
+"""Where the newest event is older than this, a few events a second are a backlog too."""
+_SLOW = 5.0
+_SETTLED_MS = 10_000
 """So long no backlog must come in before the numbers are taken for whole."""
+_BETWEEN_MS = 1_000
 
 
 class State(enum.StrEnum):
@@ -34,11 +39,12 @@ class Progress:
     _events: int = 0
     _newest: int = 0
     _backlog_at: int | None = None
+    _unsure: bool = False
     _began: tuple[int, float] | None = None
     _share: float = field(default=1.0)
 
     def look(self, now: int, events: int, newest: int, first: int) -> None:
-        """Take note of the totals.
+        """Take note of the totals; call it as often as you like.
 
         Args:
             now: the instant, ms.
@@ -46,12 +52,26 @@ class Progress:
             newest: instant of the newest event, ms.
             first: instant of the first event, ms.
         """
-        if self._looked is not None and events - self._events > max(_BACKLOG, events * _BACKLOG_SHARE):
+        if self._looked is not None and now - self._looked < _BETWEEN_MS:
+            return
+        first_look = self._looked is None
+        if self._comes_in(now, events, newest):
             self._backlog_at = now
-            if self._began is None:
-                self._began = (now, self._share_read(now, newest, first))
+        elif self._unsure:
+            self._backlog_at = None  # only the first look said so, when nothing was known yet
+        self._unsure = first_look
+        if self._backlog_at == now and self._began is None:
+            self._began = (now, self._share_read(now, newest, first))
         self._share = self._share_read(now, newest, first)
+        # The most that were seen: a partition that is missing while its worker changes comes back, which is no backlog.
         self._looked, self._events, self._newest = now, max(events, self._events), newest
+
+    def _comes_in(self, now: int, events: int, newest: int) -> bool:
+        if self._looked is None:
+            return events > 0  # nothing is known yet of how fast they come
+        rate = (events - self._events) / max(1, now - self._looked) * 1000
+        slow = now - newest > _OLD_MS and rate > _SLOW
+        return slow or rate > max(_FAST, events * _FAST_SHARE)
 
     @staticmethod
     def _share_read(now: int, newest: int, first: int) -> float:
