@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
-import json
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from salesgauge.metrics.kpis.targets import Target
-from salesgauge.streams.io.readings_json import readings_document
 from salesgauge.streams.serve.answers import Answers, BusyError
 from salesgauge.streams.serve.board import DEFAULTS, Answer, BoardServer, page, page_gzip
 from salesgauge.streams.serve.board import headers as page_headers
 from salesgauge.streams.serve.doors import application, listen
+from salesgauge.streams.serve.readings_api import readings_answer
 
 if TYPE_CHECKING:
     from salesgauge.streams.serve.exporter import Exporter, Health
@@ -150,13 +149,23 @@ class Server:
         return web.json_response(document, status=200 if document["ready"] else 503)
 
     async def _kpis(self, request: web.Request) -> web.Response:
-        return await self._computed(request, ("kpis",), self._document)
+        query = self._query(request)
+        if query is None:
+            return web.json_response({"error": "the query is too long"}, status=400)
+        return await self._computed(request, ("kpis", *query.items()), partial(self._readings, query))
 
     async def _board(self, request: web.Request) -> web.Response:
-        query = dict(sorted(request.query.items()))
-        if len(query) > _PARAMETERS or any(len(value) > _LONGEST for value in query.values()):
+        query = self._query(request)
+        if query is None:
             return web.json_response({"error": "the query is too long"}, status=400)
         return await self._computed(request, ("board", *query.items()), partial(self._answer, query))
+
+    @staticmethod
+    def _query(request: web.Request) -> dict[str, str] | None:
+        """The parameters, several of one name joined with commas; None where they are too many or too long."""
+        names = sorted(request.query.keys())
+        query = {name: ",".join(request.query.getall(name)) for name in names}
+        return None if len(names) > _PARAMETERS or any(len(value) > _LONGEST for value in query.values()) else query
 
     async def _computed(self, request: web.Request, key: Hashable, compute: Callable[[], Answer]) -> web.Response:
         def packed() -> _Packed:
@@ -202,13 +211,12 @@ class Server:
                 totals = self._exporter.board.totals()
                 self._shown.observe(view, totals.events, totals.newest_event)
 
-    def _document(self) -> Answer:
+    def _readings(self, query: dict[str, str]) -> Answer:
         assert self._exporter is not None
         board = self._exporter.board
         with board.now() as view:
             totals = board.totals()
-            document = readings_document(view.sums.now, totals.events, totals.rejected, view.readings())
-        return Answer(200, json.dumps(document).encode())
+            return readings_answer(view, query, totals.events, totals.rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from salesgauge.streams.serve.board.history import STOCKS, History, Ring
 from salesgauge.streams.serve.board.presentation import presentations, roles
 from salesgauge.streams.serve.board.scope import Scope
 from salesgauge.streams.serve.board.state import Progress
+from salesgauge.streams.serve.readings_api import readings_answer
 from salesgauge.streams.simulation.history import Organisation, history
 
 NOW = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
@@ -772,3 +773,45 @@ def test_a_kpi_whose_events_never_came_is_not_connected():
 def test_all_events_of_the_simulator_leave_their_trace(scoped: Machine):
     assert seen(scoped.view) == set(EVENTS)
     assert seen(machine().view) < set(EVENTS)
+
+
+# --- /api/kpis
+
+
+def test_readings_are_chosen_by_kpi_and_window(scoped: Machine):
+    answer = readings_answer(scoped.view, {"kpi": "deals_won,win_ratio", "window": "30d,7d"}, 5, 1)
+    document = json.loads(answer.body)
+    assert {r["kpi"] for r in document["readings"]} == {"deals_won", "win_ratio"}
+    assert {r["window"] for r in document["readings"]} == {"7d", "30d"}
+    everything = json.loads(readings_answer(scoped.view, {}, 5, 1).body)
+    chosen = [
+        r for r in everything["readings"] if r["kpi"] in {"deals_won", "win_ratio"} and r["window"] in {"7d", "30d"}
+    ]
+    assert document["readings"] == chosen
+
+
+def test_readings_as_a_table_are_the_same(scoped: Machine):
+    query = {"kpi": "deals_won", "window": "30d"}
+    document = json.loads(readings_answer(scoped.view, query, 5, 1).body)
+    table = readings_answer(scoped.view, query | {"format": "csv"}, 5, 1)
+    assert (table.content_type, table.filename) == ("text/csv", "salesgauge-kpis.csv")
+    rows = list(csv.DictReader(io.StringIO(table.body.decode())))
+    assert [float(row["value"]) for row in rows] == [r["value"] for r in document["readings"]]
+    assert [row["rep"] for row in rows] == [r["labels"].get("rep", "") for r in document["readings"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "message"),
+    [
+        ({"kpi": "deals_wn"}, 404, "did you mean deals_won?"),
+        ({"window": "31d"}, 400, "there is no window '31d'; there are 1h"),
+        ({"fromat": "csv"}, 400, "there is no parameter 'fromat'; there are kpi, window, format"),
+        ({"format": "xml"}, 400, "write json or csv"),
+    ],
+)
+def test_a_question_about_readings_without_an_answer_is_refused(
+    scoped: Machine, query: dict[str, str], status: int, message: str
+):
+    answer = readings_answer(scoped.view, query, 0, 0)
+    assert answer.status == status
+    assert message in json.loads(answer.body)["error"]

@@ -296,7 +296,7 @@ def test_a_failing_answer_tells_nothing(server: Server, monkeypatch: pytest.Monk
     def fail(*_: object) -> None:
         raise RuntimeError("the password is 12345")
 
-    monkeypatch.setattr(Server, "_document", fail)
+    monkeypatch.setattr(Server, "_readings", fail)
     answered = Answered(server, "/api/kpis")
     assert answered.status == 500
     assert json.loads(answered.body) == {"error": "Internal Server Error"}
