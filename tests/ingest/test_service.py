@@ -275,3 +275,28 @@ def test_a_record_on_which_our_code_fails_costs_no_other(
     assert [post(port, notices(number, 1)) for number in (1, 2, 3)] == [200, 200, 200]
     eventually(lambda: amounts(prepared) == [1, 3])
     assert running.metric("salesgauge_ingest_unmapped_total", source="hubspot", reason="failed") == 1
+
+
+@pytest.mark.kafka
+def test_a_broker_that_comes_back_gets_what_was_sent_again(
+    own_kafka: Any, settings_for: Any, run_service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Kafka is away senders are told to come again; nothing that was thanked for is lost, nothing is doubled."""
+    monkeypatch.setenv("HUBSPOT_SECRET", SECRET)
+    cluster = own_kafka()
+    prepared: Settings = settings_for(cluster.bootstrap, **{"kafka.partitions": 2, "ingest.ack_seconds": 1.5})
+    create(prepared)
+    running = run_service(prepared, HUBSPOT)
+    port = int(running.url.rpartition(":")[2])
+    assert post(port, notices(1, 1)) == 200
+    cluster.kill()
+    waiting = [2, 3, 4]
+    assert [post(port, notices(number, 1)) for number in waiting] == [503, 503, 503]
+    cluster.restart()
+
+    def sent() -> bool:
+        waiting[:] = [number for number in waiting if post(port, notices(number, 1)) != 200]
+        return not waiting
+
+    eventually(sent, 90)
+    eventually(lambda: amounts(prepared) == [1, 2, 3, 4], 90)
