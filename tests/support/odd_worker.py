@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from salesgauge.streams import composition
 from salesgauge.streams.cli.main import main
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.worker import assembly
@@ -68,5 +70,6 @@ if __name__ == "__main__":
     if os.environ.get("ODD_CARELESS"):
         assembly.DeliveryApp = careless  # type: ignore[attr-defined, assignment]
     if jumps := os.environ.get("ODD_CLOCK"):
-        assembly.wall_clock = jumping([float(one) for one in jumps.split(",")])  # type: ignore[attr-defined]
+        clock = jumping([float(one) for one in jumps.split(",")])
+        composition.process = functools.partial(composition.process, clock=clock)  # the commands take it from there
     main()
