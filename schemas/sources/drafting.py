@@ -634,7 +634,7 @@ class _Leads(_Writer):
         if identity is None or created is None:
             self.leave("all rows: leads need an identifier and the time of their creation")
             return []
-        self.leave("response times: they need an export of activities")
+        self.leave("response times and waiting leads: they need an export of activities; until then none is expected")
         fields = {
             "lead_id": identity,
             "occurred_at": created,
@@ -642,6 +642,7 @@ class _Leads(_Writer):
             "rep_id": self.take("owner", "the rep"),
             "team": self.take("team", "the team"),
             "location": self.take("location", "the location"),
+            "needs_response": "false",  # without activities every lead would be late
         }
         return [_event("lead_created", fields, f"{quoted(self.table)}\nWHERE {identity} IS NOT NULL")]
 

@@ -255,6 +255,7 @@ def test_leads_and_costs(tmp_path: Path) -> None:
     assert [(e.lead_id, e.source, e.rep_id) for e in events_of(tmp_path, made) if isinstance(e, LeadCreated)] == [
         ("1", "Organic", "Ada"), ("2", "Paid", "Ben"),
     ]  # fmt: skip
+    assert not any(event.needs_response for event in events_of(tmp_path, made))
     spend = "Day,Campaign name,Amount spent (EUR),Impressions\n2026-01-05,brand,10.50,100\n2026-01-06,brand,20,90\n"
     made = drafted(tmp_path, spend.replace("Amount spent (EUR)", "Amount spent"), "ads.csv")
     costs = [event for event in events_of(tmp_path, made) if isinstance(event, SpendRecorded)]
