@@ -29,7 +29,7 @@ from salesgauge.grafana.boards import boards
 from salesgauge.grafana.layout import Layout
 from salesgauge.grafana.panels import DATASOURCE
 from salesgauge.metrics.kpis.families import family_name
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -31,7 +31,7 @@ from salesgauge.metrics.entities.profile import Profile, fold_profile
 from salesgauge.metrics.entities.state import Box, State, chronological
 from salesgauge.metrics.measures import labels
 from salesgauge.metrics.measures import registry as m
-from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, Product, Rep, Team
+from salesgauge.metrics.measures.labels import NO_LOCATION, NO_REP, NO_TEAM, Location, Product, Rep, Team
 from salesgauge.metrics.rules.model import Rules
 
 Close = Won | Lost
@@ -209,10 +209,9 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
         return
     _add_opening(deal, rules, out)
     if deal.credit_note is not None:
-        _add_revenue(deal, deal.credit_note, rules, out)
+        _add_credit_note(deal, deal.credit_note, rules, out)
     elif deal.won is not None:
-        _add_revenue(deal, deal.won, rules, out)
-        _add_win(deal, out)
+        _add_win(deal, deal.won, rules, out)
     elif deal.lost is not None:
         out.add(
             m.DEALS_LOST, deal.closed_at, 1, rep=deal.owner, team=deal.team, source=deal.origin.source,
@@ -221,7 +220,8 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
     if (deal.won or deal.lost) and deal.leads:
         _add_touches(deal, out)
     for credit in deal.history.credits:
-        add_credit(credit, deal.owner, deal.team, rules, out)
+        location = (deal.won.location if deal.won else NO_LOCATION) or deal.origin.location
+        add_credit(credit, rules, out, rep=deal.owner, team=deal.team, location=location)
 
 
 def _add_opening(deal: Deal, rules: Rules, out: Contributions) -> None:
@@ -238,15 +238,21 @@ def _add_opening(deal: Deal, rules: Rules, out: Contributions) -> None:
         out.add(m.OPPORTUNITIES_WON, at, 1, rep=rep, team=team, source=source)
 
 
-def _add_revenue(deal: Deal, won: Won, rules: Rules, out: Contributions) -> None:
+def _add_credit_note(deal: Deal, note: Won, rules: Rules, out: Contributions) -> None:
+    lines = [(product, -amount) for product, amount in minor_lines(note.lines, note.currency, note.at, rules)]
+    location = note.location or deal.origin.location
+    _add_given_back(lines, note.at, "", deal.owner, deal.team, location, out)
+
+
+def _add_win(deal: Deal, won: Won, rules: Rules, out: Contributions) -> None:
+    at, rep, team, source = deal.closed_at, deal.owner, deal.team, deal.origin.source
     location = won.location or deal.origin.location
     for product, amount in minor_lines(won.lines, won.currency, won.at, rules):
-        out.add(m.REVENUE, won.at, amount, rep=deal.owner, team=deal.team, product=product, location=location)
-
-
-def _add_win(deal: Deal, out: Contributions) -> None:
-    at, rep, team, source = deal.closed_at, deal.owner, deal.team, deal.origin.source
-    out.add(m.DEALS_WON, at, 1, rep=rep, team=team, source=source, product=deal.products)
+        out.add(m.REVENUE, at, amount, rep=rep, team=team, product=product, location=location)
+        out.add(m.GROSS_REVENUE, at, amount, rep=rep, team=team, product=product, location=location, kind=won.kind)
+    out.add(m.DEALS_WON, at, 1, rep=rep, team=team, source=source, product=deal.products, kind=won.kind)
+    if minor_total(won, rules) > 0:
+        out.add(m.DEALS_PAID, at, 1, rep=rep, team=team, kind=won.kind)
     demos = [at for profile in deal.profiles for at, _ in profile.demos()]
     if demos and min(demos) <= at:
         out.add(m.DEALS_WON_AFTER_DEMO, at, 1, rep=rep)
@@ -265,10 +271,32 @@ def _add_touches(deal: Deal, out: Contributions) -> None:
                 out.add(m.TOUCHES, at, 1, outcome=outcome, kind=activity.kind, rep=rep)
 
 
-def add_credit(credit: Credited, rep: Rep, team: Team, rules: Rules, out: Contributions) -> None:
+def add_credit(
+    credit: Credited,
+    rules: Rules,
+    out: Contributions,
+    *,
+    rep: Rep = NO_REP,
+    team: Team = NO_TEAM,
+    location: Location = NO_LOCATION,
+) -> None:
     """Add what a credit takes back, at the instant of the credit."""
-    for product, amount in minor_lines(credit.lines, credit.currency, credit.at, rules):
-        out.add(m.CREDITS, credit.at, amount, rep=rep, team=team, product=product, reason=credit.reason)
+    lines = minor_lines(credit.lines, credit.currency, credit.at, rules)
+    _add_given_back(lines, credit.at, credit.reason, rep, team, location, out)
+
+
+def _add_given_back(
+    lines: Iterable[tuple[Product, int]],
+    at: int,
+    reason: str,
+    rep: Rep,
+    team: Team,
+    location: Location,
+    out: Contributions,
+) -> None:
+    for product, amount in lines:
+        out.add(m.CREDITS, at, amount, product=product, reason=reason)
+        out.add(m.REVENUE, at, -amount, rep=rep, team=team, product=product, location=location)
 
 
 def minor_lines(lines: Iterable[Line], currency: str, at: int, rules: Rules) -> list[tuple[Product, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +19,12 @@ from salesgauge.metrics.measures import survival
 from salesgauge.metrics.measures.buckets import code_of, representative
 from salesgauge.metrics.measures.registry import Measure
 from salesgauge.metrics.rules.model import DAY, Rules
+from salesgauge.metrics.rules.windows import Window
 
-MONTH = 30 * DAY
-YEAR = 365 * DAY
-"""Windows in ms as people count them: 30 days are a month, 90 days three, 365 days twelve."""
+DAYS_PER_MONTH = 30.44
+"""The mean length of a month."""
+FX = "fx"
+"""The movement of recurring revenue that is due to exchange rates."""
 
 
 class Reader(Protocol):
@@ -42,7 +44,11 @@ class Reader(Protocol):
 
     @property
     def start(self) -> int:
-        """The first instant whose sums are in the window, ms."""
+        """The first instant whose sums are in the window, ms; 0 for all time."""
+
+    @property
+    def window(self) -> Window:
+        """The window."""
 
     def total(self, measure: Measure) -> float:
         """The sum in the window, in base units (as all sums here)."""
@@ -52,6 +58,15 @@ class Reader(Protocol):
 
     def total_ever(self, measure: Measure) -> float:
         """The sum since the beginning: a stock at the end of the window."""
+
+    def ever(self, measure: Measure, **fixed: str) -> float:
+        """The sum since the beginning under further labels, by dimension."""
+
+    def values(self, measure: Measure, dim: str) -> Iterable[str]:
+        """The values that a dimension of a measure has."""
+
+    def label(self, dim: str) -> str:
+        """The value of a dimension of the breakdown."""
 
     def counts(self, measure: Measure) -> Mapping[int, int]:
         """Bucket code -> count in the window."""
@@ -86,6 +101,10 @@ class Expr:
 
     def measures_within(self) -> Iterator[tuple[Measure, str]]:
         """The measures that it needs by each value of one more label, and that label."""
+        yield from ()
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        """The measures that it needs under further labels, and their dimensions, in the order in which it asks."""
         yield from ()
 
     def needs_before(self) -> bool:
@@ -164,17 +183,6 @@ class Now(Expr):
 
 
 @dataclass(frozen=True)
-class Months(Expr):
-    """The length of the window in months: 30 days are one, a year is twelve."""
-
-    def evaluate(self, at: Reader) -> float | None:
-        return at.length / YEAR * 12 if at.length >= YEAR else at.length / MONTH
-
-    def __str__(self) -> str:
-        return "months(W)"
-
-
-@dataclass(frozen=True)
 class _Term(Expr):
     measure: Measure
 
@@ -233,6 +241,117 @@ class Opening(_Term):
 
     def __str__(self) -> str:
         return f"{self.measure.name}(start of W)"
+
+
+@dataclass(frozen=True)
+class Compared(_Term):
+    """A figure of accounts at both ends of the window: the stock under the window's name."""
+
+    fixed: tuple[tuple[str, str], ...] = ()
+    """Further labels, by dimension."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return at.ever(self.measure, window=at.window.name, **dict(self.fixed))
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        yield self.measure, ("window", *(dim for dim, _ in self.fixed))
+
+    def __str__(self) -> str:
+        return f"{_named(self.measure, self.fixed)}(W)"
+
+
+@dataclass(frozen=True)
+class _InCurrencies(_Term):
+    """A sum that is kept per currency, in the reporting currency."""
+
+    fixed: tuple[tuple[str, str], ...] = ()
+
+    def _by_currency(self, at: Reader, **further: str) -> Iterator[tuple[str, float]]:
+        for currency in at.values(self.measure, "currency"):
+            amount = at.ever(self.measure, **further, **dict(self.fixed), currency=currency)
+            if amount:
+                yield currency, amount
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        yield self.measure, ("currency",)
+
+
+class StockInCurrencies(_InCurrencies):
+    """What there is at the end of the window, at the rates of the end."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return _worth(self._by_currency(at), at, at.now)
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(t)"
+
+
+class ComparedInCurrencies(_InCurrencies):
+    """As `Compared`, at the rates just before the window's first instant."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return _worth(self._by_currency(at, window=at.window.name), at, at.start - 1)
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        yield self.measure, ("currency",)
+        yield self.measure, ("window", *(dim for dim, _ in self.fixed), "currency")
+
+    def __str__(self) -> str:
+        return f"{_named(self.measure, self.fixed)}(W)"
+
+
+@dataclass(frozen=True)
+class ExchangeMovement(_InCurrencies):
+    """What exchange rates changed in the worth of a stock: what it is worth at the end less what the start's rates say.
+
+    Movements are worth what they were at the start's rates, so this is all that they leave of the difference.
+    """
+
+    def evaluate(self, at: Reader) -> float | None:
+        amounts = list(self._by_currency(at))
+        now, then = _worth(amounts, at, at.now), _worth(amounts, at, at.start - 1)
+        return None if now is None or then is None else now - then
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(t) at the rates of t - at those of the start of W"
+
+
+@dataclass(frozen=True)
+class Movement(_Term):
+    """A movement of recurring revenue by the label ``movement``; `FX` is that of exchange rates."""
+
+    level: Measure
+
+    def evaluate(self, at: Reader) -> float | None:
+        if at.label("movement") == FX:
+            return ExchangeMovement(self.level).evaluate(at)
+        return ComparedInCurrencies(self.measure).evaluate(at)
+
+    def measures(self) -> Iterator[Measure]:
+        yield self.measure
+        yield self.level
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        yield from ComparedInCurrencies(self.measure).measures_under()
+        yield from ExchangeMovement(self.level).measures_under()
+
+    def __str__(self) -> str:
+        return f"{self.measure.name}(W); fx: {ExchangeMovement(self.level)}"
+
+
+def _named(measure: Measure, fixed: Iterable[tuple[str, str]]) -> str:
+    return " ".join((measure.name, *(value for _, value in fixed)))
+
+
+def _worth(amounts: Iterable[tuple[str, float]], at: Reader, instant: int) -> float | None:
+    """Amounts per currency in the reporting currency; None where a rate is missing."""
+    total = 0.0
+    for currency, amount in amounts:
+        rate = at.rules.rate(currency, instant)
+        if rate is None:
+            return None
+        total += amount * float(rate)
+    return total
 
 
 class Count(_Term):
@@ -371,6 +490,9 @@ class Across(Expr):
     def measures_within(self) -> Iterator[tuple[Measure, str]]:
         yield from self.inner.measures_within()
 
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        return self.inner.measures_under()
+
     def needs_before(self) -> bool:
         return self.inner.needs_before()
 
@@ -382,6 +504,35 @@ class Across(Expr):
 
     def __str__(self) -> str:
         return f"{self.inner} across {self.label}s"
+
+
+@dataclass(frozen=True)
+class Monthly(Expr):
+    """The share of a month that a share of the window comes to: ``1 - (1 - c) ** (30.44 / days)``. No value for 0."""
+
+    share: Expr
+
+    def evaluate(self, at: Reader) -> float | None:
+        share = self.share.evaluate(at)
+        if not share or share < 0:
+            return None
+        return float(1 - max(0.0, 1 - share) ** (DAYS_PER_MONTH * DAY / at.length))
+
+    def measures(self) -> Iterator[Measure]:
+        return self.share.measures()
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        return self.share.measures_under()
+
+    def terms(self) -> Iterator[_Term]:
+        return self.share.terms()
+
+    def conditions(self) -> Iterator[_Term]:
+        yield from self.share.conditions()
+        yield from self.share.terms()
+
+    def __str__(self) -> str:
+        return f"monthly({self.share})"
 
 
 @dataclass(frozen=True)
@@ -400,6 +551,10 @@ class _Binary(Expr):
     def measures_within(self) -> Iterator[tuple[Measure, str]]:
         yield from self.left.measures_within()
         yield from self.right.measures_within()
+
+    def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
+        yield from self.left.measures_under()
+        yield from self.right.measures_under()
 
     def needs_before(self) -> bool:
         return self.left.needs_before() or self.right.needs_before()

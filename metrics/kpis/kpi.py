@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple, assert_never
@@ -13,8 +13,8 @@ from salesgauge.metrics.kpis.formula import Count as SampleCount
 from salesgauge.metrics.kpis.formula import Expr, Mean, Now, Quantile, Ratio
 from salesgauge.metrics.kpis.formula import In as SampleSum
 from salesgauge.metrics.measures.registry import MEASURES, Measure
+from salesgauge.metrics.rules.windows import COMPARED, WINDOWS
 from salesgauge.metrics.windows.series import Breakdown
-from salesgauge.metrics.windows.sums import WINDOWS
 from salesgauge.schemas.events import EVENTS
 
 ROLLING = ("1h", "24h", "7d", "30d", "90d", "365d")
@@ -23,6 +23,7 @@ SCOPES = ("team", "rep", "source")
 TO_DATE = ("today", "mtd", "qtd")
 EVERY = tuple(WINDOWS)
 LONG = ("7d", "30d", "90d", "365d")
+LONGEST = ("90d", "365d")
 GROWTH = ("24h", *LONG)
 NOW = ("all",)
 """The one window of a KPI that says what is so at ``t``."""
@@ -60,11 +61,13 @@ class Direction(enum.StrEnum):
 class Form(enum.StrEnum):
     """What a window selects.
 
-    ``COHORT``: the leads that entered in it, and what has become of them by its end. ``PERIOD``: what happened in it.
-    ``STOCK``: what is so at its end (and was so at its start).
+    ``COHORT``: what entered in it, and what has become of it by its end. ``RETENTION``: the customers at its start, and
+    what has become of them by its end. ``PERIOD``: what happened in it. ``STOCK``: what is so at its end (and was so at
+    its start).
     """
 
     COHORT = "cohort"
+    RETENTION = "retention"
     PERIOD = "period"
     STOCK = "stock"
 
@@ -162,9 +165,9 @@ class Stat:
         return self.label or self.name.replace("_", " ")
 
 
-def age(leads: Measure, entered: Measure) -> Stat:
-    """The age at which a cohort is read: how long ago its ``leads`` entered, ``entered`` being the sum of when."""
-    formula = Now() - SampleSum(entered) / SampleSum(leads)
+def age(members: Measure, entered: Measure, term: Callable[[Measure], Expr] = SampleSum) -> Stat:
+    """The age at which a cohort is read: how long ago its members entered, ``entered`` being the sum of when."""
+    formula = Now() - term(entered) / term(members)
     text = "Mean time since they entered the cohort: the young may ripen yet."
     return Stat("age_seconds", formula, Unit.SECONDS, text, label="mean age of the cohort")
 
@@ -189,6 +192,7 @@ class Kpi:
             ``in the last 24 hours``, is added where the reason speaks of the window.
         secondary: further numbers under names of their own, ``crm_<id>_<name>``.
         breakdowns: combinations of dimensions; each is a metric family of its own.
+        values: the values of its one breakdown, where they are fixed: each is shown, in this order.
         windows: in which it is read; `NOW` for what is so at ``t``.
         direction: which way is good.
         whole: whether the value without a breakdown means something.
@@ -218,6 +222,7 @@ class Kpi:
     empty: str = ""
     secondary: tuple[Stat, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
+    values: tuple[str, ...] = ()
     windows: tuple[str, ...] = EVERY
     direction: Direction = Direction.UP
     whole: bool = True
@@ -333,6 +338,7 @@ def _mistakes(kpi: Kpi) -> Iterator[tuple[bool, str]]:
     dims = {dim for measure in kpi.measures() for dim in measure.dims}
     without = [dim for breakdown in kpi.breakdowns for dim in breakdown if dim not in dims]
     yield bool(without), f"none of its measures has the dimension {without} of `breakdowns`"
+    yield bool(kpi.values) and [len(b) for b in kpi.breakdowns] != [1], "`values` belongs to a single breakdown by one"
     yield not kpi.whole and not kpi.breakdowns, "without `breakdowns` and without a whole it has no number at all"
     names = {stat.name for stat in kpi.stats}
     wrong = [shown.stat for shown in kpi.shown if shown.stat and shown.stat not in names]
@@ -382,6 +388,9 @@ class Catalogue:
                         wanted.setdefault(measure.name, {(): None})[applicable(breakdown, measure)] = None
                     for measure, label in stat.formula.measures_within():
                         wanted.setdefault(measure.name, {(): None})[applicable((*breakdown, label), measure)] = None
+                    for measure, dims in stat.formula.measures_under():
+                        others = tuple(dim for dim in breakdown if dim not in dims)
+                        wanted.setdefault(measure.name, {(): None})[(*applicable(others, measure), *dims)] = None
                     for measure, label in stat.formula.measures_across():
                         others = tuple(dim for dim in breakdown if dim != label)
                         wanted.setdefault(measure.name, {(): None})[applicable(others, measure)] = None
@@ -422,9 +431,11 @@ class Catalogue:
 
 
 __all__ = [
+    "COMPARED",
     "EVERY",
     "GROWTH",
     "LONG",
+    "LONGEST",
     "NOW",
     "ROLLING",
     "TO_DATE",

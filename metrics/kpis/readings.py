@@ -12,11 +12,12 @@ from salesgauge.metrics.kpis.formula import Ratio, Reader
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Stat, applicable
 from salesgauge.metrics.measures.registry import Kind, Measure, Unit
 from salesgauge.metrics.rules.model import HOUR, Rules
+from salesgauge.metrics.rules.windows import WINDOWS, Window
 from salesgauge.metrics.shard.leaves import CODES
 from salesgauge.metrics.shard.pane_store import Cells
 from salesgauge.metrics.shard.panes import Resolution
 from salesgauge.metrics.windows.series import Breakdown
-from salesgauge.metrics.windows.sums import WINDOWS, Window, WindowSums
+from salesgauge.metrics.windows.sums import WindowSums
 
 OTHER = "other"
 """The label value that the smaller ones beyond the ceiling are folded into."""
@@ -73,7 +74,7 @@ class _Reader:
 
     @property
     def start(self) -> int:
-        return self.view.sums.start(self.window.name)
+        return self.window.begin(self.now, self.rules) or 0
 
     @property
     def length(self) -> int:
@@ -87,8 +88,27 @@ class _Reader:
         return self._sum(measure, self.view.sums.sums(self.window.name, before=True))
 
     def total_ever(self, measure: Measure) -> float:
-        since = self._sum(measure, self.view.sums.sums(self.window.name)) if self.before else 0
-        return self._sum(measure, self.view.sums.sums("all")) - since
+        return self._sum(measure, self.view.sums.sums("all")) - self._sum(measure, self._later())
+
+    def ever(self, measure: Measure, **fixed: str) -> float:
+        breakdown = applicable(tuple(dim for dim in self.breakdown if dim not in fixed), measure)
+        family = self.view.sums.index.family(measure.name, (*breakdown, *fixed))
+        kept = [self.breakdown.index(dim) for dim in breakdown]
+        rows = dict.fromkeys(tuple(values[i] for i in kept) for values in self.members)
+        keys = ((*row, *fixed.values()) for row in rows)
+        cells = [family[key] * CODES for key in keys if key in family]
+        totals, later = self.view.sums.sums("all"), self._later()
+        return sum(totals.get(cell, 0) - later.get(cell, 0) for cell in cells) / self.view.scale[measure.unit]
+
+    def _later(self) -> Mapping[int, int]:
+        """The sums of what happened after the end of the window."""
+        return self.view.sums.sums(self.window.name) if self.before else {}
+
+    def values(self, measure: Measure, dim: str) -> Iterable[str]:
+        return sorted(value for (value,) in self.view.sums.index.family(measure.name, (dim,)))
+
+    def label(self, dim: str) -> str:
+        return self.members[0][self.breakdown.index(dim)] if dim in self.breakdown else ""
 
     def counts(self, measure: Measure) -> Mapping[int, int]:
         numbers = self.numbers(measure)
@@ -173,8 +193,8 @@ class _StretchReader(_Reader):
     def total(self, measure: Measure) -> float:
         return self._sum(measure, self.cells)
 
-    def total_ever(self, measure: Measure) -> float:
-        return self._sum(measure, self.view.sums.sums("all")) - self._sum(measure, self.later)
+    def _later(self) -> Mapping[int, int]:
+        return self.later
 
     def counts(self, measure: Measure) -> Mapping[int, int]:
         numbers = set(self.numbers(measure))
@@ -245,7 +265,7 @@ class View:
         other: for one KPI that somebody looks at, not for each refresh.
 
         Args:
-            kpi: its headline has no terms of `Before`, `Across` or rosters.
+            kpi: its headline has no terms of `Before`, `Across`, `Compared`, currencies or rosters.
             edges: in ms, rising, the last one the present; on the boundaries of panes, or rounded up to them.
             labels: as in `read`.
         """
@@ -286,6 +306,8 @@ class View:
         """
         if not breakdown:
             return [Group((), ((),))]
+        if kpi.values:
+            return [Group((value,), ((value,),)) for value in kpi.values]
         weights = self._weights(kpi, breakdown)
         ceiling = self.sums.rules.label_ceiling
         self.folded.pop((kpi.id, breakdown), None)

@@ -21,7 +21,7 @@ Channel = NewType("Channel", str)
 UNOWNED = Rep("unowned")
 """The rep of what waits without one."""
 
-NO_REP, NO_TEAM, NO_SOURCE = Rep(""), Team(""), Source("")
+NO_REP, NO_TEAM, NO_SOURCE, NO_LOCATION = Rep(""), Team(""), Source(""), Location("")
 
 
 class Labels(TypedDict, total=False):

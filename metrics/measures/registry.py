@@ -75,7 +75,7 @@ def distribution(name: str, help_: str, *dims: str, exact: bool = False) -> Meas
 
 
 def entered(name: str, cohort: str, *dims: str) -> Measure:
-    """A sum of the instants, in seconds since the epoch, at which leads entered a cohort."""
+    """A sum of the instants, in seconds since the epoch, at which the members of a cohort entered it."""
     return Measure(name, f"sum of the instants of {cohort}", dims, unit=Unit.INSTANT)
 
 
@@ -155,11 +155,13 @@ INTERACTIONS = count("interactions", "interactions with customers", "rep")
 OPPORTUNITIES = count("opportunities", "opportunities created", "rep", "team", "source")
 OPPORTUNITY_AMOUNT = money("opportunity_amount", "amount of opportunities created", "rep", "team", "source")
 OPPORTUNITIES_WON = count("opportunities_won", "opportunities created that are won by now", "rep", "team", "source")
-DEALS_WON = count("deals_won", "deals won", "rep", "team", "source", "product")
+DEALS_WON = count("deals_won", "deals won", "rep", "team", "source", "product", "kind")
+DEALS_PAID = count("deals_paid", "deals won for more than nothing", "rep", "team", "kind")
 DEALS_LOST = count("deals_lost", "deals lost", "rep", "team", "source", "product")
 DEALS_WON_AFTER_DEMO = count("deals_won_after_demo", "deals won whose lead had a demo held", "rep")
-REVENUE = money("revenue", "revenue won", "rep", "team", "product", "location")
-CREDITS = money("credits", "revenue given back, at the credit", "rep", "team", "product", "reason")
+REVENUE = money("revenue", "revenue won less credits", "rep", "team", "product", "location")
+GROSS_REVENUE = money("gross_revenue", "revenue won", "rep", "team", "product", "location", "kind")
+CREDITS = money("credits", "revenue given back, at the credit", "product", "reason")
 SALES_CYCLE = distribution("sales_cycle", "lead created to deal won", "rep", "product")
 DEALS_CLOSED = count("deals_closed", "deals closed of known leads", "outcome", "rep")
 TOUCHES = count("touches", "human touches before the close", "outcome", "kind", "rep")
@@ -168,8 +170,8 @@ TOUCHES = count("touches", "human touches before the close", "outcome", "kind", 
 CUSTOMERS = count("customers", "customers")
 CUSTOMERS_DATED = count("customers_dated", "customers of whom it is known since when")
 CUSTOMER_SINCE = duration("customer_since", "sum of the instants since when they are")
-NEW_CUSTOMERS = count("new_customers", "accounts that became customers", "campaign")
-CUSTOMERS_CHURNED = count("customers_churned", "customers that left")
+NEW_CUSTOMERS = count("new_customers", "accounts that became customers for the first time", "campaign")
+CHURN_EVENTS = count("churn_events", "departures of customers", "reason")
 REFERRED = count("referred", "new customers with a referrer", "referrer")
 REFERRED_REVENUE = money("referred_revenue", "revenue of their first deals", "referrer")
 ACCOUNTS_WITH_REVENUE = count("accounts_with_revenue", "accounts, at their latest revenue")
@@ -179,10 +181,30 @@ UPSELL_REVENUE = money("upsell_revenue", "revenue of upsells", "rep", "product")
 CROSS_SELL_REVENUE = money("cross_sell_revenue", "revenue of cross-sells", "rep", "product")
 NEW_REVENUE = money("new_revenue", "revenue of deals that made a customer", "product")
 EXISTING_REVENUE = money("existing_revenue", "revenue from existing customers", "product")
-MRR = money("mrr", "monthly recurring revenue")
-MRR_LOST = money("mrr_lost", "recurring revenue lost")
-MRR_EXPANDED = money("mrr_expanded", "recurring revenue gained from existing customers")
+CONTRACTS_DUE = count("contracts_due", "contracts, at the end of their term", "product")
+CONTRACTS_DUE_AT = entered("contracts_due_at", "contracts_due", "product")
+CONTRACTS_RENEWED = count("contracts_renewed", "of those, renewed by now", "product")
 SUBSCRIPTIONS = count("subscriptions", "subscriptions")
+TRIALS_ENDED = count("trials_ended", "trials, at their end", "source")
+TRIALS_ENDED_AT = entered("trials_ended_at", "trials_ended", "source")
+TRIALS_CONVERTED = count("trials_converted", "of those, of accounts that have paid since", "source")
+
+# Recurring revenue, in the currency of its label
+MRR = money("mrr", "monthly recurring revenue", "currency")
+MRR_SCHEDULED = money("mrr_scheduled", "recurring revenue that is announced to end", "currency")
+MRR_MISMATCHES = count("mrr_mismatches", "billing facts whose earlier level is not the known one")
+
+# Accounts at both ends of a window: the stock under the window's name is what is so in that window now
+CUSTOMERS_OPENING = count("customers_opening", "customers at the start", "window")
+CUSTOMERS_LOST = count("customers_lost", "of those, customers no more", "window")
+CUSTOMERS_NEW = count("customers_new", "accounts that became customers for the first time", "window", "source")
+CUSTOMERS_NEW_AT = entered("customers_new_at", "customers_new", "window", "source")
+CUSTOMERS_NEW_LOST = count("customers_new_lost", "of those, customers no more", "window", "source")
+MRR_OPENING = money("mrr_opening", "recurring revenue at the start", "window", "currency")
+MRR_LOST = money("mrr_lost", "what accounts that paid at the start pay less", "window", "currency")
+MRR_GAINED = money("mrr_gained", "what accounts that paid at the start pay more", "window", "currency")
+MRR_MOVED = money("mrr_moved", "movements of recurring revenue", "window", "movement", "currency")
+MRR_MOVED_ACCOUNTS = count("mrr_moved_accounts", "accounts with a movement", "window", "movement")
 
 # Ledgers
 SPEND = money("spend", "marketing spend", "campaign", "channel")

@@ -37,6 +37,7 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MICROS = 1_000_000
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def zone_of(name: str) -> tzinfo:
@@ -322,6 +323,9 @@ class Rules(BaseModel):
     rates: tuple[CurrencyRate, ...] = ()
     """Exchange rates: list of `{currency, rate, since}`. From the date `since` on, one unit of `currency` is `rate`
     units of the reporting currency."""
+    gross_margin: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the recurring revenue that is left after the cost of serving customers. It scales the customer lifetime
+    value and the payback time of acquisition costs."""
     growth_target: Annotated[float, Field(allow_inf_nan=False)] = 0.1
     """Growth that the quota calculator assumes: it suggests the trailing revenue times (1 + this)."""
     commission_tiers: tuple[CommissionTier, ...] = (
@@ -476,12 +480,28 @@ class Rules(BaseModel):
         scaled = Decimal(micros) * rate * (10**self.decimals) / MICROS
         return int(scaled.quantize(Decimal(1), ROUND_HALF_EVEN))
 
+    def rate(self, currency: str, at: int) -> Decimal | None:
+        """What one unit of ``currency`` is worth at ``at`` (ms), in the reporting currency; None if no rate is known.
+
+        Before a currency's first rate that one holds: a level may be valued at the start of a window that lies there.
+        """
+        if not currency or currency == self.currency:
+            return Decimal(1)
+        table = self._rates.get(currency)
+        return None if table is None else self._rate(currency, at) or table[1][0]
+
+    def rate_changes(self, currency: str) -> list[int]:
+        """The instants (ms) at which the rate of a currency changes: the first moments of days in the business zone."""
+        days = self._rates.get(currency, ([], []))[0]
+        midnights = (datetime.combine(day, time(), self.tz) for day in days if day > date.min)
+        return [(midnight - _EPOCH) // timedelta(milliseconds=1) for midnight in midnights]
+
     def _rate(self, currency: str, at: int) -> Decimal | None:
         table = self._rates.get(currency)
         if table is None:
             return None
         days, rates = table
-        day = (datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=at)).astimezone(self.tz).date()
+        day = (_EPOCH + timedelta(milliseconds=at)).astimezone(self.tz).date()
         index = bisect.bisect_right(days, day) - 1
         return rates[index] if index >= 0 else None
 

@@ -1,95 +1,35 @@
 """Windows: which panes they hold at an instant, and their running sums.
 
-A window ends now, ``t``, and begins at ``start(t)``, inclusive; rolling windows begin on a pane boundary at or after
-``t - span``. Sums are kept running: a pane is added when it comes in and subtracted when it falls out, so reading
-costs the number of series, not of panes.
+Where windows begin is said in :mod:`salesgauge.metrics.rules.windows`. Sums are kept running: a pane is added when it
+comes in and subtracted when it falls out, so reading costs the number of series, not of panes.
 """
 
 from __future__ import annotations
 
 import bisect
-import enum
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
 
 from sortedcontainers import SortedList
 
 from salesgauge.metrics.measures.registry import REP_TEAM
-from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE, Rules
+from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
 from salesgauge.metrics.rules.privacy import REDACTED
+from salesgauge.metrics.rules.windows import WINDOWS, Window
 from salesgauge.metrics.shard.leaves import CODES
 from salesgauge.metrics.shard.pane_store import Cells, PaneStore
 from salesgauge.metrics.shard.panes import BASE, PaneKey, Resolution, Roster
 from salesgauge.metrics.shard.samples import Sample, samples
 from salesgauge.metrics.windows.series import SeriesIndex
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_MS = timedelta(milliseconds=1)
-_MONTHS_PER_QUARTER = 3
 MOST_SAMPLES = 10_000
 """A window that holds more samples of a distribution is read from its buckets."""
 
 
-class Calendar(enum.StrEnum):
-    """Where a calendar window begins, in the business time zone."""
-
-    DAY = "day"
-    MONTH = "month"
-    QUARTER = "quarter"
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A window by name: a ``span`` in ms, a ``calendar`` period to date, or neither for all time."""
-
-    name: str
-    span: int = 0
-    calendar: Calendar | None = None
-
-    @property
-    def resolution(self) -> Resolution:
-        """Which panes serve it."""
-        short = 0 < self.span <= DAY or self.calendar is Calendar.DAY
-        return Resolution.FINE if short else Resolution.COARSE
-
-    def start(self, now: int, zone: tzinfo) -> int | None:
-        """The first instant of the window that ends at ``now`` (ms); None for all time."""
-        if self.span:
-            return now - self.span
-        if self.calendar is None:
-            return None
-        local = (_EPOCH + now * _MS).astimezone(zone)
-        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-        if self.calendar is Calendar.MONTH:
-            midnight = midnight.replace(day=1)
-        elif self.calendar is Calendar.QUARTER:
-            month = (midnight.month - 1) // _MONTHS_PER_QUARTER * _MONTHS_PER_QUARTER + 1
-            midnight = midnight.replace(month=month, day=1)
-        return (midnight - _EPOCH) // _MS
-
-    def length(self, now: int, zone: tzinfo, first: int) -> int:
-        """How long the window is at ``now``, in ms; all time is counted from ``first``."""
-        start = self.start(now, zone)
-        return max(0, now - (first if start is None else start))
-
-
-WINDOWS: dict[str, Window] = {
-    w.name: w
-    for w in (
-        Window("1h", HOUR),
-        Window("24h", DAY),
-        Window("today", calendar=Calendar.DAY),
-        Window("7d", 7 * DAY),
-        Window("30d", 30 * DAY),
-        Window("mtd", calendar=Calendar.MONTH),
-        Window("90d", 90 * DAY),
-        Window("qtd", calendar=Calendar.QUARTER),
-        Window("365d", 365 * DAY),
-        Window("all"),
-    )
-}
+def _resolution(window: Window) -> Resolution:
+    """Which panes serve a window."""
+    return Resolution.FINE if window.short else Resolution.COARSE
 
 
 @dataclass(slots=True)
@@ -125,13 +65,13 @@ class _Running:
         self.counted.clear()
 
     def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
-        size = MINUTE if self.window.resolution is Resolution.FINE else rules.coarse_ms
+        size = MINUTE if _resolution(self.window) is Resolution.FINE else rules.coarse_ms
         end = now // size + 1
         if self.shift:
             start = _ceiling(now - self.window.span, size)
             return _ceiling(now - 2 * self.window.span, size), start
-        first = self.window.start(now, rules.tz)
-        return (0 if first is None else _ceiling(first, size)), end
+        first = self.window.begin(now, rules)
+        return (0 if first is None else first // size), end
 
 
 def _ceiling(instant: int, size: int) -> int:
@@ -188,7 +128,7 @@ class WindowSums:
         holding = [
             running
             for running in self._running.values()
-            if running.window.resolution is key.resolution and running.low <= key.index < running.high
+            if _resolution(running.window) is key.resolution and running.low <= key.index < running.high
         ]
         if holding and changes:
             expanded = self._expand(changes)
@@ -262,7 +202,7 @@ class WindowSums:
                     self._shift(running, entered, 1)
             running.low, running.high = low, high
         for resolution in (Resolution.FINE, Resolution.COARSE):
-            self._fill(resolution, [running for running in fresh if running.window.resolution is resolution])
+            self._fill(resolution, [running for running in fresh if _resolution(running.window) is resolution])
         self._drop_fine(now)
         for panes in self._partitions.values():
             panes.fine.trim()
@@ -319,11 +259,6 @@ class WindowSums:
         found = self._samples_in(window).get(number, Counter())
         return found if found.total() == self._count(window, number) else None
 
-    def start(self, window: str) -> int:
-        """The first instant (ms) whose panes are in a window."""
-        running = self._running[window, 0]
-        return running.low * self._size(running)
-
     def roster(self, number: int) -> SortedList[int]:
         """The instants of a roster's series, sorted."""
         return self._rosters.get(number) or SortedList()
@@ -337,7 +272,7 @@ class WindowSums:
         return sum(self.counts(window, number).values())
 
     def _size(self, running: _Running) -> int:
-        return MINUTE if running.window.resolution is Resolution.FINE else self.rules.coarse_ms
+        return MINUTE if _resolution(running.window) is Resolution.FINE else self.rules.coarse_ms
 
     def _samples_in(self, window: str) -> dict[int, Counter[int]]:
         """The samples of a window, by series."""
@@ -381,7 +316,7 @@ class WindowSums:
         """Add or subtract the panes of a range: all of them by leaf first, and then the sum by series."""
         moved: Cells = {}
         for panes in self._partitions.values():
-            store = panes.store(running.window.resolution)
+            store = panes.store(_resolution(running.window))
             for index in _present(store, indices):
                 _add(moved, store.read(index))
         if moved:

@@ -112,8 +112,9 @@ def kpi_reference() -> dict[str, str]:
 
 _KPIS_INTRODUCTION = """Each KPI has one entry. W is the window and t is the instant at which it ends.
 
-- **Form.** A *period* KPI looks at what happened in W. A *cohort* KPI looks at the leads that entered in W, and
-  at what became of them until t. A *stock* KPI looks at the state at t.
+- **Form.** A *period* KPI looks at what happened in W. A *cohort* KPI looks at what entered in W, and at
+  what became of it until t. A *retention* KPI looks at the customers at the start of W, and at what became of them
+  until t. A *stock* KPI looks at the state at t.
 - **No value.** A quotient with a zero denominator has no value. It is not shown as zero.
 - **Metrics.** Each breakdown is a metric of its own: `crm_<id>_by_<dimensions>`. Every quotient also has
   `_numerator` and `_denominator`. Every cohort KPI has the mean age of its cohort in seconds, `_age_seconds`. A

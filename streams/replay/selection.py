@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.schemas.errors import InputError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import io
 import json
 from typing import TYPE_CHECKING
 
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.io.readings_json import reading_fields, readings_document
 from salesgauge.streams.serve.board import Answer
 

@@ -489,7 +489,8 @@ def test_12_immature_cohorts_cannot_exceed_one_and_say_what_they_are() -> None:
     cohorts = {kpi.id for kpi in CATALOGUE.kpis if kpi.form is Form.COHORT}
     assert cohorts == {
         "demo_conversion_ratio", "customer_conversion_ratio", "lead_follow_up_ratio", "positive_reply_ratio",
-        "negative_reply_ratio", "sql_to_customer_ratio", "mql_to_customer_ratio",
+        "negative_reply_ratio", "sql_to_customer_ratio", "mql_to_customer_ratio", "early_churn_ratio", "renewal_ratio",
+        "trial_conversion_ratio",
     }  # fmt: skip
     older = [opened(f"o{n}", f"o{n}", "05-02 00:00") for n in range(3)] + [
         won(f"o{n}", "06-20 00:00") for n in range(3)

@@ -590,10 +590,10 @@ EXAMPLES = (
         "cost_per_lead", [created("a"), created("b"), spent(90), spent(40), spent(500, category="sales")], (90 + 40) / 2
     ),
     Example("cost_per_acquisition", [*TWO_CUSTOMERS, spent(700)], 700 / 2),
-    Example(  # two on 1 June; one left, one came: (2 - 1) / 2
+    Example(  # two on 1 June; one of them left; who came since is in neither part
         "customer_retention_ratio",
         [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C")],
-        (2 - 1) / 2,
+        1 / 2,
         window="30d",
     ),
     Example(
@@ -605,23 +605,24 @@ EXAMPLES = (
     Example("revenue_per_account", TWO_CUSTOMERS, (100 + 50) / 2, stat="mrr"),
     Example("nps_score", [answered("nps", score) for score in (10, 9, 9, 7, 3)], 100 * (3 - 1) / 5),
     *(
-        Example(  # MRR of 100 from the one customer left; half of the two left within the window: they stay two of it
+        Example(  # MRR of 100 from the one customer left; half of the two left within so many days
             "customer_lifetime_value",
-            [won("a", "01-02 00:00", 100, mrr="100", account_id="A"), won("b", "01-02 00:00", account_id="B"),
-             churned("B", "06-28 00:00")],
-            (100 / 1) * (2 * months),
+            [won("a", "2024-01-02T00:00:00Z", 100, mrr="100", account_id="A"),
+             won("b", "2024-01-02T00:00:00Z", account_id="B"), churned("B", "06-28 00:00")],
+            (100 / 1) / (1 - (1 - 1 / 2) ** (30.44 / days)),
             window=window,
         )
-        for window, months in (("7d", 7 / 30), ("30d", 1), ("90d", 3))
+        for window, days in (("90d", 90), ("365d", 365))
     ),
-    Example(  # a customer of two was lost within a year of twelve months
+    Example(  # of what they pay, 80 % is left after the cost of serving them
         "customer_lifetime_value",
         [won("a", "2024-01-02T00:00:00Z", 100, mrr="100", account_id="A"),
          won("b", "2024-01-02T00:00:00Z", account_id="B"), churned("B", "06-28 00:00")],
-        (100 / 1) * 12 / (1 / 2),
-        window="365d",
+        (100 / 1) * 0.8 / (1 - (1 - 1 / 2) ** (30.44 / 90)),
+        window="90d",
+        rules=Rules(gross_margin=0.8),
     ),
-    Example("customer_lifetime_value", TWO_CUSTOMERS, None, window="30d"),  # nobody left: no lifetime is known
+    Example("customer_lifetime_value", TWO_CUSTOMERS, None, window="90d"),  # nobody left: no lifetime is known
     Example(  # nobody was a customer a year ago, so nobody's churn is known: not a lifetime of nothing
         "customer_lifetime_value", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], None, window="365d"
     ),
@@ -629,6 +630,102 @@ EXAMPLES = (
         "customer_lifetime_value", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], None, window="365d",
         stat="lifetime_months",
     ),
+    # ---- Recurring revenue: on 1 June A pays 100 and B 50
+    Example("mrr", [*TWO_CUSTOMERS, churned("B", "06-20 00:00")], 100),
+    *(
+        Example(
+            "mrr_movement",
+            [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("b2", "06-25 00:00", mrr=20, account_id="B"),
+             won("a2", "06-21 00:00", mrr=30, account_id="A"), won("a3", "06-22 00:00", mrr=90, account_id="A", kind="renewal"),
+             won("c", "06-23 00:00", mrr=7, account_id="C")],
+            amount,
+            window="30d",
+            labels={"movement": movement},
+        )
+        for movement, amount in (
+            ("new", 7), ("reactivation", 20), ("expansion", 30), ("contraction", 130 - 90), ("churn", 50), ("fx", 0)
+        )
+    ),
+    Example(  # B's 50 are gone, A's 30 more do not count
+        "gross_revenue_retention_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("a2", "06-21 00:00", mrr=30, account_id="A")],
+        100 / 150,
+        window="30d",
+    ),
+    Example(
+        "net_revenue_retention_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("a2", "06-21 00:00", mrr=30, account_id="A")],
+        130 / 150,
+        window="30d",
+    ),
+    *(
+        Example(  # C and D came in June, D is gone again
+            "early_churn_ratio",
+            [*TWO_CUSTOMERS, won("c", "06-11 00:00", account_id="C"), won("d", "06-21 00:00", account_id="D"),
+             churned("D", "06-25 00:00")],
+            expected,
+            window="30d",
+            stat=stat,
+        )
+        for stat, expected in (("value", 1 / 2), ("age_seconds", (20 + 10) / 2 * DAY))
+    ),
+    Example("churn_events", [*TWO_CUSTOMERS, churned("B", "06-20 00:00", reason="price")], 1, labels={"reason": "price"}),
+    Example(  # of two trials that ended one is paid for; the third goes on
+        "trial_conversion_ratio",
+        [*(event("subscription_changed", "06-01 00:00", account_id=a, mrr_after=9, status="trial") for a in "XYZ"),
+         event("subscription_changed", "06-10 00:00", account_id="X", mrr_after=9, status="active"),
+         churned("Y", "06-11 00:00")],
+        1 / 2,
+        window="30d",
+    ),
+    Example(  # 30 and 7 gained, 50 lost
+        "quick_ratio",
+        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("a2", "06-21 00:00", mrr=30, account_id="A"),
+         won("c", "06-23 00:00", mrr=7, account_id="C")],
+        (30 + 7) / 50,
+        window="30d",
+    ),
+    Example(
+        "scheduled_churn_mrr",
+        [event("subscription_changed", "06-01 00:00", account_id="A", mrr_after=90, cancels_at="2025-08-01T00:00:00Z")],
+        90,
+    ),
+    Example(  # billing says that there were 80 before, but 100 were known
+        "mrr_mismatch",
+        [*TWO_CUSTOMERS, event("subscription_changed", "06-10 00:00", account_id="A", mrr_before=80, mrr_after=90)],
+        1,
+        window="30d",
+    ),
+    Example(  # 300 for two customers who pay 40 and 20 a month: 150 / 30
+        "cac_payback_months",
+        [won("a", "06-02 00:00", mrr=40, account_id="A"), won("b", "06-02 00:00", mrr=20, account_id="B"), spent(300)],
+        (300 / 2) / ((40 + 20) / 2),
+        window="90d",
+    ),
+    Example(  # two contracts ended in June, one of them is renewed
+        "renewal_ratio",
+        [*(won(d, "2024-06-10T00:00:00Z", 9, account_id=d, term_end="2025-06-10T00:00:00Z") for d in ("x", "y")),
+         won("x2", "06-12 00:00", 9, account_id="x", kind="renewal")],
+        1 / 2,
+        window="30d",
+    ),
+    Example(
+        "gross_sales_revenue",
+        [won("a", "06-02 10:00", 100), event("deal_credited", "06-05 00:00", credit_id="k", deal_id="a", amount=40)],
+        100,
+    ),
+    Example(
+        "refund_ratio",
+        [won("a", "06-02 10:00", 100), event("deal_credited", "06-05 00:00", credit_id="k", deal_id="a", amount=40)],
+        40 / 100,
+        window="30d",
+    ),
+    Example(
+        "sales_revenue",
+        [won("a", "06-02 10:00", 100), event("deal_credited", "06-05 00:00", credit_id="k", deal_id="a", amount=40)],
+        100 - 40,
+    ),
+    Example("average_paid_deal_size", [won("a", "06-02 10:00", 900), won("b", "06-02 10:00", 0)], 900 / 1),
     # ---- The starter template
     Example("average_deal_size", [won("a", "06-02 10:00", 100), won("b", "06-02 10:00", 250)], (100 + 250) / 2),
     Example(
@@ -656,11 +753,12 @@ EXAMPLES = (
     Example(
         "customer_acquisition_cost", [*TWO_CUSTOMERS, spent(700), spent(300, category="sales")], (700 + 300) / 2
     ),
-    Example(  # a value of 100 x 2 months; one new customer for 50
+    Example(  # one of two left in 90 days, 100 a month from each of two; one new customer for 50
         "clv_to_cac_ratio",
-        [*TWO_CUSTOMERS, churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C", mrr=100), spent(50)],
-        ((100 + 100) / 2) * 2 / (50 / 1),
-        window="30d",
+        [won("a", "02-02 00:00", 100, mrr="100", account_id="A"), won("b", "02-03 00:00", 100, mrr="50", account_id="B"),
+         churned("B", "06-20 00:00"), won("c", "06-25 00:00", account_id="C", mrr=100), spent(50)],
+        ((100 + 100) / 2) / (1 - (1 - 1 / 2) ** (30.44 / 90)) / (50 / 1),
+        window="90d",
     ),
     Example(
         "revenue_by_product",

@@ -18,7 +18,7 @@ from salesgauge.metrics.measures.survival import kaplan_meier as kaplan_meier_st
 from salesgauge.metrics.measures.survival import median
 from salesgauge.metrics.rules.calendars import BusinessCalendar
 from salesgauge.metrics.rules.model import CalendarRule, CurrencyRate, Rules, UnknownCurrencyError
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from tests.support.oracle import kaplan_meier, quantile
 
 ERROR = distribution.RELATIVE_ERROR * (1 + 1e-6)

@@ -23,7 +23,7 @@ from salesgauge.metrics.kpis.kpi import Direction, Unit
 from salesgauge.metrics.kpis.targets import Target, TargetError, check, parse
 from salesgauge.metrics.measures.registry import MEASURES
 from salesgauge.metrics.rules.model import HOUR, MINUTE, Rules
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.schemas.events import EVENTS, ActivityLogged, DealLost, DealWon, EventBase, LeadCreated
 from salesgauge.streams.serve import board
 from salesgauge.streams.serve.board import api

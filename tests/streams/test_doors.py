@@ -23,7 +23,7 @@ from pydantic import SecretStr
 
 from salesgauge.metrics.engine import Machine, copy_changes
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.cli.main import cli
 from salesgauge.streams.serve import doors
 from salesgauge.streams.serve.exporter import Board, Exporter

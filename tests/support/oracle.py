@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
+from hashlib import blake2b
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
 import holidays
 
+from tests.support import recurring as batch
 from tests.support import waiting
 from tests.support.waiting import Policy, Terms
 
@@ -41,7 +44,7 @@ _COLUMNS = (
     "event_id", "event", "occurred_at", "recorded_at", "lead_id", "account_id", "source", "campaign_id", "location",
     "rep_id", "team", "qualified", "survivor_id", "stage", "kind", "direction", "automated", "channel", "sentiment",
     "auto_reply", "meeting_id", "outcome", "deal_id", "amount", "lines", "mrr", "referred_by", "product", "mrr_lost",
-    "mrr_before", "mrr_after", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
+    "mrr_before", "mrr_after", "reason", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
     "price", "own_price", "period_start", "period_end", "ticket_id", "activity_id", "request_id", "tier", "needs_response",
     "scheduled_for", "booked_by",
 )  # fmt: skip
@@ -138,14 +141,18 @@ class Oracle:
         rows = ", ".join(f"('{name}', {lo}, {before})" for name, (lo, before) in windows.items())
         self.db.execute(f"CREATE OR REPLACE TABLE windows AS SELECT * FROM (VALUES {rows}) w(name, lo, before)")
         self.db.execute(f"CREATE OR REPLACE MACRO t() AS {t}::BIGINT")
+        accounts: dict[str, batch.Account] = {}
         for statement in _tables(self.settings):
             if statement is _RESPONSES:
                 self._draw_up_responses(t)
+            elif statement is ACCOUNTS:
+                accounts = self._draw_up_accounts()
             else:
                 self.db.execute(statement)
-        self._draw_up_recurring()
         self._draw_up_commission(t)
-        return dict(_readings(_Counter(self.db, t, {name: lo for name, (lo, _) in windows.items()}), shape))
+        counter = _Counter(self.db, t, {name: lo for name, (lo, _) in windows.items()})
+        counter.draw_up_figures(accounts, self.settings.zone)
+        return dict(_readings(counter, shape))
 
     def _draw_up_responses(self, t: int) -> None:
         """Each lead's requests as they stand at ``t`` (:mod:`.waiting`)."""
@@ -180,26 +187,37 @@ class Oracle:
             "reply_answers", "lead VARCHAR, ts BIGINT, ms BIGINT, drep VARCHAR, dteam VARCHAR, said VARCHAR", replies
         )
 
-    def _draw_up_recurring(self) -> None:
-        """MRR per account: deals add up until the first subscription event, then its events say the level."""
-        steps = self.db.execute("""
-            SELECT account, ts, 0, coalesce(mrr, 0), 0, is_entry, NULL FROM account_deals
-            UNION ALL SELECT account_id, occurred_at, 1, micros(mrr_after), micros(mrr_before), false, NULL
-                FROM ev WHERE event = 'subscription_changed'
-            UNION ALL SELECT account_id, occurred_at, 2, 0, 0, false, micros(mrr_lost)
-                FROM ev WHERE event = 'customer_churned'
-            ORDER BY 1, 2, 3""").fetchall()
-        starts = dict(self.db.execute("SELECT account, min(since) FROM customer_spans GROUP BY 1").fetchall())
-        by_account: dict[str, list[tuple[int, int, int, int, bool, int | None]]] = {}
-        for account, *step in steps:
-            by_account.setdefault(account, []).append(tuple(step))
-        levels: list[tuple[int, int]] = []
-        lost: list[tuple[int, int]] = []
-        gained: list[tuple[int, int]] = []
-        for account, history in by_account.items():
-            _walk(history, starts.get(account, 0), levels, lost, gained)
-        for name, pairs in (("mrr_moves", levels), ("mrr_lost", lost), ("mrr_gained", gained)):
-            self._store(name, "ts BIGINT, value BIGINT", pairs)
+    def _draw_up_accounts(self) -> dict[str, batch.Account]:
+        """What accounts paid and when they were customers, by the plain computation of recurring revenue."""
+        found = self.db.execute("""
+            SELECT 'deal_won', deal_id, account, ts, mrr, kind, NULL, NULL, NULL FROM won WHERE account IS NOT NULL
+            UNION ALL SELECT event, event_id, account_id, occurred_at, NULL, NULL, micros(mrr_before), micros(mrr_after),
+                micros(mrr_lost) FROM ev WHERE event IN ('subscription_changed', 'customer_churned')""").fetchall()
+        facts = [
+            {
+                "event": event, "id": f"{event} {name}", "deal": name, "account": account, "at": at, "recorded": at,
+                "order": _hash(name), "mrr": _major(mrr), "kind": kind, "before": _major(before), "after": _major(after),
+                "mrr_lost": _major(lost), "delta": None, "status": "", "subscription": "", "cancels_at": 0,
+            }
+            for event, name, account, at, mrr, kind, before, after, lost in found
+        ]  # fmt: skip
+        accounts = batch.read(facts)
+        first: dict[tuple[str, int], str] = {}
+        for fact in sorted(facts, key=lambda fact: str(fact["deal"]), reverse=True):
+            if fact["event"] == "deal_won":
+                first[fact["account"], fact["at"]] = fact["deal"]
+        spans = [
+            (name, since, until, first.get((name, since)) if since > 0 else None, number == 0)
+            for name, account in accounts.items()
+            for number, (since, until) in enumerate(account.stays())
+        ]
+        columns = "account VARCHAR, since BIGINT, until BIGINT, deal_id VARCHAR, is_first BOOLEAN"
+        self._store("customer_spans", columns, spans)
+        moves = [(at, round(change * MICROS)) for account in accounts.values() for at, _, change in account.paid]
+        self._store("mrr_moves", "ts BIGINT, value BIGINT", moves)
+        trials = [(at, "unknown") for account in accounts.values() for at in account.trials]
+        self._store("trials", "ts BIGINT, source VARCHAR", trials)
+        return accounts
 
     def _draw_up_commission(self, t: int) -> None:
         quotas = self.db.execute("SELECT rep, team, target, won FROM current_quotas").fetchall()
@@ -219,39 +237,17 @@ class Oracle:
             self.db.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
 
-def _walk(
-    history: Sequence[tuple[int, int, int, int, bool, int | None]],
-    start: int,
-    levels: list[tuple[int, int]],
-    lost: list[tuple[int, int]],
-    gained: list[tuple[int, int]],
-) -> None:
-    level, subscribed = 0, False
-    first = next((ts for ts, what, *_ in history if what == 1), None)
-    for ts, what, after, before, is_entry, said in history:
-        if what == 0 and (first is None or ts <= first):
-            levels.append((ts, after))
-            level += after
-            if not is_entry:
-                gained.append((ts, after))
-        elif what == 1:
-            if not subscribed:  # what was so before the CRM's first subscription event
-                levels.append((min(start, ts), before - level))
-                level, subscribed = before, True
-            levels.append((ts, after - level))
-            if after < level:
-                lost.append((ts, level - after))
-            elif level and after > level:
-                gained.append((ts, after - level))
-            level = after
-        elif what == 2:
-            amount = level if said is None else said
-            if not level and first is None:
-                levels.append((min(start, ts), amount))
-                level = amount
-            levels.append((ts, -level))
-            lost.append((ts, amount))
-            level = 0
+def _hash(event_id: str) -> int:
+    """Of facts of one instant, the one whose id has the smaller hash comes first."""
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest(), "big")
+
+
+def _major(micros: int | None) -> Fraction | None:
+    return None if micros is None else Fraction(micros, MICROS)
+
+
+ACCOUNTS = "accounts"
+"""Stands for the step that draws up accounts, among the statements."""
 
 
 _RESPONSES = "-- the requests of each lead"
@@ -363,7 +359,7 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield "CREATE OR REPLACE TABLE lost_products AS SELECT *, unnest(products) AS product FROM lost"
     yield """
         CREATE OR REPLACE TABLE revenue AS
-        SELECT deal_id, account, ts, rep, team, kind, rep AS named_rep, line.product AS product, referred_by,
+        SELECT deal_id, account, ts, rep, team, kind, is_credit, 'unknown' AS reason, rep AS named_rep, line.product AS product, referred_by,
             coalesce(nullif(location, ''), lead_location) AS location, micros(line.quantity * line.unit_price) AS value
         FROM (SELECT *, unnest(lines) AS line FROM deals WHERE event = 'deal_won' AND len(lines) > 0)"""
     yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
@@ -376,27 +372,8 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE customer_leads AS
         SELECT lead FROM won WHERE lead IS NOT NULL
         UNION SELECT lead FROM stages WHERE stage IN ('customer', 'evangelist')"""
-    yield """
-        CREATE OR REPLACE TABLE ever_won AS
-        SELECT unnest([n.account, n.lead]) AS account FROM ev JOIN named n USING (deal_id) WHERE event = 'deal_won'"""
-    yield """
-        CREATE OR REPLACE TABLE account_steps AS
-        WITH steps AS (
-            SELECT account, ts, 0 AS is_churn, deal_id FROM won
-            UNION ALL SELECT account_id, occurred_at, 1, NULL FROM ev WHERE event = 'customer_churned'
-            UNION ALL SELECT account_id, CASE WHEN arg_min(mrr_before, occurred_at) > 0 THEN 0
-                ELSE min(occurred_at) FILTER (mrr_before > 0 OR mrr_after > 0) END, 0, NULL
-                FROM ev WHERE event = 'subscription_changed' AND account_id NOT IN (SELECT account FROM ever_won WHERE account IS NOT NULL)
-                GROUP BY 1 HAVING max(mrr_before) > 0 OR max(mrr_after) > 0)
-        SELECT *, lag(is_churn) OVER story AS before FROM steps
-        WINDOW story AS (PARTITION BY account ORDER BY ts, is_churn, deal_id)"""
-    yield """
-        CREATE OR REPLACE TABLE customer_spans AS
-        WITH ends AS (SELECT account, ts, before FROM account_steps WHERE is_churn = 1 AND before IS DISTINCT FROM 1)
-        SELECT s.account, s.ts AS since, s.deal_id,
-            (SELECT min(e.ts) FROM ends e WHERE e.account = s.account AND e.ts >= s.ts) AS until
-        FROM account_steps s WHERE s.is_churn = 0 AND s.before IS DISTINCT FROM 0
-        UNION ALL SELECT account, 0, NULL, ts FROM ends WHERE before IS NULL"""
+    yield ACCOUNTS
+    yield "CREATE OR REPLACE TABLE contracts (ts BIGINT, product VARCHAR, renewed BOOLEAN)"
     yield """
         CREATE OR REPLACE TABLE account_deals AS
         SELECT w.account, w.ts, w.deal_id, w.mrr, s.deal_id IS NOT NULL AS is_entry
@@ -405,9 +382,15 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE entries AS
         SELECT s.account, s.since AS ts, coalesce(w.campaign, 'unknown') AS campaign, w.referred_by AS referrer,
             (SELECT sum(value) FROM revenue r WHERE r.deal_id = s.deal_id) AS revenue
-        FROM customer_spans s LEFT JOIN won w ON w.deal_id = s.deal_id WHERE s.since > 0"""
+        FROM customer_spans s LEFT JOIN won w ON w.deal_id = s.deal_id WHERE s.since > 0 AND s.is_first"""
     yield "CREATE OR REPLACE TABLE dated_spans AS SELECT * FROM customer_spans WHERE since > 0"
-    yield "CREATE OR REPLACE TABLE churned AS SELECT account, until AS ts FROM customer_spans WHERE until IS NOT NULL"
+    yield """
+        CREATE OR REPLACE TABLE churned AS
+        SELECT account, until AS ts, known((SELECT arg_min(reason, occurred_at) FROM ev
+            WHERE event = 'customer_churned' AND account_id = account AND reason <> '' AND occurred_at >= until
+                AND occurred_at < coalesce(next, t() + 1))) AS reason
+        FROM (SELECT *, lead(since) OVER (PARTITION BY account ORDER BY since) AS next FROM customer_spans)
+        WHERE until IS NOT NULL"""
     yield """
         CREATE OR REPLACE TABLE account_revenue AS
         SELECT r.*, d.is_entry FROM revenue r JOIN account_deals d USING (deal_id)"""
@@ -633,6 +616,22 @@ class _Counter:
     t: int
     windows: Mapping[str, int]
     known: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    figures: dict[tuple[str, str], dict[str, Fraction | None]] = field(default_factory=dict)
+    """(window, source; empty: all) -> figures of recurring revenue."""
+    sources: set[str] = field(default_factory=set)
+
+    def draw_up_figures(self, accounts: Mapping[str, batch.Account], zone: str) -> None:
+        """Take the figures of the plain computation of recurring revenue, of all accounts and by their source."""
+        found = self.db.execute("""
+            SELECT account, arg_min(source, (ts, deal_id)) FROM won WHERE source <> 'unknown' GROUP BY 1""").fetchall()
+        source = dict(found)
+        groups: dict[str, dict[str, batch.Account]] = defaultdict(dict)
+        for name, account in accounts.items():
+            groups[source.get(name, "unknown")][name] = account
+        self.sources = set(groups)
+        for window in COMPARED:
+            for group, members in {"": accounts, **groups}.items():
+                self.figures[window, group] = batch.figures(members, window, self.t, zone=zone)
 
     def columns(self, table: str) -> tuple[str, ...]:
         if table not in self.known:
@@ -754,15 +753,15 @@ def _itself(a: Fraction) -> Fraction | None:
 CUSTOMERS = _stock("customer_spans")
 OPENING_CUSTOMERS = _stock("customer_spans", opening=True)
 REVENUE = _money("revenue")
+GROSS = _money("revenue", "NOT is_credit")
+PAID = _count("won", where="list_sum([micros(l.quantity * l.unit_price) for l in lines]) > 0")
 WON = _count("won", by="won_products")
 LOST = _count("lost", by="lost_products")
 OPPORTUNITIES = _count("opportunities")
 MRR = _scaled(_level("mrr_moves"), Fraction(1, MICROS))
-OPENING_MRR = _scaled(_level("mrr_moves", opening=True), Fraction(1, MICROS))
 MARKETING = _money("spend_recorded", "category = 'marketing'")
 ALL_SPEND = _money("spend_recorded")
 NEW_CUSTOMERS = _count("entries")
-CHURNED = _count("churned")
 CONTACTED = _count("contacted")
 EXISTING = _money("account_revenue", "NOT is_entry")
 NEW = _money("account_revenue", "is_entry")
@@ -789,23 +788,50 @@ def _latest(table: str, key: str, order: str, where: str = "true", value: str = 
     return Term(compute, lambda c, dim: dim in c.columns(table))
 
 
-def _months(c: _Counter) -> dict[str, Fraction]:
-    days = {w: Fraction(c.t - lo, DAY) for w, lo in c.windows.items()}
-    return {w: n * 12 / 365 if n >= 365 else n / 30 for w, n in days.items()}
+def _figure(name: str, *, by_source: bool = False) -> Term:
+    """A figure of recurring revenue, in the windows that compare two instants."""
+
+    def compute(c: _Counter, dims: Labels) -> Table:
+        found: Table = {w: {} for w in c.windows}
+        found["all"] = {(source,): Fraction(0) for source in c.sources} if dims else {}
+        for (window, source), figures in c.figures.items():
+            if bool(source) == bool(dims):
+                found[window][(source,) if dims else ()] = figures[name] or Fraction(0)
+        return found
+
+    return Term(compute, lambda _, dim: by_source and dim == "source")
 
 
-MONTHS = Term(lambda c, _: {w: {(): months} for w, months in _months(c).items()}, lambda *_: False)
+def _movement(prefix: str) -> Term:
+    """Movements of recurring revenue, or accounts that have one, by their kind; all in one currency."""
+
+    def compute(c: _Counter, dims: Labels) -> Table:
+        assert dims == ("movement",), dims
+        found: Table = {w: {} for w in c.windows}
+        found["all"] = {(kind,): Fraction(0) for kind in (*batch.KINDS, "fx")}
+        for window in COMPARED:
+            figures = c.figures[window, ""]
+            found[window] = {(kind,): figures[f"{prefix} {kind}"] or Fraction(0) for kind in batch.KINDS}
+        return found
+
+    return Term(compute, lambda _, dim: dim == "movement")
+
+
+COMPARED = ("7d", "30d", "90d", "365d", "mtd", "qtd")
+DAYS = Term(lambda c, _: {w: {(): Fraction(c.t - lo, DAY)} for w, lo in c.windows.items()}, lambda *_: False)
+WERE, STILL, OPENING, KEPT = (_figure(name) for name in ("were", "still", "start", "kept"))
+CAME = _figure("came", by_source=True)
 DATED = Term(lambda c, _: c.stock("dated_spans", ()), lambda *_: False)
 SINCE = Term(lambda c, _: c.stock("dated_spans", (), "sum(t() - x.since)"), lambda *_: False)
 
 
-def _lifetime(opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
-    churn = over(churned, opening)
-    return None if churn is None else over(months, churn)
+def _lifetime(were: Fraction, still: Fraction, days: Fraction) -> Fraction | None:
+    churn = over(were - still, were)
+    return Fraction(1 / (1 - (1 - float(churn)) ** (30.44 / float(days)))) if churn else None
 
 
-def _clv(mrr: Fraction, customers: Fraction, opening: Fraction, months: Fraction, churned: Fraction) -> Fraction | None:
-    each, lifetime = over(mrr, customers), _lifetime(opening, months, churned)
+def _clv(mrr: Fraction, customers: Fraction, were: Fraction, still: Fraction, days: Fraction) -> Fraction | None:
+    each, lifetime = over(mrr, customers), _lifetime(were, still, days)
     return None if each is None or lifetime is None else each * lifetime
 
 
@@ -815,7 +841,12 @@ def _clv_to_cac(*terms: Fraction) -> Fraction | None:
     return None if value is None or cost is None else over(value, cost)
 
 
-CLV = (MRR, CUSTOMERS, OPENING_CUSTOMERS, MONTHS, CHURNED)
+CLV = (MRR, CUSTOMERS, WERE, STILL, DAYS)
+
+
+def _payback(spend: Fraction, new: Fraction, mrr: Fraction) -> Fraction | None:
+    cost, each = over(spend, new), over(mrr, new)
+    return None if cost is None or each is None else over(cost, each)
 
 
 def _mean_amount(micros: Fraction, n: Fraction) -> Fraction | None:
@@ -835,6 +866,11 @@ def _score(table: str, where: str) -> tuple[Term, ...]:
 
 def _points(promoters: Fraction, detractors: Fraction, answers: Fraction) -> Fraction | None:
     return over((promoters - detractors) * 100, answers)
+
+
+def _without(term: Term, label: str) -> Term:
+    """The term as a whole under a label."""
+    return Term(term.compute, lambda counter, dim: dim != label and term.has(counter, dim))
 
 
 def _quotas(where: str) -> Term:
@@ -906,7 +942,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         "satisfied_ratio": (over, (_count("survey_answered", where="kind = 'csat' AND score >= 4"),
                                    _count("survey_answered", where="kind = 'csat'"))),
     },
-    "customer_churn_ratio": {"value": (over, (CHURNED, OPENING_CUSTOMERS))},
+    "customer_churn_ratio": {"value": (lambda still, were: over(were - still, were), (STILL, WERE))},
     "organic_growth_ratio": {
         "value": (_growth, (EXISTING, _money("account_revenue", "NOT is_entry", before=True))),
         "existing_share": (lambda e, n: over(e, e + n), (EXISTING, NEW)),
@@ -968,7 +1004,7 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     },
     "cost_per_lead": {"value": (over, (MARKETING, _count("new_leads")))},
     "cost_per_acquisition": {"value": (over, (MARKETING, NEW_CUSTOMERS))},
-    "customer_retention_ratio": {"value": (lambda n, new, o: over(n - new, o), (CUSTOMERS, NEW_CUSTOMERS, OPENING_CUSTOMERS))},
+    "customer_retention_ratio": {"value": (over, (STILL, WERE))},
     "revenue_per_account": {
         "value": (over, (REVENUE, _distinct("account_revenue", "account", "value <> 0"))),
         "mrr": (over, (MRR, CUSTOMERS)),
@@ -978,8 +1014,38 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         "value": (_clv, CLV),
         "mrr_per_customer": (over, (MRR, CUSTOMERS)),
         "lifetime_months": (_lifetime, CLV[2:]),
+        "departures": (lambda were, still: were - still, (WERE, STILL)),
     },
-    "average_deal_size": {"value": (over, (REVENUE, WON))},
+    "average_deal_size": {"value": (over, (GROSS, WON))},
+    "average_paid_deal_size": {"value": (over, (GROSS, PAID))},
+    "gross_sales_revenue": {"value": (_itself, (GROSS,))},
+    "refund_ratio": {"value": (lambda c, g: over(-c, g), (_money("revenue", "is_credit"), _without(GROSS, "reason")))},
+    "renewal_ratio": {
+        "value": (over, (_count("contracts", where="renewed"), _count("contracts"))),
+        "age_seconds": _age("contracts"),
+    },
+    "mrr": {"value": (_itself, (MRR,))},
+    "mrr_movement": {"value": (_itself, (_movement("moved"),)), "accounts": (_itself, (_movement("movers"),))},
+    "gross_revenue_retention_ratio": {"value": (over, (KEPT, OPENING))},
+    "net_revenue_retention_ratio": {"value": (over, (_figure("now of start"), OPENING))},
+    "early_churn_ratio": {
+        "value": (over, (_figure("came and left", by_source=True), CAME)),
+        "age_seconds": (over, (_figure("seconds since they came", by_source=True), CAME)),
+    },
+    "churn_events": {"value": (_itself, (_count("churned"),))},
+    "trial_conversion_ratio": {
+        "value": (over, (_count("trials", where="false"), _count("trials"))),
+        "age_seconds": _age("trials"),
+    },
+    "quick_ratio": {
+        "value": (
+            lambda new, back, more, less, gone: over(new + back + more, less + gone),
+            tuple(_figure(f"moved {kind}") for kind in batch.KINDS),
+        )
+    },
+    "scheduled_churn_mrr": {"value": (_itself, (_count("trials", where="false"),))},
+    "mrr_mismatch": {"value": (_itself, (_figure("mismatches"),))},
+    "cac_payback_months": {"value": (_payback, (ALL_SPEND, NEW_CUSTOMERS, _figure("moved new")))},
     "win_ratio": {"value": (lambda won, lost: over(won, won + lost), (WON, LOST))},
     "demo_close_ratio": {"value": (over, (_count("after_demo"), _count("demos")))},
     "quota_suggestion": {"value": (lambda r: r * Fraction(11, 10), (REVENUE,))},
@@ -988,8 +1054,8 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "clv_to_cac_ratio": {"value": (_clv_to_cac, (*CLV, ALL_SPEND, NEW_CUSTOMERS))},
     "revenue_by_product": {"value": (_itself, (REVENUE,))},
     "revenue_churn_ratio": {
-        "value": (over, (_money("mrr_lost"), OPENING_MRR)),
-        "net": (lambda lost, gained, o: over(lost - gained, o), (_money("mrr_lost"), _money("mrr_gained"), OPENING_MRR)),
+        "value": (lambda kept, o: over(o - kept, o), (KEPT, OPENING)),
+        "net": (lambda now, o: over(o - now, o), (_figure("now of start"), OPENING)),
     },
     "employee_turnover_ratio": {
         "value": (_turnover, (

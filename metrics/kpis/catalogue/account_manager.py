@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from salesgauge.metrics.kpis.formula import Before, In, Opening, Stock
-from salesgauge.metrics.kpis.kpi import EVERY, GROWTH, LONG, Direction, Form, Kpi, Place, Role, Shown, Stat, Unit
+from salesgauge.metrics.kpis.catalogue.recurring import CUSTOMER_CHURN
+from salesgauge.metrics.kpis.formula import Before, In, Stock
+from salesgauge.metrics.kpis.kpi import (
+    COMPARED,
+    EVERY,
+    GROWTH,
+    Direction,
+    Form,
+    Kpi,
+    Place,
+    Role,
+    Shown,
+    Stat,
+    Unit,
+    age,
+)
 from salesgauge.metrics.measures import registry as m
 
 _ROLE = Role.ACCOUNT_MANAGER
@@ -57,18 +71,18 @@ KPIS = (
         id="customer_churn_ratio",
         number=19,
         title="Customer churn rate",
-        help="Customers who left in the window, of the customers at its start.",
+        help="Customers at the start of the window that are customers no more, of all at its start.",
         unit=Unit.SHARE,
         role=_ROLE,
-        form=Form.PERIOD,
-        definition="customers churned in W / customers at the start of W",
+        form=Form.RETENTION,
+        definition="customers at the start of W that are none at t / customers at the start of W; 1 - retention",
         empty="No customers at the start of the window",
-        formula=In(m.CUSTOMERS_CHURNED) / Opening(m.CUSTOMERS),
-        windows=(*LONG, "mtd", "qtd"),
+        formula=CUSTOMER_CHURN,
+        windows=COMPARED,
         direction=Direction.DOWN,
-        requires=("customer_churned", "deal_won"),
-        affected_by=("deal_reopened",),
-        caveats="Customers won and lost within the window are in the numerator, not in the denominator.",
+        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        affected_by=("deal_reopened", "deal_deleted", "deal_restored", "account_merged"),
+        caveats="Customers that came and left within the window are in neither part; see early churn.",
         shown=(Shown(Place.TERMINAL, 12, "Customer churn"), Shown(Place.GLANCE, 2)),
     ),
     Kpi(
@@ -141,6 +155,26 @@ KPIS = (
         requires=("deal_won",),
         affected_by=("support_ticket_opened", "usage_recorded", "subscription_changed", "customer_churned"),
         caveats="Means per customer hide the few who use nothing. A ticket counts once, by its id.",
+    ),
+    Kpi(
+        id="renewal_ratio",
+        title="Renewal rate",
+        help="Contracts whose term ended in the window and that are renewed by now, of all whose term ended.",
+        unit=Unit.SHARE,
+        role=_ROLE,
+        form=Form.COHORT,
+        definition="contracts due in W and renewed by t / contracts due in W",
+        empty="No contract was due",
+        formula=In(m.CONTRACTS_RENEWED) / In(m.CONTRACTS_DUE),
+        secondary=(age(m.CONTRACTS_DUE, m.CONTRACTS_DUE_AT),),
+        breakdowns=(("product",),),
+        windows=COMPARED,
+        requires=("deal_won",),
+        affected_by=("deal_reopened", "deal_deleted", "deal_restored", "account_merged"),
+        caveats=(
+            "Needs `term_end` on won deals. A renewal is a later win of the kind `renewal` of the same account with a "
+            "product of the contract; early and late ones count at the due date."
+        ),
     ),
     Kpi(
         id="customer_feedback",

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from salesgauge.metrics.kpis.formula import Across, In, Months, Opening, Stock
-from salesgauge.metrics.kpis.kpi import LONG, NOW, Dashboard, Direction, Form, Kpi, Place, Role, Shown, Stat, Unit, age
+from salesgauge.metrics.kpis.catalogue.recurring import (
+    CUSTOMERS_LOST,
+    LIFETIME_VALUE,
+    MONTHLY_CHURN,
+    MRR_PER_CUSTOMER,
+    OPENING_CUSTOMERS,
+)
+from salesgauge.metrics.kpis.formula import Across, In, Number, Stock
+from salesgauge.metrics.kpis.kpi import (
+    COMPARED,
+    LONGEST,
+    NOW,
+    Dashboard,
+    Direction,
+    Form,
+    Kpi,
+    Place,
+    Role,
+    Shown,
+    Stat,
+    Unit,
+    age,
+)
 from salesgauge.metrics.measures import registry as m
 
 _ROLE = Role.MARKETING
-_MRR_PER_CUSTOMER = Stock(m.MRR) / Stock(m.CUSTOMERS)
-_LIFETIME_MONTHS = Months() / (In(m.CUSTOMERS_CHURNED) / Opening(m.CUSTOMERS))
-LIFETIME_VALUE = _MRR_PER_CUSTOMER * _LIFETIME_MONTHS
-"""Mean MRR per customer times the mean lifetime, one over the monthly churn of the window."""
 
 KPIS = (
     Kpi(
@@ -124,17 +141,17 @@ KPIS = (
         id="customer_retention_ratio",
         number=35,
         title="Customer retention rate",
-        help="Customers at the end of the window without the new ones, of the customers at its start.",
+        help="Customers at the start of the window that are customers now, of all at its start.",
         unit=Unit.SHARE,
         role=_ROLE,
-        form=Form.PERIOD,
-        definition="(customers at the end of W - new in W) / customers at the start of W",
+        form=Form.RETENTION,
+        definition="customers at the start of W that are customers at t / customers at the start of W",
         empty="No customers at the start of the window",
-        formula=(Stock(m.CUSTOMERS) - In(m.NEW_CUSTOMERS)) / Opening(m.CUSTOMERS),
-        windows=(*LONG, "mtd", "qtd"),
-        requires=("deal_won", "customer_churned"),
-        affected_by=("deal_reopened",),
-        caveats="A customer who left and came back counts as lost and as new.",
+        formula=(OPENING_CUSTOMERS - CUSTOMERS_LOST) / OPENING_CUSTOMERS,
+        windows=COMPARED,
+        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        affected_by=("deal_reopened", "deal_deleted", "deal_restored", "account_merged"),
+        caveats="Who left and came back within the window is retained; who came and left within it is in neither part.",
         dashboard=Dashboard.ACCOUNT_MANAGEMENT,
         shown=(Shown(Place.GLANCE, 1),),
     ),
@@ -152,7 +169,7 @@ KPIS = (
         secondary=(
             Stat(
                 "mrr",
-                _MRR_PER_CUSTOMER,
+                MRR_PER_CUSTOMER,
                 Unit.MONEY,
                 "Monthly recurring revenue per customer.",
                 label="MRR per customer",
@@ -184,32 +201,34 @@ KPIS = (
         id="customer_lifetime_value",
         number=38,
         title="Customer lifetime value",
-        help="Mean recurring revenue per customer and month times the mean lifetime in months.",
+        help="Margin of the mean recurring revenue per customer over the share of customers who leave in a month.",
         unit=Unit.MONEY,
         role=_ROLE,
-        form=Form.PERIOD,
-        definition="MRR at t / customers at t x (1 / monthly churn in W)",
+        form=Form.STOCK,
+        definition="MRR at t / customers at t x gross margin / monthly churn, 1 - (1 - churn in W)^(30.44 / days)",
         empty="No customer left in this window, so no lifetime is known",
         formula=LIFETIME_VALUE,
         secondary=(
             Stat(
                 "mrr_per_customer",
-                _MRR_PER_CUSTOMER,
+                MRR_PER_CUSTOMER,
                 Unit.MONEY,
                 "Monthly recurring revenue per customer.",
                 label="MRR per customer",
             ),
             Stat(
                 "lifetime_months",
-                _LIFETIME_MONTHS,
+                Number(1) / MONTHLY_CHURN,
                 Unit.MONTHS,
                 "One over the monthly churn of the window.",
                 label="mean lifetime",
             ),
+            Stat("departures", CUSTOMERS_LOST, Unit.COUNT, "Customers lost: with fewer than ten it is a guess."),
         ),
-        windows=LONG,
-        requires=("deal_won|subscription_changed", "customer_churned"),
-        caveats="No value where nobody churned or was a customer at its start. 30 days are a month, 365 are twelve.",
+        windows=LONGEST,
+        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        affected_by=("deal_reopened", "account_merged"),
+        caveats="No value where nobody left. Below ten departures it is a guess. The margin is `rules.gross_margin`.",
         shown=(Shown(Place.GLANCE, 4),),
     ),
 )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from salesgauge.metrics.kpis.catalogue.marketing import LIFETIME_VALUE
+from salesgauge.metrics.kpis.catalogue.recurring import (
+    ACQUISITION_COST,
+    LIFETIME_VALUE,
+    MRR_GAINED,
+    MRR_LOST,
+    OPENING_MRR,
+)
 from salesgauge.metrics.kpis.formula import In, Opening, Parameter, Stock
-from salesgauge.metrics.kpis.kpi import LONG, NOW, Dashboard, Direction, Form, Kpi, Place, Role, Shown, Stat, Unit
+from salesgauge.metrics.kpis.kpi import (
+    COMPARED,
+    LONG,
+    LONGEST,
+    NOW,
+    Dashboard,
+    Direction,
+    Form,
+    Kpi,
+    Place,
+    Role,
+    Shown,
+    Stat,
+    Unit,
+)
 from salesgauge.metrics.measures import registry as m
 
 _ROLE = Role.STARTER
-_ACQUISITION_COST = (In(m.SPEND) + In(m.SPEND_SALES)) / In(m.NEW_CUSTOMERS)
 _MEAN_HEADCOUNT = (Opening(m.HEADCOUNT) + Stock(m.HEADCOUNT)) / 2
 
 KPIS = (
@@ -21,11 +40,11 @@ KPIS = (
         form=Form.PERIOD,
         definition="revenue won in W / deals won in W",
         empty="No deal won",
-        formula=In(m.REVENUE) / In(m.DEALS_WON),
+        formula=In(m.GROSS_REVENUE) / In(m.DEALS_WON),
         breakdowns=(("rep",), ("team",)),
         requires=("deal_won",),
         affected_by=("deal_reopened",),
-        caveats="A mean: one large deal moves it.",
+        caveats="A mean: one large deal moves it. Credits are left out, deals won for nothing are not.",
         shown=(Shown(Place.GLANCE, 6), Shown(Place.SCORECARD, 13)),
     ),
     Kpi(
@@ -112,7 +131,7 @@ KPIS = (
         form=Form.PERIOD,
         definition="(marketing + sales spend in W) / new customers in W",
         empty="No new customer",
-        formula=_ACQUISITION_COST,
+        formula=ACQUISITION_COST,
         direction=Direction.DOWN,
         requires=("spend_recorded", "deal_won"),
         affected_by=("deal_reopened",),
@@ -130,10 +149,9 @@ KPIS = (
         definition="customer lifetime value / customer acquisition cost",
         per="times its cost",
         empty="Needs a customer who left and a new one in this window",
-        formula=LIFETIME_VALUE / _ACQUISITION_COST,
-        windows=LONG,
-        requires=("spend_recorded", "deal_won", "customer_churned"),
-        affected_by=("subscription_changed",),
+        formula=LIFETIME_VALUE / ACQUISITION_COST,
+        windows=LONGEST,
+        requires=("spend_recorded", "deal_won|subscription_changed", "customer_churned|subscription_changed"),
         caveats="No value where nobody has churned or nobody was won.",
         dashboard=Dashboard.MARKETING,
         shown=(Shown(Place.GLANCE, 5),),
@@ -154,26 +172,27 @@ KPIS = (
     Kpi(
         id="revenue_churn_ratio",
         title="Revenue churn",
-        help="Recurring revenue lost in the window, of that at its start; also, net of expansion.",
+        help="What accounts that paid at the start of the window pay less of it now; also, net of what they pay more.",
         unit=Unit.SHARE,
         role=_ROLE,
-        form=Form.PERIOD,
-        definition="MRR lost in W / MRR at the start of W",
+        form=Form.RETENTION,
+        definition="1 - gross revenue retention; net: 1 - net revenue retention",
         empty="No recurring revenue at the start of the window",
-        formula=In(m.MRR_LOST) / Opening(m.MRR),
+        formula=MRR_LOST / OPENING_MRR,
         secondary=(
             Stat(
                 "net",
-                (In(m.MRR_LOST) - In(m.MRR_EXPANDED)) / Opening(m.MRR),
+                (MRR_LOST - MRR_GAINED) / OPENING_MRR,
                 Unit.SHARE,
                 "Net of expansion.",
                 label="net of expansion",
             ),
         ),
-        windows=(*LONG, "mtd", "qtd"),
+        windows=COMPARED,
         direction=Direction.DOWN,
         requires=("customer_churned|subscription_changed", "deal_won|subscription_changed"),
-        caveats="Lost is what churned customers paid and what others reduced. Net churn may be below zero.",
+        affected_by=("deal_reopened", "account_merged"),
+        caveats="New customers are in neither part. Net churn may be below zero.",
         dashboard=Dashboard.ACCOUNT_MANAGEMENT,
     ),
     Kpi(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.metrics.kpis.targets import Target, check
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.serve.board import chart
 from salesgauge.streams.serve.board.connected import seen
 from salesgauge.streams.serve.board.history import History
@@ -192,8 +192,10 @@ class _Cards:
         return json | ({"target": target} if target else {})
 
     def _parts(self, presented: Presentation, read: str) -> Json:
-        if not presented.parts or read not in presented.kpi.windows or self.scope.labels:
+        if not presented.parts or self.scope.labels:
             return {}
+        if read not in presented.kpi.windows:
+            return {} if presented.headline else {"why": self._why(presented, read)}
         rows = _TOP_ROWS if presented.headline else _PARTS_ROWS
         top = parts(self.view, presented, 0, read, rows, min_n=self.min_n)
         if top["rows"]:

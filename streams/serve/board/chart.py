@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from salesgauge.metrics.kpis.kpi import NOW, Form, Kpi
 from salesgauge.metrics.measures.buckets import upper_bound
 from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,12 +43,13 @@ _MOST_CLASSES = 8
 def course(view: View, kpi: Kpi, window: str, labels: Mapping[str, str], min_n: float) -> Json | None:
     """The headline in each step of a window and, where there is one, of the window before.
 
-    None where the past cannot be read: of what is so now, of growth, and of KPIs that have numbers by breakdown only.
+    None where the past cannot be read: of what is so now, of growth, of what compares the ends of certain windows, and
+    of KPIs that have numbers by breakdown only.
     """
     formula = kpi.headline.formula
     if not kpi.whole or kpi.windows == NOW or kpi.form is Form.STOCK or formula.needs_before():
         return None
-    if any(True for _ in formula.measures_across()) or not any(True for _ in formula.measures()):
+    if any(formula.measures_across()) or any(formula.measures_under()) or not any(formula.measures()):
         return None
     edges = _edges(view, window)
     known = view.course(kpi, edges, labels)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _TRACES: dict[str, tuple[Measure, ...]] = {
     "activity_logged": (m.ACTIVITIES, m.INTERACTIONS, m.TOUCHES, m.RESPONSE),
     "competitor_price_observed": (m.PRICES,),
-    "customer_churned": (m.CUSTOMERS_CHURNED,),
+    "customer_churned": (m.CHURN_EVENTS,),
     "deal_lost": (m.DEALS_LOST,),
     "deal_won": (m.DEALS_WON,),
     "feedback_received": (m.FEEDBACK,),

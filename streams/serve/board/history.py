@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from salesgauge.metrics.kpis.kpi import NOW
 from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 
 if TYPE_CHECKING:
     from salesgauge.metrics.kpis.readings import View

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.metrics.kpis.kpi import NOW, Form, Unit
-from salesgauge.metrics.windows.sums import WINDOWS
+from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.serve.board.changes import change, interval
 from salesgauge.streams.serve.board.presentation import rank
 from salesgauge.streams.serve.board.scope import WHOLE, Scope
