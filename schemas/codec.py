@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from salesgauge.schemas.events import EVENT_UNION, DealChanged, EventBase
+from salesgauge.schemas.events import EVENT_UNION, DealChanged, DealLine, EventBase, RevenueSplit
 from salesgauge.schemas.values import MAX_EVENT_BYTES
 from salesgauge.schemas.wire import AnyEvent, read_plain
 
@@ -22,6 +22,10 @@ _ONE: TypeAdapter[EventBase] = TypeAdapter(EVENT_UNION)
 _MANY: TypeAdapter[list[Any]] = TypeAdapter(list[EVENT_UNION])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DETAIL_CHARACTERS = 500
+_PARTS: dict[str, type[BaseModel]] = {"lines": DealLine, "splits": RevenueSplit}
+"""Fields whose values are objects."""
+_ALIASES = frozenset({"name"})
+"""Second names of fields."""
 
 
 class Reason(enum.StrEnum):
@@ -83,6 +87,28 @@ def decode(payload: bytes | None) -> EventBase | Rejection:
 def validate(fields: dict[str, Any]) -> EventBase | Rejection:
     """Validate an event given as Python values, as `convert` and `publish` have it."""
     return decode(msgspec.json.encode(fields))
+
+
+def unknown_fields(payload: bytes | None, event: AnyEvent) -> list[str]:
+    """The fields of an accepted payload that its kind of event does not have, lines included (``lines.prodct``).
+
+    They change nothing; a misspelt one means that something is missing.
+    """
+    if payload is None or not isinstance(event, EventBase):
+        return []  # a struct has no unknown fields
+    fields = _OBJECT.decode(payload)
+    found = _unknown(fields, type(event), "")
+    for name, part in _PARTS.items():
+        if name in fields and getattr(event, name, None):
+            items = msgspec.json.decode(fields[name], type=list[dict[str, msgspec.Raw]])
+            found += sorted({field for item in items for field in _unknown(item, part, f"{name}.")})
+    return found
+
+
+def _unknown(fields: dict[str, msgspec.Raw], model: type[BaseModel], prefix: str) -> list[str]:
+    known = model.model_fields
+    names = [name for name in fields if name not in known]
+    return [prefix + name for name in names if name not in _ALIASES]
 
 
 def encode(event: EventBase) -> bytes:

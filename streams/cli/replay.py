@@ -301,6 +301,10 @@ def _run(plan: _Plan, console: Console) -> str | None:
         _deliver(run, plan, say)
     for warning in source.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if run.engine.unknown_fields:
+        fields = ", ".join(f"{name} ({count:,})" for name, count in run.engine.unknown_fields.most_common(10))
+        text = f"warning: fields that no event of the kind has were ignored: {fields}; are they misspelt?"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
     _summary(run, say, time.monotonic() - began, listing=plan.rejects is not None)
     return rejects.verdict(run.engine.seen) if run.engine.valid else _nothing(plan)
 

@@ -113,6 +113,7 @@ class _Result:
     valid: int
     events: int
     reasons: Counter[str]
+    unknown_fields: Counter[str]
     warnings: list[str]
     processor_time: float
 
@@ -194,6 +195,7 @@ class Parallel:
             self._replay.valid += result.valid
             self._replay.machine.events += result.events
             self._replay.rejects.reasons += result.reasons
+            self._replay.unknown_fields += result.unknown_fields
             self.warnings += result.warnings
             self.processor_times.append(result.processor_time)
         if (file := self._replay.rejects.file) is not None:
@@ -287,7 +289,14 @@ class _Worker:
             self.events += len(replay.machine.shard.identities)
         panes = list(export(replay.machine.shard.panes))
         return _Result(
-            panes, replay.seen, replay.valid, self.events, replay.rejects.reasons, warnings, time.process_time()
+            panes,
+            replay.seen,
+            replay.valid,
+            self.events,
+            replay.rejects.reasons,
+            replay.unknown_fields,
+            warnings,
+            time.process_time(),
         )
 
     def _read(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.families import Family, Type, families
-from salesgauge.schemas.codec import Rejection, read_batch
+from salesgauge.schemas.codec import Rejection, read_batch, unknown_fields
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.records import BATCH, NOWHERE, KnownRecord, RawRecord, event_known_at
 from salesgauge.streams.io.rejects import Rejects
@@ -82,6 +83,8 @@ class ClockedEngine:
     machine: Machine = field(init=False)
     seen: int = 0
     valid: int = 0
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    """Fields that no event of the kind has, such as ``deal_won.rep``, with the events that had them."""
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.rules, self.catalogue, recorded_by=wall_clock())
@@ -149,6 +152,7 @@ class ClockedEngine:
                 self.rejects.add(record, result)
             else:
                 pairs.append((record, result))
+                self.unknown_fields.update(f"{result.name}.{field}" for field in unknown_fields(record.payload, result))
         self.seen += len(batch)
         self.valid += len(pairs)
         return pairs

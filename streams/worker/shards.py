@@ -7,6 +7,7 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from collections import Counter as Counts
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from salesgauge.metrics.entities.state import Message, StateFormatError
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
-from salesgauge.schemas.codec import Reason, Rejection, read_batch
+from salesgauge.schemas.codec import Reason, Rejection, read_batch, unknown_fields
 from salesgauge.streams.io.memory import give_back
 from salesgauge.streams.kafka.connection import partition_of
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from salesgauge.schemas.wire import AnyEvent
     from salesgauge.streams.settings.model import Settings
 
+_log = logging.getLogger("salesgauge.worker")
+_MOST_UNKNOWN = 100
+"""Unknown fields told apart; further ones are counted together."""
 _HEARTBEAT_MS = 2_000
 _ROUND_MS = 30 * 60_000
 """Every pane is published anew within this time, so that whatever disturbed the topic does not last."""
@@ -53,6 +57,12 @@ class WorkerMetrics:
         self.events = Counter("salesgauge_events", "Events read, duplicates included.", ["event"], registry=registry)
         self.repeated = Counter("salesgauge_repeated", "Duplicates: events that were already known.", registry=registry)
         self.rejected = Counter("salesgauge_rejected", "Records sent to dead letters.", ["reason"], registry=registry)
+        self.unknown_fields = Counter(
+            "salesgauge_unknown_fields",
+            "Fields that their kind of event does not have; they were ignored.",
+            ["event", "field"],
+            registry=registry,
+        )
         self.forwarded = Counter("salesgauge_forwarded", "Facts sent to another partition.", registry=registry)
         self.batches = Counter("salesgauge_batches", "Batches applied.", registry=registry)
         self.newest = Gauge(
@@ -153,6 +163,7 @@ class Worker:
         self._active: frozenset[int] = frozenset()
         self._builders = Builders(settings.rules, settings.build_processes)
         self._name = uuid.uuid4().hex[:8]
+        self._unknown: set[tuple[str, str]] = set()
         self.metrics = metrics or WorkerMetrics(CollectorRegistry())
 
     # --- Processor ---------------------------------------------------------------------------------------------------
@@ -290,6 +301,8 @@ class Worker:
             else:
                 batch.append(item)
                 sources.append(record)
+                if not isinstance(decoded, Rejection):
+                    self._note_unknown(record, decoded)
         for record in records:
             if record.topic != rekeyed:
                 continue
@@ -306,6 +319,16 @@ class Worker:
             owned.newest = max(owned.newest, *(fact.at for fact in item.facts))
             owned.admitted[event.name] += 1
         return item
+
+    def _note_unknown(self, record: Record, event: AnyEvent) -> None:
+        """Count the fields that the event does not have, and name each once in the log."""
+        for field_name in unknown_fields(record.value, event):
+            name = (event.name, field_name)
+            if name not in self._unknown and len(self._unknown) < _MOST_UNKNOWN:
+                self._unknown.add(name)
+                _log.warning("%s has no field %s: it is ignored; is it misspelt?", *name)
+            shown = name if name in self._unknown else (event.name, "other")
+            self.metrics.unknown_fields.labels(*shown).inc()
 
     def _unprocessed(self, outcome: Outcome, sources: Sequence[Record]) -> list[Send]:
         full = entity_full(self._settings.rules.max_facts)
