@@ -191,7 +191,7 @@ KPIS = (
     ),
     Kpi(
         id="policy_sla_ratio",
-        title="Response within the SLA by policy",
+        title="Response within the SLA per policy",
         help="Requests answered in time, of all whose answer was due in the window, by response policy.",
         unit=Unit.SHARE,
         role=_ROLE,
@@ -289,7 +289,7 @@ KPIS = (
     ),
     Kpi(
         id="response_states",
-        title="Requests by state",
+        title="Requests per state",
         help="Requests that are paused, waiting, at risk, late, answered, closed without an answer, or exempt.",
         unit=Unit.COUNT,
         role=_ROLE,
