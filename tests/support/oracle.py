@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -253,11 +254,51 @@ ACCOUNTS = "accounts"
 _RESPONSES = "-- the requests of each lead"
 
 
-def _tables(settings: Settings) -> Iterator[str]:
-    """Statements that draw up the tables as of t()."""
+def owned(query: str) -> str:
+    """Add (orep, oteam): who owned the lead at the row's instant; before the first owner, the first."""
+    return f"""(
+        SELECT x.*, coalesce(o.rep, f.rep, '') AS orep, coalesce(o.team, f.team, '') AS oteam
+        FROM ({query}) x
+        ASOF LEFT JOIN ownership o ON o.lead = x.lead AND o.since <= x.ts
+        LEFT JOIN ownership f ON f.lead = x.lead AND f.place = 1)"""
+
+
+def teamed(query: str, rep: str, said: str) -> str:
+    """Add the rep's team: what was said, else what the lead knows of that rep, else what the rep joined last."""
+    return f"""(
+        SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team, j.team)) AS team,
+            coalesce(c.source, 'unknown') AS source, coalesce(c.campaign, 'unknown') AS campaign,
+            coalesce(c.location, 'unknown') AS lead_location, c.ts AS created_at, orep
+        FROM {owned(query)} y
+        LEFT JOIN rep_teams k ON k.lead = y.lead AND k.rep = {rep}
+        LEFT JOIN joined_teams j ON j.rep = {rep}
+        LEFT JOIN created c ON c.lead = y.lead)"""
+
+
+def doer(query: str) -> str:
+    """Rows with (drep, dteam) who did it; else it is the owner's."""
+    return teamed(query, "coalesce(nullif(drep, ''), orep)", "dteam")
+
+
+def owner(query: str) -> str:
+    """Rows that belong to the owner at that instant."""
+    return teamed(query, "orep", "oteam")
+
+
+def of_cases(columns: str, where: str, rep: str = "drep", team: str = "dteam") -> str:
+    """Requests with the team of a rep and their own source."""
+    cases = teamed(f"SELECT *, {columns} FROM cases WHERE {where}", rep, team)
+    return f"(SELECT * REPLACE (known(asked_source) AS source) FROM {cases})"
+
+
+def _macros() -> Iterator[str]:
+    """Macros."""
     yield "CREATE OR REPLACE MACRO micros(amount) AS round_even(amount::DECIMAL(38,12) * 1000000, 0)::BIGINT"
     yield "CREATE OR REPLACE MACRO known(text) AS coalesce(nullif(text, ''), 'unknown')"
-    # --- identities: a merged lead is its survivor, through chains
+
+
+def _identities() -> Iterator[str]:
+    """Identities: a merged lead is its survivor, through chains."""
     yield """
         CREATE OR REPLACE TABLE ident AS
         WITH RECURSIVE merges AS (
@@ -294,37 +335,13 @@ def _tables(settings: Settings) -> Iterator[str]:
             arg_min({'q': qualified}, occurred_at).q AS qualified
         FROM ev WHERE event = 'lead_created' GROUP BY 1"""
 
-    def owned(query: str) -> str:
-        """Add (orep, oteam): who owned the lead at the row's instant; before the first owner, the first."""
-        return f"""(
-            SELECT x.*, coalesce(o.rep, f.rep, '') AS orep, coalesce(o.team, f.team, '') AS oteam
-            FROM ({query}) x
-            ASOF LEFT JOIN ownership o ON o.lead = x.lead AND o.since <= x.ts
-            LEFT JOIN ownership f ON f.lead = x.lead AND f.place = 1)"""
-
-    def teamed(query: str, rep: str, said: str) -> str:
-        """Add the rep's team: what was said, else what the lead knows of that rep, else what the rep joined last."""
-        return f"""(
-            SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team, j.team)) AS team,
-                coalesce(c.source, 'unknown') AS source, coalesce(c.campaign, 'unknown') AS campaign,
-                coalesce(c.location, 'unknown') AS lead_location, c.ts AS created_at, orep
-            FROM {owned(query)} y
-            LEFT JOIN rep_teams k ON k.lead = y.lead AND k.rep = {rep}
-            LEFT JOIN joined_teams j ON j.rep = {rep}
-            LEFT JOIN created c ON c.lead = y.lead)"""
-
-    def doer(query: str) -> str:
-        """Rows with (drep, dteam) who did it; else it is the owner's."""
-        return teamed(query, "coalesce(nullif(drep, ''), orep)", "dteam")
-
-    def owner(query: str) -> str:
-        """Rows that belong to the owner at that instant."""
-        return teamed(query, "orep", "oteam")
-
     yield "CREATE OR REPLACE TABLE new_leads AS SELECT *, lead_location AS location FROM " + owner(
         "SELECT lead, ts, source AS channel FROM created"
     )
-    # --- deals: the close that stands is the one learnt last, unless a re-opening was learnt after it
+
+
+def _deals() -> Iterator[str]:
+    """Deals: the close that stands is the one learnt last, unless a re-opening was learnt after it."""
     yield """
         CREATE OR REPLACE TABLE closes AS
         WITH latest AS (
@@ -364,7 +381,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         FROM (SELECT *, unnest(lines) AS line FROM deals WHERE event = 'deal_won' AND len(lines) > 0)"""
     yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
         SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
-    # --- who is a customer: leads by a standing deal or their latest stage, accounts by their spans
+
+
+def _customers() -> Iterator[str]:
+    """Who is a customer: leads by a standing deal or their latest stage, accounts by their spans."""
     yield """
         CREATE OR REPLACE TABLE stages AS
         SELECT lead, arg_max(stage, occurred_at) AS stage FROM ev WHERE event = 'lifecycle_stage_changed' GROUP BY 1"""
@@ -409,17 +429,15 @@ def _tables(settings: Settings) -> Iterator[str]:
             WHERE event = 'subscription_changed' AND subscriptions IS NOT NULL
             UNION ALL SELECT account_id, occurred_at, 0 FROM ev WHERE event = 'customer_churned')
         SELECT account, ts AS since, n, lead(ts) OVER (PARTITION BY account ORDER BY ts, n) AS until FROM steps"""
-    # --- responses
+
+
+def _response_tables() -> Iterator[str]:
+    """Responses."""
     yield """
         CREATE OR REPLACE TABLE touches AS
         SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam, kind FROM ev
         WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND NOT automated"""
     yield _RESPONSES
-
-    def of_cases(columns: str, where: str, rep: str = "drep", team: str = "dteam") -> str:
-        """Requests with the team of a rep and their own source."""
-        cases = teamed(f"SELECT *, {columns} FROM cases WHERE {where}", rep, team)
-        return f"(SELECT * REPLACE (known(asked_source) AS source) FROM {cases})"
 
     yield "CREATE OR REPLACE TABLE requests AS SELECT * FROM " + of_cases("asked AS ts", "state <> 'exempt'")
     yield "CREATE OR REPLACE TABLE exempt AS SELECT * FROM " + of_cases("asked AS ts", "state = 'exempt'")
@@ -452,7 +470,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam,
             coalesce(activity_id, event_id) IN (SELECT activity_id FROM ev WHERE event = 'email_bounced') AS bounced
         FROM ev WHERE event = 'activity_logged' AND lead IS NOT NULL AND direction = 'outbound' AND kind = 'email'""")
-    # --- meetings
+
+
+def _meetings() -> Iterator[str]:
+    """Meetings."""
     yield """
         CREATE OR REPLACE TABLE bookings AS
         SELECT lead, meeting_id, min(occurred_at) AS ts, arg_min(kind, occurred_at) AS kind,
@@ -481,7 +502,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         SELECT lead, ts FROM touches WHERE kind <> 'note' UNION ALL SELECT lead, ts FROM held_meetings
         UNION ALL SELECT lead, occurred_at FROM ev WHERE event = 'proposal_sent'
             OR (event = 'meeting_booked' AND booked_by IS DISTINCT FROM 'lead')"""
-    # --- stages
+
+
+def _stages(settings: Settings) -> Iterator[str]:
+    """Stages."""
     yield """
         CREATE OR REPLACE TABLE first_stages AS
         SELECT lead, min(occurred_at) FILTER (stage = 'mql') AS mql, min(occurred_at) FILTER (stage = 'sql') AS sql,
@@ -529,7 +553,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         )
         + " x"
     )
-    # --- what people did
+
+
+def _activities() -> Iterator[str]:
+    """What people did."""
     yield (
         """CREATE OR REPLACE TABLE proposals AS SELECT * FROM """
         + doer("""
@@ -563,7 +590,10 @@ def _tables(settings: Settings) -> Iterator[str]:
         CREATE OR REPLACE TABLE purchases AS
         SELECT lead, min(ts) AS ts, min(ts) - (SELECT min(occurred_at) FROM ev WHERE ev.lead = won.lead
             AND event <> 'lead_merged') AS ms, any_value(source) AS source FROM won WHERE lead IS NOT NULL GROUP BY lead"""
-    # --- reps
+
+
+def _reps() -> Iterator[str]:
+    """Reps."""
     yield """
         CREATE OR REPLACE TABLE employment AS
         SELECT rep_id AS rep, occurred_at AS ts, event, coalesce(team, '') AS team,
@@ -597,7 +627,10 @@ def _tables(settings: Settings) -> Iterator[str]:
     yield """
         CREATE OR REPLACE TABLE support_ticket_opened AS
         SELECT min(occurred_at) AS ts FROM ev WHERE event = 'support_ticket_opened' GROUP BY account_id, ticket_id"""
-    # --- the rest needs nothing but itself
+
+
+def _ledgers() -> Iterator[str]:
+    """The rest needs nothing but itself."""
     for event, columns in {
         "spend_recorded": "campaign_id AS campaign, known(channel) AS channel, category, micros(amount) AS value",
         "competitor_price_observed": "product, competitor, micros(price) AS theirs, micros(own_price) AS ours",
@@ -606,6 +639,22 @@ def _tables(settings: Settings) -> Iterator[str]:
         "survey_answered": "kind, score",
     }.items():
         yield f"CREATE OR REPLACE TABLE {event} AS SELECT occurred_at AS ts, {columns} FROM ev WHERE event = '{event}'"
+
+
+def _tables(settings: Settings) -> Iterator[str]:
+    """Statements that draw up the tables as of t()."""
+    yield from chain(
+        _macros(),
+        _identities(),
+        _deals(),
+        _customers(),
+        _response_tables(),
+        _meetings(),
+        _stages(settings),
+        _activities(),
+        _reps(),
+        _ledgers(),
+    )
 
 
 @dataclass
