@@ -31,6 +31,39 @@ EMPTY = {
     "Organic growth (long window)": "existing customers bought nothing in the month before last",
     "Organic growth (long window), over time": "as above",
     "Organic growth (long window) by product": "as above",
+    **dict.fromkeys(
+        (
+            "Renewal rate (long window)",
+            "Renewal rate, mean age of the cohort (long window)",
+            "Renewal rate (long window), over time",
+            "Renewal rate (long window) by product",
+            "Trial conversion (long window)",
+            "Trial conversion, mean age of the cohort (long window)",
+            "Trial conversion (long window), over time",
+            "Trial conversion (long window) by source",
+            "Refund rate (long window) by reason",
+            "Requests without a clock by source",
+            "Requests without a clock by policy",
+            "Leads waiting without a rep by source",
+            "Leads waiting without a rep by team",
+        ),
+        "the simulated organisation has no such contracts, trials, credits, exempt requests or leads of nobody",
+    ),
+    **dict.fromkeys(
+        (
+            "Customer lifetime value (long window)",
+            "Customer lifetime value (long window), over time",
+            "Customer lifetime value, MRR per customer (long window)",
+            "Customer lifetime value, mean lifetime (long window)",
+            "Customer lifetime value, departures (long window)",
+            "Lifetime value to acquisition cost (long window)",
+            "Lifetime value to acquisition cost (long window), over time",
+            "Payback time of acquisition costs (long window)",
+            "Payback time of acquisition costs (long window), over time",
+        ),
+        "computed for 90 and 365 days alone; the demo's window is shorter",
+    ),
+    "Lead response time, median with those waiting, at most": "too many wait for an upper end of the interval",
 }
 """Panels that may be empty in the demo, and why; each says so itself."""
 

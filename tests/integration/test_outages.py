@@ -52,7 +52,7 @@ def outage(live: Live, exporter: Exporter, go: Callable[[], None], come: Callabl
         assert not exporter.health().ready
         time.sleep(1)
     come()
-    until(lambda: all(readiness(worker)[0] for worker in live.running), 60, "the workers are ready again", every=0.2)
+    until(lambda: all(readiness(worker)[0] for worker in live.running), 120, "the workers are ready again", every=0.2)
     until(lambda: exporter.health().ready, 30, "the exporter is ready again")
 
 
