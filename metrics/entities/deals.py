@@ -6,7 +6,7 @@ of it, and read it by the same functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from salesgauge.metrics.entities.contributions import Contributions
@@ -85,8 +85,8 @@ def fold(box: Box) -> History:
 def _outcome(box: Box, facts: Iterable[Fact]) -> tuple[Close | None, bool]:
     """The standing close, and whether the deal is deleted, in the order in which the source learnt the facts.
 
-    A close dated x replaces the standing close. Closes and re-openings that were placed earlier and are dated at x or
-    later are void. A re-opening lifts the close.
+    A close replaces the standing close, whatever instant it speaks of; so what was learnt before it and is dated later
+    is void. A re-opening lifts the close.
     """
     close: Close | None = None
     deleted = False
@@ -157,34 +157,39 @@ class Deal:
         return tuple(sorted({product or UNKNOWN for product, _ in won.lines})) if won and won.lines else (UNKNOWN,)
 
 
-def read_deal(key: str, state: State, who: Survivors, rules: Rules) -> Deal | None:
-    """The deal ``key`` by the boxes of any entity that was told of it; None where it is deleted or unknown."""
-    box = state.boxes.get(address(DEAL, key))
-    if box is None or not box.facts:
-        return None
-    history = fold(box)
-    if history.deleted:
-        return None
+class _Profiles(dict[str, Profile]):
+    """The profiles of the leads of which a state has facts, by the address of the lead, each folded once."""
+
+    def __init__(self, state: State, who: Survivors) -> None:
+        super().__init__()
+        self._boxes: dict[str, list[Box]] = {}
+        for about, box in state.boxes.items():
+            if about.startswith(f"{LEAD}/"):
+                self._boxes.setdefault(who(about), []).append(box)
+
+    def __missing__(self, lead: str) -> Profile:
+        facts = [fact for box in self._boxes.get(lead, ()) for fact in box.facts.values()]
+        profile = self[lead] = fold_profile(sorted(facts, key=chronological))
+        return profile
+
+
+def deals_of(state: State, who: Survivors, rules: Rules) -> list[Deal]:
+    """The deals that an entity was told of, in the order of their ids, without deleted ones."""
+    told = sorted(about for about, box in state.boxes.items() if about.startswith(f"{DEAL}/") and box.facts)
+    profiles = _Profiles(state, who) if told else {}
+    found = (_read_deal(about.partition("/")[2], fold(state.boxes[about]), profiles, who, rules) for about in told)
+    return [deal for deal in found if not deal.history.deleted]
+
+
+def _read_deal(key: str, history: History, known: Mapping[str, Profile], who: Survivors, rules: Rules) -> Deal:
     leads = tuple(dict.fromkeys(who(address(LEAD, lead)) for lead in history.leads))
-    profiles = {lead: _profile(lead, state, who) for lead in leads}
+    profiles = {lead: known[lead] for lead in leads}
     origin = profiles[leads[0 if rules.deal_origin == "first" else -1]] if leads else Profile()
     owner, team = _owner(history, origin, rules)
     account = who(address(ACCOUNT, history.accounts[-1])) if history.accounts else ""
     if not account and leads:
         account = address(ACCOUNT, leads[-1].partition("/")[2])
     return Deal(key, history, leads, account, origin, tuple(profiles.values()), owner, team)
-
-
-def deals_of(state: State, who: Survivors, rules: Rules) -> list[Deal]:
-    """The deals that an entity was told of, in the order of their ids, without deleted ones."""
-    keys = sorted(about.partition("/")[2] for about in state.boxes if about.startswith(f"{DEAL}/"))
-    found = (read_deal(key, state, who, rules) for key in keys)
-    return [deal for deal in found if deal is not None]
-
-
-def _profile(lead: str, state: State, who: Survivors) -> Profile:
-    facts = [fact for about, box in state.boxes.items() if who(about) == lead for fact in box.facts.values()]
-    return fold_profile(sorted(facts, key=chronological))
 
 
 def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
@@ -204,9 +209,10 @@ def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
 
 def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -> None:
     """Add what the deal of this state adds."""
-    deal = read_deal(state.address.partition("/")[2], state, who, rules)
-    if deal is None:
+    deals = deals_of(state, who, rules)
+    if not deals:
         return
+    [deal] = deals  # its own
     _add_opening(deal, rules, out)
     if deal.credit_note is not None:
         _add_credit_note(deal, deal.credit_note, rules, out)
