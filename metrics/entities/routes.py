@@ -7,7 +7,7 @@ an error there. Claims, proof and bounds: docs/identity.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from salesgauge.metrics.entities.facts import (
     ACCOUNT,
@@ -65,12 +65,6 @@ def kind_of(entity: str) -> str:
 def home_key(entity: str) -> str:
     """The key whose partition is the entity's home: its own, without a ledger page's day or ticket."""
     return entity.partition("/")[2].partition(LEDGER_SEPARATOR)[0]
-
-
-def mentions(state: State) -> Iterator[str]:
-    """The other addresses that what the entity adds or tells depends on."""
-    yield from (about for about in state.boxes if about != state.address)
-    yield from state.named
 
 
 def note_names(state: State, facts: Iterable[Fact]) -> None:

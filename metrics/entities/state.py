@@ -6,10 +6,10 @@ fact the one recorded last holds; of equals the one of greater bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -162,17 +162,54 @@ class State:
         Raises:
             StateFormatError: another version of salesgauge wrote it.
         """
-        try:
-            state: _PackedState = _decode(packed)
-        except msgspec.MsgspecError as error:
-            raise StateFormatError(f"the state of {address} is of another format; {_REBUILD}") from error
-        if state.format != FORMAT:
-            raise StateFormatError(f"the state of {address} is of format {state.format}, not {FORMAT}; {_REBUILD}")
+        state = _read(_decode, address, packed)
         boxes = {box.about or address: Box.unpack(box) for box in state.boxes}
         return cls(address, boxes, set(state.named))
 
+    def mentioned(self) -> Iterator[str]:
+        """The other addresses that what the entity adds or tells depends on."""
+        yield from (about for about in self.boxes if about != self.address)
+        yield from self.named
+
+
+def mentioned_in(address: str, packed: bytes) -> Iterator[str]:
+    """What :meth:`State.mentioned` gives, read from the packed state without its facts.
+
+    Raises:
+        StateFormatError: another version of salesgauge wrote it.
+    """
+    outline = _read(_decode_outline, address, packed)
+    yield from (box.about for box in outline.boxes if box.about)
+    yield from outline.named
+
+
+class _BoxOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    about: str
+
+
+class _StateOutline(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The beginning of each box of a packed state; what follows in a box is passed over."""
+
+    format: int
+    boxes: list[_BoxOutline]
+    named: list[str] = []
+
 
 _decode = msgspec.msgpack.Decoder(_PackedState).decode
+_decode_outline = msgspec.msgpack.Decoder(_StateOutline).decode
+
+
+_Read = TypeVar("_Read", _PackedState, _StateOutline)
+
+
+def _read(decode: Callable[[bytes], _Read], address: str, packed: bytes) -> _Read:
+    try:
+        state = decode(packed)
+    except msgspec.MsgspecError as error:
+        raise StateFormatError(f"the state of {address} is of another format; {_REBUILD}") from error
+    if state.format != FORMAT:
+        raise StateFormatError(f"the state of {address} is of format {state.format}, not {FORMAT}; {_REBUILD}")
+    return state
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -186,8 +223,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_merge(self) -> bool:
-        """Whether it is for the identity log."""
-        return any(isinstance(fact, Merge) for _, box in self.boxes for fact in box.facts.values())
+        """Whether it is for the identity log: a merge comes alone."""
+        return any(isinstance(next(iter(box.facts.values()), None), Merge) for _, box in self.boxes[:1])
 
     @property
     def facts(self) -> list[Fact]:
@@ -215,8 +252,12 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 _decode_message = msgspec.msgpack.Decoder(tuple[int, str, list[PackedBox], int, bool]).decode
+_decode_read = msgspec.msgpack.Decoder(tuple[int, str, msgspec.Raw, int, bool]).decode
 
 
-def message(to: str, about: str, facts: Iterable[Fact], **fields: Any) -> Message:
-    """A message of facts about one entity."""
-    return Message(to, ((about, Box({fact.id: fact for fact in facts})),), **fields)
+def read_by_sender(value: bytes) -> int:
+    """How far the sender of a packed message had read the identity log, without its facts; 0 where it is no message."""
+    try:
+        return _decode_read(value)[3]
+    except msgspec.MsgspecError:
+        return 0

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from salesgauge.metrics.entities.facts import Merge
-from salesgauge.metrics.entities.routes import LONGEST_CHAIN, consequences, everything, note_names
+from salesgauge.metrics.entities.facts import DEAL, Merge
+from salesgauge.metrics.entities.routes import LONGEST_CHAIN, consequences, everything, kind_of, note_names
 from salesgauge.metrics.entities.state import Message, State
 from salesgauge.metrics.shard.shard import Outcome, Shard
 
@@ -94,8 +94,10 @@ class BulkLoad:
         """What entities have to tell, now that all events are there."""
         told: Told = {}
         self._pack()
-        for address in list(self._shard.states):
-            self._post(everything(self._shard.state(address), self._shard.identities), told)
+        who = self._shard.identities
+        for address in self._shard.states:  # only deals and merged keys have; the others need not be opened
+            if kind_of(address) == DEAL or who(address) != address:
+                self._post(everything(self._shard.state(address), who), told)
         return told
 
     def _deliver(self, told: Told) -> Told:

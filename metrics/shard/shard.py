@@ -16,8 +16,8 @@ from salesgauge.metrics import entities
 from salesgauge.metrics.entities.contributions import Contributions, difference
 from salesgauge.metrics.entities.facts import CURRENCY_FACTS, Fact, Merge, to_fact
 from salesgauge.metrics.entities.identities import Identities, Survivors
-from salesgauge.metrics.entities.routes import consequences, everything, home_key, mentions, note_names
-from salesgauge.metrics.entities.state import Box, Message, State
+from salesgauge.metrics.entities.routes import consequences, everything, home_key, note_names
+from salesgauge.metrics.entities.state import Box, Message, State, mentioned_in
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.panes import Panes
@@ -173,14 +173,14 @@ class Shard:
         Raises:
             StateFormatError: another version of salesgauge wrote it.
         """
-        self._index(State.unpack(address, state))
+        self._index(address, mentioned_in(address, state))
         self._states[address] = state
         self._unbuilt[address] = None
         self._recent.pop(address, None)
 
     def load(self, state: State) -> None:
         """Take the state of an entity, as :meth:`restore` takes its packed form."""
-        self._index(state)
+        self._index(state.address, state.mentioned())
         self._states[state.address] = state.pack()
         self._unbuilt[state.address] = None
         self._recent.pop(state.address, None)
@@ -273,9 +273,9 @@ class Shard:
     def _contributions(self, state: State, who: Survivors | None = None) -> Contributions:
         return entities.contributions(state, who or self.identities, self.rules)
 
-    def _index(self, state: State) -> None:
-        for mentioned in mentions(state):
-            self._mentioned_by.setdefault(mentioned, set()).add(state.address)
+    def _index(self, entity: str, mentioned: Iterable[str]) -> None:
+        for address in mentioned:
+            self._mentioned_by.setdefault(address, set()).add(entity)
 
     def _route(self, position: int, item: Message, pending: _Pending, outcome: Outcome) -> None:
         if item.is_merge:
@@ -347,7 +347,7 @@ class Shard:
         self.panes.add(difference(added, entity.added))
         entity.added = added
         self._unbuilt.pop(state.address, None)
-        self._index(state)
+        self._index(state.address, state.mentioned())
         self._states[state.address] = outcome.states[state.address] = packed
 
     def _reconsider(self, keys: Iterable[str], before: Survivors, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -33,16 +34,13 @@ class IdentityLog:
         self._topic = topic
         self._connection = connection
         self._grown = asyncio.Condition()
-        self.values: list[bytes] = []
-        self.offsets: list[int] = []
+        self._values: list[bytes] = []
+        self._offsets: list[int] = []
         self.position = 0
 
     def since(self, position: int) -> Sequence[bytes]:
         """The records that were read at or after a position."""
-        if position >= self.position:
-            return []
-        first = next((i for i in range(len(self.offsets) - 1, -1, -1) if self.offsets[i] < position), -1) + 1
-        return self.values[first:]
+        return self._values[bisect_left(self._offsets, position) :]
 
     async def reached(self, position: int) -> None:
         """Wait until the log has been read up to a position."""
@@ -83,7 +81,7 @@ class IdentityLog:
         async with self._grown:
             for record in records:
                 if record.value:
-                    self.values.append(record.value)
-                    self.offsets.append(record.offset)
+                    self._values.append(record.value)
+                    self._offsets.append(record.offset)
                 self.position = record.offset + 1
             self._grown.notify_all()

@@ -6,7 +6,6 @@ written it returns, and the delivery path writes it, acknowledged, before it let
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import uuid
 from collections import Counter as Counts
@@ -19,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from salesgauge.metrics.entities.facts import AnyFact, encode
 from salesgauge.metrics.entities.routes import home_key
-from salesgauge.metrics.entities.state import Message, StateFormatError
+from salesgauge.metrics.entities.state import Message, StateFormatError, read_by_sender
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
@@ -183,18 +182,13 @@ class Worker:
 
     def position(self, partition: int, records: Sequence[Record]) -> tuple[int, int]:
         """How far a partition has learnt the identity log, and how far the senders of these records had read it."""
-        owned = self._of(partition) if partition in self._active or partition in self._owned else self._elsewhere
         rekeyed = self._settings.rekey_topic
-        wanted = 0
-        for record in records:
-            if record.topic == rekeyed:
-                with contextlib.suppress(StateFormatError):
-                    wanted = max(wanted, Message.unpack(record.value or b"").read)
-        return owned.learnt, wanted
+        read = (read_by_sender(record.value or b"") for record in records if record.topic == rekeyed)
+        return self._known(partition).learnt, max(read, default=0)
 
     def learn(self, partition: int, values: Sequence[bytes], position: int) -> Output:
         """Take records of the identity log."""
-        owned = self._of(partition) if partition in self._active or partition in self._owned else self._elsewhere
+        owned = self._known(partition)
         owned.shard.advance(self._clock())
         owned.learnt = position
         outcome = owned.shard.learn(map(_decode_merge, values))
@@ -274,6 +268,10 @@ class Worker:
         )  # fmt: skip
 
     # --- Parts of apply ----------------------------------------------------------------------------------------------
+
+    def _known(self, partition: int) -> _Owned:
+        """What is owned or being recovered of a partition; else what stands for those of others."""
+        return self._owned.get(partition, self._elsewhere)
 
     def _of(self, partition: int) -> _Owned:
         owned = self._owned.get(partition)
