@@ -356,13 +356,23 @@ class Shard:
         affected = {address for key in keys for address in (key, *self._mentioned_by.get(key, ()))}
         for address in sorted(affected & self._states.keys()):
             state = self.state(address)
-            if address not in self._unbuilt:
-                added = self._contributions(state)
-                self.panes.add(difference(added, self._contributions(state, before)))
-                self._recent[address] = _Open(state, added)
+            try:
+                self._compute_anew(state, before)
+            except Exception as error:  # noqa: BLE001 - one poisonous entity must not stop the others
+                known = Message(address, ((address, state.own),))
+                outcome.failed.append(Failure(((-1, known),), error))
+                continue
             for message in everything(state, self.identities):
                 self._route(-1, message, pending, outcome)
         self._run(pending, outcome)
+
+    def _compute_anew(self, state: State, before: Survivors) -> None:
+        """Add to the panes what an entity adds by the survivors now, instead of by those before."""
+        if state.address in self._unbuilt:
+            return
+        added = self._contributions(state)
+        self.panes.add(difference(added, self._contributions(state, before)))
+        self._recent[state.address] = _Open(state, added)
 
 
 class LentPanes:

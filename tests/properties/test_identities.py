@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salesgauge.metrics import entities
 from salesgauge.metrics.entities import lead, routes
-from salesgauge.metrics.entities.contributions import totals
+from salesgauge.metrics.entities.contributions import Contributions, totals
 from salesgauge.metrics.entities.identities import Identities, survivors
 from salesgauge.metrics.entities.routes import LONGEST_CHAIN, home_key
 from salesgauge.metrics.entities.state import Message, State
@@ -399,3 +400,23 @@ def test_a_packed_state_reads_as_it_was() -> None:
     shard = machine([created("a"), won("d", "06-02 09:00", 5, lead_id="a")]).shard
     for address, packed in shard.states.items():
         assert State.unpack(address, packed).pack() == packed
+
+
+def test_an_entity_that_a_merge_makes_uncomputable_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    contributions = entities.contributions
+
+    def poisonous(state: State, who: Survivors, rules: Rules) -> Contributions:
+        if state.address == "lead/b" and who("lead/a") == "lead/b":
+            raise ArithmeticError("poison")
+        return contributions(state, who, rules)
+
+    monkeypatch.setattr(entities, "contributions", poisonous)
+    shard = machine([created("a"), created("b"), created("c"), created("d")]).shard
+    merges = [
+        event("lead_merged", "06-20 10:00", lead_id=lead, survivor_id=into) for lead, into in (("a", "b"), ("c", "d"))
+    ]
+    outcome = shard.learn(fact for item in merges for fact in admit_one(item).facts)  # type: ignore[misc]
+    assert {item.to for failure in outcome.failed for _, item in failure.items} == {"lead/b"}
+    assert shard.identities("lead/c") == "lead/d"
+    assert {"lead/b", "lead/d"} <= shard.states.keys()
+    assert State.unpack("lead/d", shard.states["lead/d"]).boxes.keys() == {"lead/c", "lead/d"}
