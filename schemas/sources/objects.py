@@ -13,8 +13,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from salesgauge.schemas.sources.source import Source
-
 DELETED = "@deleted"
 """A field that each object has: whether it is deleted."""
 MERGED = "@merged_into"
@@ -231,10 +229,3 @@ class Reader(Protocol):
 
     def rows(self, kind: str, number: str, state: ObjectState) -> Iterable[Row]:
         """The rows that stand for an object."""
-
-
-class ReaderFactory(Protocol):
-    """Makes a reader for a source."""
-
-    def __call__(self, source: Source) -> Reader:
-        """The reader."""

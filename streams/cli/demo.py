@@ -20,9 +20,11 @@ from rich.text import Text
 
 from salesgauge.metrics.kpis.kpi import NOW, Place, Stat, Unit
 from salesgauge.streams.cli.common import Failed, available_port, err, explained, out
-from salesgauge.streams.cli.live import run_loop, until_stopped
+from salesgauge.streams.cli.live import run_loop, run_watched
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from salesgauge.metrics.kpis.readings import Reading
     from salesgauge.streams.composition import Process
 
@@ -106,27 +108,9 @@ def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]
     return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)  # noqa: S603 - this very program
 
 
-async def _show(build: object, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
-    built: Process = build()  # type: ignore[operator]
-    running = asyncio.ensure_future(built.run())
-    watching = asyncio.ensure_future(_watch(built, simulator, seconds))
-    try:
-        await until_stopped(asyncio.ensure_future(_first(running, watching)))
-    finally:
-        for task in (running, watching):
-            task.cancel()
-        await asyncio.gather(running, watching, return_exceptions=True)
-    _raise_failure(running, watching)
-
-
-async def _first(*tasks: asyncio.Future[None]) -> None:
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-
-
-def _raise_failure(*tasks: asyncio.Future[None]) -> None:
-    for task in tasks:
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
+async def _show(build: Callable[[], Process], simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
+    built = build()
+    await run_watched(built, _watch(built, simulator, seconds))
 
 
 async def _watch(built: Process, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from salesgauge.streams.cli.common import FAILURE, Failed, err, explained, kafka_options, out, settings_of
-from salesgauge.streams.cli.live import run_loop, until_stopped
+from salesgauge.streams.cli.live import begun, run_loop, until_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +87,7 @@ async def _serve(settings: Settings, sources: Sequence[Source], **options: Any) 
     default = "port" not in settings.ingest.metrics_web.model_fields_set
     metrics = Server(settings.ingest.metrics_web, [service.registry], any_port=default)
     await metrics.start()
-    started = asyncio.Event()
-    running = asyncio.ensure_future(service.run(started))
-    waiting = asyncio.ensure_future(started.wait())
-    tasks: set[asyncio.Future[Any]] = {running, waiting}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    running = await begun(service.run)
     if not running.done():
         _announce(settings, service, sources)
     try:

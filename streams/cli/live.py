@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +76,39 @@ def _run(settings: Settings, *, worker: bool, exporter: bool) -> None:
 
 async def _serve(build: Any) -> None:
     built: Process = build()
+    running = await begun(built.run)
+    if built.server is not None and not running.done():
+        err.print(f"listening on {built.server.url}")
+    await until_stopped(running)
+
+
+async def begun(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> asyncio.Future[None]:
+    """Run what sets an event once it has started; returns when it has, or when it has ended before."""
     started = asyncio.Event()
-    running = asyncio.ensure_future(built.run(started))
+    running = asyncio.ensure_future(run(started))
     waiting = asyncio.ensure_future(started.wait())
     tasks: set[asyncio.Future[Any]] = {running, waiting}
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if built.server is not None and not running.done():
-        err.print(f"listening on {built.server.url}")
-    await until_stopped(running)
+    return running
+
+
+async def run_watched(built: Process, watch: Coroutine[Any, Any, None]) -> None:
+    """Run a process and what watches it until one of them ends, or somebody ends both; raises what ended it."""
+    both = (asyncio.ensure_future(built.run()), asyncio.ensure_future(watch))
+    try:
+        await until_stopped(asyncio.ensure_future(_first(*both)))
+    finally:
+        for task in both:
+            task.cancel()
+        await asyncio.gather(*both, return_exceptions=True)
+    for task in both:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+
+async def _first(*tasks: asyncio.Future[None]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def until_stopped(running: asyncio.Future[None]) -> None:

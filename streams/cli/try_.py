@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from salesgauge.streams.cli.common import Failed, available_port, err, explained, out
-from salesgauge.streams.cli.live import run_loop, until_stopped
+from salesgauge.streams.cli.live import run_loop, run_watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -295,21 +295,7 @@ async def _run(
     build: Callable[[], Process], published: int, shown: _Shown, seconds: float | None, *, browse: bool
 ) -> None:
     built = build()
-    running = asyncio.ensure_future(built.run())
-    watching = asyncio.ensure_future(_watch(built, published, shown, seconds, browse=browse))
-    try:
-        await until_stopped(asyncio.ensure_future(_first(running, watching)))
-    finally:
-        for task in (running, watching):
-            task.cancel()
-        await asyncio.gather(running, watching, return_exceptions=True)
-    for task in (running, watching):
-        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-            raise error
-
-
-async def _first(*tasks: asyncio.Future[None]) -> None:
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    await run_watched(built, _watch(built, published, shown, seconds, browse=browse))
 
 
 async def _watch(built: Process, published: int, shown: _Shown, seconds: float | None, *, browse: bool) -> None:

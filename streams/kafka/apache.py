@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from salesgauge.schemas.errors import SalesgaugeError
-from salesgauge.streams.kafka.embedded import die_with_parent, free_port
+from salesgauge.streams.kafka.embedded import die_with_parent, end, free_port
 
 JAVA = 17
 CHECKOUT_JARS = Path(".cache/kafka")
@@ -93,12 +93,7 @@ class ApacheBroker:
         """End the broker and remove its data; doing it twice does no harm."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(_STOP_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, _STOP_WITHIN)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 

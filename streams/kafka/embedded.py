@@ -32,6 +32,16 @@ class EmbeddedBrokerUnavailable(SalesgaugeError):  # noqa: N818 - the name says 
     """The embedded broker cannot be started; the message says what to do."""
 
 
+def end(process: subprocess.Popen[bytes], within: float) -> None:
+    """End a process in order; one that has not ended ``within`` seconds is killed."""
+    process.terminate()
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class EmbeddedBroker:
     """A broker in a child process, ready when `start` returns, gone with this process.
 
@@ -90,12 +100,7 @@ class EmbeddedBroker:
         """End the broker and what it holds; doing it twice does no harm."""
         process, self._process = self._process, None
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(_STOP_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, _STOP_WITHIN)
         if self._folder is not None:
             self._folder.cleanup()
 
