@@ -22,6 +22,7 @@ import pytest
 
 from tests.schemas.test_drafting import COPPER, HUBSPOT, PIPEDRIVE
 from tests.support.shared import require_shared
+from tests.support.wait import until
 
 pytestmark = pytest.mark.e2e
 
@@ -57,10 +58,14 @@ def readings(address: str) -> dict[tuple[str, str, str], float]:
 
 def settled(address: str, kpi: str, expected: float) -> dict[tuple[str, str, str], float]:
     """The readings once the exporter shows what the workers have published."""
-    until = time.monotonic() + PATIENCE
-    while (shown := readings(address)).get((kpi, "all", "value")) != expected and time.monotonic() < until:
-        time.sleep(0.5)
-    return shown
+
+    def shown() -> dict[tuple[str, str, str], float] | None:
+        found = readings(address)
+        return found if found.get((kpi, "all", "value")) == expected else None
+
+    found = until(shown, PATIENCE, f"{kpi} is {expected}", every=0.5)
+    assert found is not None
+    return found
 
 
 def test_an_export_becomes_a_board_at_its_own_time(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from salesgauge.streams.kafka.topics import create
 from salesgauge.streams.settings.model import Settings
 from tests.ingest.fakes import FakeHubSpot, FakePipedrive, FakeSalesforce
-from tests.ingest.test_service import HUBSPOT, SECRET, broker, eventually, notices, post, published
+from tests.ingest.test_service import HUBSPOT, PATIENCE, SECRET, broker, notices, post, published
+from tests.support.wait import until
 
 __all__ = ["broker"]
 pytestmark = pytest.mark.integration
@@ -48,8 +49,8 @@ def test_hubspots_past_changes_and_deletions(installed: Settings, run_service: A
     hubspot.put("deals", 250, START + DAY, dealstage="200")
     hubspot.limit_next = 2
     running = run_service(installed, source(hubspot.url))
-    eventually(lambda: len(published(installed, "crm.opportunity-created")) == 250)
-    eventually(lambda: len(published(installed, "crm.deal-won")) == 1)
+    until(lambda: len(published(installed, "crm.opportunity-created")) == 250, PATIENCE)
+    until(lambda: len(published(installed, "crm.deal-won")) == 1, PATIENCE)
     [won] = published(installed, "crm.deal-won").values()
     assert won.model_dump(include={"deal_id", "lead_id", "amount"}, mode="json") == {
         "deal_id": "250", "lead_id": "21", "amount": "250",
@@ -59,14 +60,14 @@ def test_hubspots_past_changes_and_deletions(installed: Settings, run_service: A
 
     now = int(time.time() * 1000)
     hubspot.put("deals", 7, now, dealstage="200")  # a win of which no webhook told
-    eventually(lambda: len(published(installed, "crm.deal-won")) == 2)
+    until(lambda: len(published(installed, "crm.deal-won")) == 2, PATIENCE)
     assert running.metric("salesgauge_ingest_found_by_sweep_total", source="hubspot") >= 1
     running.stop()
 
     hubspot.objects["deals"]["8"]["archived"] = now
     began = len(hubspot.requests)
     run_service(installed, source(hubspot.url))  # a new process: its first sweep looks for deletions
-    eventually(lambda: len(published(installed, "crm.deal-deleted")) == 1)
+    until(lambda: len(published(installed, "crm.deal-deleted")) == 1, PATIENCE)
     searched = [body for path, body in hubspot.requests[began:] if path.endswith("deals/search")]
     assert int(searched[0]["filterGroups"][0]["filters"][0]["value"]) > START + DAY  # it goes on from the cursor
 
@@ -74,23 +75,24 @@ def test_hubspots_past_changes_and_deletions(installed: Settings, run_service: A
 def test_hubspot_shows_new_objects_late(installed: Settings, run_service: Any, hubspot: FakeHubSpot) -> None:
     running = run_service(installed, source(hubspot.url))
     poller = running.service.pollers["hubspot"]
-    eventually(lambda: poller.swept >= 1)
+    until(lambda: poller.swept >= 1, PATIENCE)
     hubspot.hidden.add("1")
     hubspot.put("deals", 1, int(time.time() * 1000), dealstage="200", amount="5")
     swept = poller.swept
-    eventually(lambda: poller.swept >= swept + 2)
+    until(lambda: poller.swept >= swept + 2, PATIENCE)
     assert published(installed, "crm.deal-won") == {}
     hubspot.hidden.clear()
-    eventually(lambda: len(published(installed, "crm.deal-won")) == 1)
+    until(lambda: len(published(installed, "crm.deal-won")) == 1, PATIENCE)
 
 
 def test_what_a_webhook_leaves_out_is_fetched_once(installed: Settings, run_service: Any, hubspot: FakeHubSpot) -> None:
     running = run_service(installed, source(hubspot.url, every=600.0))
-    eventually(lambda: running.service.pollers["hubspot"].swept == 1)
+    until(lambda: running.service.pollers["hubspot"].swept == 1, PATIENCE)
     hubspot.put("deals", 5, START + 2, (21,), dealstage="closedwon", amount="5", deal_currency_code="USD")
     assert post(int(running.url.rpartition(":")[2]), notices(5, 1)) == 200
-    eventually(
-        lambda: [getattr(event, "lead_id", None) for event in published(installed, "crm.deal-won").values()] == ["21"]
+    until(
+        lambda: [getattr(event, "lead_id", None) for event in published(installed, "crm.deal-won").values()] == ["21"],
+        PATIENCE,
     )
     [won] = published(installed, "crm.deal-won").values()
     assert won.currency == "USD"  # type: ignore[attr-defined]
@@ -111,8 +113,8 @@ def test_pipedrives_past_and_deletions(installed: Settings, run_service: Any) ->
         "use": "pipedrive", "name": "pipedrive",
         "poll": {"secret": {"env": "PIPEDRIVE_TOKEN"}, "base": fake.url, "every": 0.5},
     })  # fmt: skip
-    eventually(lambda: len(published(installed, "crm.deal-won")) >= 6)
-    eventually(lambda: running.service.pollers["pipedrive"].swept >= 1)
+    until(lambda: len(published(installed, "crm.deal-won")) >= 6, PATIENCE)
+    until(lambda: running.service.pollers["pipedrive"].swept >= 1, PATIENCE)
     won = published(installed, "crm.deal-won").values()
     assert {event.lead_id for event in won} == {"person:3"}  # type: ignore[attr-defined]
     fake.stop()
@@ -143,8 +145,8 @@ def test_salesforces_records_and_history(installed: Settings, run_service: Any) 
         "use": "salesforce", "name": "salesforce",
         "poll": {"secret": [{"env": "SALESFORCE_ID"}, {"env": "SALESFORCE_SECRET"}], "base": fake.url, "every": 0.5},
     })  # fmt: skip
-    eventually(lambda: len(published(installed, "crm.deal-deleted")) == 1)
-    eventually(lambda: "salesforce:deal:0061:won:1780387200000" in published(installed, "crm.deal-won"))
+    until(lambda: len(published(installed, "crm.deal-deleted")) == 1, PATIENCE)
+    until(lambda: "salesforce:deal:0061:won:1780387200000" in published(installed, "crm.deal-won"), PATIENCE)
     won = {event.deal_id: event for event in published(installed, "crm.deal-won").values()}  # type: ignore[attr-defined]
     assert sorted(won) == ["0060", "0061", "0062", "0063", "0064"]
     assert won["0063"].amount == 103  # type: ignore[attr-defined]

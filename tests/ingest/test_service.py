@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.kafka.topics import Topic, create, ensure
 from salesgauge.streams.kafka.whole_topic import read_topic
 from salesgauge.streams.settings.model import Settings
+from tests.support.wait import until
 
 SECRET = "client-secret"
 URL = "https://hooks.example.com/hooks/hubspot"
@@ -32,6 +33,8 @@ HUBSPOT = {
     "use": "hubspot", "name": "hubspot", "hook": {"secret": {"env": "HUBSPOT_SECRET"}, "url": URL}, "currency": "EUR",
 }  # fmt: skip
 AT = 1_780_300_800_000
+PATIENCE = 60.0
+"""Seconds in which a service has done what it was given."""
 
 pytestmark = pytest.mark.integration
 
@@ -90,13 +93,6 @@ def published(settings: Settings, topic: str) -> dict[str, EventBase]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not within the time"
-        time.sleep(0.1)
-
-
 def amounts(settings: Settings) -> list[int]:
     won = published(settings, "crm.deal-won").values()
     return sorted(int(event.amount) for event in won)  # type: ignore[attr-defined]
@@ -106,33 +102,35 @@ def test_a_webhook_becomes_events(prepared: Settings, run_service: Any) -> None:
     running = run_service(prepared, HUBSPOT)
     port = int(running.url.rpartition(":")[2])
     assert post(port, notices(1, 3)) == 200
-    eventually(lambda: amounts(prepared) == [1, 2, 3])
+    until(lambda: amounts(prepared) == [1, 2, 3], PATIENCE)
     won = published(prepared, "crm.deal-won")["hubspot:700:deal:1:won:1780300800002"]
     assert won.currency == "EUR"  # type: ignore[attr-defined]
     assert running.metric("salesgauge_ingest_events_total", source="hubspot", event="deal_won") == 3
     assert running.metric("salesgauge_ingest_filled_total", source="hubspot", event="deal_won", field="amount") == 3
     # the sender tries again: nothing new
     assert post(port, notices(1, 3)) == 200
-    eventually(lambda: running.metric("salesgauge_ingest_ignored_total", source="hubspot", kind="nothing new") == 9)
+    until(
+        lambda: running.metric("salesgauge_ingest_ignored_total", source="hubspot", kind="nothing new") == 9, PATIENCE
+    )
     assert len(list(read_topic(prepared.kafka, "crm.deal-won"))) == 3
 
 
 def test_a_restart_remembers_and_a_second_run_makes_the_same_events(prepared: Settings, run_service: Any) -> None:
     first = run_service(prepared, HUBSPOT)
     assert post(int(first.url.rpartition(":")[2]), notices(1, 2)) == 200
-    eventually(lambda: amounts(prepared) == [1, 2])
+    until(lambda: amounts(prepared) == [1, 2], PATIENCE)
     first.stop()
     second = run_service(prepared, HUBSPOT)
     changed = [{"portalId": 700, "objectId": 1, "subscriptionType": "deal.propertyChange", "occurredAt": AT + 9,
                 "propertyName": "amount", "propertyValue": "50"}]  # fmt: skip
     assert post(int(second.url.rpartition(":")[2]), json.dumps(changed).encode()) == 200
-    eventually(lambda: amounts(prepared) == [2, 50])  # the win of deal 1 is known from before
+    until(lambda: amounts(prepared) == [2, 50], PATIENCE)  # the win of deal 1 is known from before
     second.stop()
     ids = set(published(prepared, "crm.deal-won"))
     before = len(list(read_topic(prepared.kafka, "crm.deal-won")))
 
     third = run_service(prepared, HUBSPOT | {"revision": 1}, receive=False, since=0)
-    eventually(lambda: len(list(read_topic(prepared.kafka, "crm.deal-won"))) >= before + 2)
+    until(lambda: len(list(read_topic(prepared.kafka, "crm.deal-won"))) >= before + 2, PATIENCE)
     third.stop()
     assert set(published(prepared, "crm.deal-won")) == ids
     assert amounts(prepared) == [2, 50]
@@ -177,7 +175,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(
             process.wait()
     process, _ = start()
     try:
-        eventually(lambda: set(thanked) <= set(amounts(prepared)), 90)
+        until(lambda: set(thanked) <= set(amounts(prepared)), 90)
     finally:
         process.terminate()
         assert process.wait(20) == 0
@@ -218,7 +216,7 @@ def test_records_of_a_topic_that_others_fill(prepared: Settings, run_service: An
             publisher.send_raw("erp.public.orders", "1", value)
         publisher.send_raw("erp.public.orders", "3", None)
     run_service(prepared, orders)
-    eventually(lambda: len(published(prepared, "crm.deal-deleted")) == 1)
+    until(lambda: len(published(prepared, "crm.deal-deleted")) == 1, PATIENCE)
     [won] = published(prepared, "crm.deal-won").values()
     assert won.amount == Decimal("95.5")  # type: ignore[attr-defined]
     assert won.account_id == "c1"  # type: ignore[attr-defined]
@@ -252,8 +250,8 @@ def test_what_a_transaction_took_back_never_happened(
     }  # fmt: skip
     running = run_service(prepared, shop, HUBSPOT)
     assert post(int(running.url.rpartition(":")[2]), notices(7, 1)) == 200
-    eventually(lambda: amounts(prepared) == [2, 7])
-    eventually(lambda: running.metric("salesgauge_ingest_lag_records", source="shop") == 0)
+    until(lambda: amounts(prepared) == [2, 7], PATIENCE)
+    until(lambda: running.metric("salesgauge_ingest_lag_records", source="shop") == 0, PATIENCE)
     assert amounts(prepared) == [2, 7]
 
 
@@ -273,7 +271,7 @@ def test_a_record_on_which_our_code_fails_costs_no_other(
     running = run_service(prepared, HUBSPOT)
     port = int(running.url.rpartition(":")[2])
     assert [post(port, notices(number, 1)) for number in (1, 2, 3)] == [200, 200, 200]
-    eventually(lambda: amounts(prepared) == [1, 3])
+    until(lambda: amounts(prepared) == [1, 3], PATIENCE)
     assert running.metric("salesgauge_ingest_unmapped_total", source="hubspot", reason="failed") == 1
 
 
@@ -298,5 +296,5 @@ def test_a_broker_that_comes_back_gets_what_was_sent_again(
         waiting[:] = [number for number in waiting if post(port, notices(number, 1)) != 200]
         return not waiting
 
-    eventually(sent, 90)
-    eventually(lambda: amounts(prepared) == [1, 2, 3, 4], 90)
+    until(sent, 90)
+    until(lambda: amounts(prepared) == [1, 2, 3, 4], 90)
