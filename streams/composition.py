@@ -13,7 +13,7 @@ from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.targets import Target, TargetError
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.memory import seldom_look_for_cycles
-from salesgauge.streams.kafka.connection import BrokerError, admin
+from salesgauge.streams.kafka.connection import BrokerError, admin, answered
 from salesgauge.streams.kafka.topics import wanted
 from salesgauge.streams.serve.board import DEFAULTS, from_file
 from salesgauge.streams.serve.exporter import Board, Exporter
@@ -55,14 +55,16 @@ class Process:
         """Run until cancelled.
 
         Raises:
-            BrokerError: Kafka cannot be reached at the start, or topics are missing.
+            BrokerError: Kafka does not answer within ``kafka.start_seconds``, or refuses, or topics are missing.
             ListenError: the address cannot be listened on.
             ProduceError: a write was not acknowledged; nothing of it was committed.
         """
         seldom_look_for_cycles()
-        await asyncio.to_thread(check_topics, self.settings)
+        kafka = self.settings.kafka
+        await answered(kafka, lambda: asyncio.to_thread(check_topics, self.settings))
         if self.exporter is not None:
-            await asyncio.to_thread(self.exporter.start)
+            start = self.exporter.start
+            await answered(kafka, lambda: asyncio.to_thread(start))
         try:
             if self.server is not None:
                 await self.server.start()

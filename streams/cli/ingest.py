@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from salesgauge.streams.cli.common import FAILURE, Failed, err, explained, kafka_options, out, settings_of
-from salesgauge.streams.cli.live import begun, run_loop, until_stopped
+from salesgauge.streams.cli.live import active_settings, begun, run_loop, until_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,6 @@ def ingest_command(
         return
     from salesgauge.streams.ingest.setup import read_sources
     from salesgauge.streams.io.logs import quiet_logs
-    from salesgauge.streams.kafka import control, topics
 
     settings = settings_of(
         config,
@@ -72,17 +71,17 @@ def ingest_command(
     )
     found = read_sources(settings.ingest.sources, names)
     quiet_logs()
-    active = topics.adopted(control.resolved(settings))
     if since is not None:
         err.print("deriving again: another running ingest of these sources must be stopped first, or this one waits")
     chosen = {"receive": only != "derive", "derive": only != "receive"}
-    run_loop(_serve(active, found, since=_instant(since), **chosen))
+    run_loop(_serve(settings, found, since=_instant(since), **chosen))
 
 
 async def _serve(settings: Settings, sources: Sequence[Source], **options: Any) -> None:
     from salesgauge.streams.ingest.service import Service
     from salesgauge.streams.serve.http import Server
 
+    settings = await active_settings(settings)
     service = Service(settings, sources, **options)
     default = "port" not in settings.ingest.metrics_web.model_fields_set
     metrics = Server(settings.ingest.metrics_web, [service.registry], any_port=default)

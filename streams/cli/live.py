@@ -62,20 +62,36 @@ def exporter_command(config: Path | None, bootstrap: str | None, host: str | Non
 
 
 def _run(settings: Settings, *, worker: bool, exporter: bool) -> None:
-    from salesgauge.streams.composition import process
     from salesgauge.streams.io.logs import quiet_logs
-    from salesgauge.streams.kafka import control, topics
 
     quiet_logs()
-    follow = not control.explicit(settings)
-    active = topics.adopted(control.resolved(settings))
+    run_loop(_serve(settings, worker=worker, exporter=exporter))
+
+
+async def active_settings(settings: Settings) -> Settings:
+    """The settings with the active version and the partitions that the topics have. Kafka is waited for.
+
+    Raises:
+        BrokerError: Kafka does not answer within ``kafka.start_seconds``, or refuses.
+    """
+    from salesgauge.streams.kafka import control, topics
+    from salesgauge.streams.kafka.connection import answered
+
+    def found() -> Settings:
+        return topics.adopted(control.resolved(settings))
+
+    active = await answered(settings.kafka, lambda: asyncio.to_thread(found))
     if active.version != settings.version:
         err.print(f"version {active.version} is the active one")
-    run_loop(_serve(lambda: process(active, worker=worker, exporter=exporter, follow=follow)))
+    return active
 
 
-async def _serve(build: Any) -> None:
-    built: Process = build()
+async def _serve(settings: Settings, *, worker: bool, exporter: bool) -> None:
+    from salesgauge.streams.composition import process
+    from salesgauge.streams.kafka import control
+
+    active = await active_settings(settings)
+    built = process(active, worker=worker, exporter=exporter, follow=not control.explicit(settings))
     running = await begun(built.run)
     if built.server is not None and not running.done():
         err.print(f"listening on {built.server.url}")

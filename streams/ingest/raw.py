@@ -17,7 +17,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, BrokerError
+from salesgauge.streams.kafka.connection import MAX_MESSAGE_BYTES, failure
 from salesgauge.streams.kafka.fast_client import fast_arguments
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ class RawWriter:
         """Connect.
 
         Raises:
-            BrokerError: the broker cannot be reached or refuses.
+            NotAnsweringError: the broker does not answer.
+            BrokerError: it refuses.
         """
         self._producer = producer(self.kafka, timeout=self.timeout)
         try:
@@ -108,7 +109,7 @@ class RawWriter:
         except KafkaError as error:
             with contextlib.suppress(Exception):
                 await self._producer.stop()
-            raise BrokerError(f"Kafka at {self.kafka.bootstrap}: {error!r}") from error
+            raise failure(self.kafka, error) from error
 
     async def stop(self) -> None:
         """Write what is open, and close the connections."""

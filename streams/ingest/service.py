@@ -14,6 +14,7 @@ from salesgauge.streams.ingest.polling.poller import Poller
 from salesgauge.streams.ingest.raw import RawWriter
 from salesgauge.streams.ingest.receiver import Bucket, Receiver, Target
 from salesgauge.streams.ingest.setup import create_topics, require_topics, secrets
+from salesgauge.streams.kafka.connection import answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,11 +93,11 @@ class Service:
 
         Raises:
             ConvertError: a source's query is wrong.
-            BrokerError: Kafka cannot be reached at the start, or topics are missing.
+            BrokerError: Kafka does not answer within ``kafka.start_seconds``, or refuses, or topics are missing.
             OSError: the address cannot be listened on.
         """
-        await asyncio.to_thread(self._prepare)
-        await self._writer.start()
+        await answered(self._settings.kafka, lambda: asyncio.to_thread(self._prepare))
+        await answered(self._settings.kafka, self._writer.start)
         try:
             if self.receiver is not None:
                 await self.receiver.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import (
@@ -27,10 +30,19 @@ from salesgauge.streams.settings.model import Kafka
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _TIMEOUT_MS = 5_000
+_AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger("salesgauge.kafka")
+
+Answer = TypeVar("Answer")
 
 
 class BrokerError(SalesgaugeError):
     """Kafka cannot be reached or refused; the message says what to do."""
+
+
+class NotAnsweringError(BrokerError):
+    """Nobody answers, or not in time: a broker that starts, restarts or hangs may answer later."""
 
 
 class _FileToken(AbstractTokenProvider):
@@ -72,19 +84,28 @@ def explained(kafka: Kafka) -> Iterator[None]:
             f"Kafka at {kafka.bootstrap} denies access: {error}; grant the ACLs of docs/operations.md"
         ) from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
-        raise BrokerError(unreachable(kafka)) from error
+        raise unreachable(kafka) from error
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+        raise failure(kafka, error) from error
 
 
-def unreachable(kafka: Kafka) -> str:
-    """What to tell where a client got no answer, or not the one that it understands: who is there, and what to do."""
+def failure(kafka: Kafka, error: Any) -> BrokerError:
+    """What to raise for an error of a client (kafka-python's or aiokafka's) of which no more is known."""
+    kind = NotAnsweringError if error.retriable else BrokerError
+    return kind(f"Kafka at {kafka.bootstrap}: {error!r}")
+
+
+def unreachable(kafka: Kafka) -> BrokerError:
+    """What to raise where a client got no answer, or not the one that it understands: who is there, and what to do."""
     where = kafka.bootstrap
     context = kafka.tls.client_context() if kafka.tls else None
     found = [probe(address, context) for address in where.split(",")]
     first = next((one for one in found if one.who is not Who.NOBODY), found[0])
-    return _ANSWERS[first.who].format(where=where, said=first.said, protocol=protocol(kafka))
+    message = _ANSWERS[first.who].format(where=where, said=first.said, protocol=protocol(kafka))
+    return NotAnsweringError(message) if first.who in _MAY_COME else BrokerError(message)
 
+
+_MAY_COME = {Who.NOBODY, Who.SILENT, Who.HUNG_UP, Who.KAFKA}
 
 _ANSWERS = {
     Who.NOBODY: "no Kafka broker answers at {where}; start one, or name it with --bootstrap or "
@@ -99,6 +120,27 @@ _ANSWERS = {
     Who.UNTRUSTED: "the certificate of {where} is not trusted ({said}); check kafka.tls.ca_file",
     Who.OTHER: "something answers at {where} that is no Kafka (it says {said!r}); check kafka.bootstrap",
 }
+
+
+async def answered(kafka: Kafka, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The answer to what asks Kafka. While Kafka does not answer, it is asked again for ``kafka.start_seconds``.
+
+    Raises:
+        NotAnsweringError: time is up.
+        BrokerError: the broker refuses.
+    """
+    end = time.monotonic() + kafka.start_seconds
+    told = False
+    while True:
+        try:
+            return await ask()
+        except NotAnsweringError as error:
+            if time.monotonic() >= end:
+                raise
+            if not told:
+                _log.warning("%s; trying again for %.0f s", error, kafka.start_seconds)
+                told = True
+        await asyncio.sleep(_AGAIN_SECONDS)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from salesgauge.streams.kafka.connection import BrokerError, unreachable
+from salesgauge.streams.kafka.connection import failure, unreachable
 from salesgauge.streams.kafka.fast_client import fast_arguments
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ def fetcher(kafka: Kafka) -> Iterator[Fetcher]:
             finally:
                 client.close()
     except KafkaConnectionError as error:
-        raise BrokerError(unreachable(kafka)) from error
+        raise unreachable(kafka) from error
     except KafkaError as error:
-        raise BrokerError(f"Kafka at {kafka.bootstrap}: {error!r}") from error
+        raise failure(kafka, error) from error

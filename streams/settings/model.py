@@ -124,6 +124,9 @@ class Kafka(BaseModel):
     """Replicas of the topics that `topics create` makes. Use 3 in production."""
     session_seconds: Annotated[float, Field(ge=1, le=60)] = 6.0
     """A worker that sends no heartbeat for this many seconds loses its partitions to the others."""
+    start_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
+    """How many seconds a worker, an exporter or an ingest that starts waits for Kafka to answer, before it ends with an
+    error. Once started, they wait as long as it takes."""
     produce_seconds: Annotated[float, Field(ge=1, le=600)] = 30.0
     """If Kafka does not acknowledge a write within this many seconds, it is sent again, until Kafka answers. Nothing of
     the batch is committed before."""

@@ -31,7 +31,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import faust
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.threads import WorkerThread
@@ -39,7 +39,7 @@ from mode.threads import WorkerThread
 from salesgauge.streams.worker.assignor import ShardAssignor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from faust.types.tuples import ConsumerMessage
 
@@ -57,6 +57,7 @@ _PART_RECORDS = 4000
 _AHEAD_MS = 300_000
 """A timestamp further ahead of the clock is in another unit, or of a clock that is wrong: it says nothing."""
 _THREAD_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0
 _CONFIRMED = 0.9
 """Share of the session timeout for which the group's word holds that this worker is a member."""
 
@@ -122,6 +123,20 @@ class _Thread(WorkerThread):
         self.is_stopped.wait(_THREAD_SECONDS)
 
 
+async def _started(start: Callable[[], Awaitable[None]], client: Callable[[], Any], ended: Callable[[], bool]) -> None:
+    """Start one of aiokafka's clients. A broker that has gone away since the worker found it is waited for."""
+    while True:
+        try:
+            return await start()
+        except KafkaError as error:
+            if not error.retriable or ended():
+                raise
+            _log.warning("Kafka does not answer (%r); trying again", error)
+            with contextlib.suppress(Exception):  # it never was connected
+                await client().stop()
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The client's thread. It fetches at shorter intervals and knows when the group last confirmed the worker."""
 
@@ -138,8 +153,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def on_start(self) -> None:
-        """Start the client and listen to the answers to its heartbeats."""
-        await super().on_start()
+        """Start the client, as soon as a broker answers, and listen to the answers to its heartbeats."""
+        await _started(super().on_start, lambda: self._consumer, lambda: self.should_stop)
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001
         beat = coordinator._do_heartbeat  # noqa: SLF001
 
@@ -466,17 +481,18 @@ class Producer(driver.Producer):
         sender = logging.getLogger("aiokafka.producer.sender")
         sender.disabled = True  # it calls the refusal an error
         try:
-            await super().on_start()
-        except KafkaConnectionError:
-            raise
+            await self._start()
         except KafkaError as error:
             _log.info("the broker does not support idempotent producers: %r", error)
             with contextlib.suppress(KafkaError):
                 await self._ensure_producer().stop()
             self._idempotent = False
-            await super().on_start()
+            await self._start()
         finally:
             sender.disabled = False
+
+    async def _start(self) -> None:
+        await _started(super().on_start, lambda: self._producer, lambda: self.should_stop)
 
 
 class ChunkTransport(driver.Transport):

@@ -110,3 +110,27 @@ def test_a_worker_ends_while_the_broker_is_frozen(embedded_kafka: object, tmp_pa
             worker.wait(45)
         finally:
             broker._process.send_signal(signal.SIGCONT)
+
+
+def test_who_starts_before_the_broker_answers_waits(embedded_kafka: object, tmp_path: Path) -> None:
+    with EmbeddedBroker() as broker, Live(broker.bootstrap, tmp_path) as live:
+        assert broker._process is not None
+        broker._process.send_signal(signal.SIGSTOP)
+        try:
+            started = [live.worker(command=command) for command in ("worker", "exporter", "run")]
+            until(lambda: all("trying again for 60 s" in one.log.read_text() for one in started), 30, "they say it")
+        finally:
+            broker._process.send_signal(signal.SIGCONT)
+        until(lambda: all(readiness(one)[0] for one in started), 60, "they are ready")
+        assert not any("Traceback" in one.log.read_text() for one in started)
+
+
+@pytest.mark.kafka
+def test_who_starts_while_apache_kafka_restarts_waits(own_kafka: Callable[..., Any], tmp_path: Path) -> None:
+    kafka = own_kafka()
+    with Live(kafka.bootstrap, tmp_path) as live:
+        kafka.kill()
+        live.scale(2)
+        until(lambda: all("trying again" in worker.log.read_text() for worker in live.workers), 30, "they wait")
+        kafka.restart()
+        live.until_shared(60)

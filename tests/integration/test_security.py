@@ -141,7 +141,8 @@ def test_everything_logs_in(own_kafka, security, tmp_path):
 @pytest.mark.timeout(120)
 def test_a_refused_login_is_explained_without_the_password(own_kafka, tmp_path):
     kafka = own_kafka(security=Security("SASL_PLAINTEXT"))
-    env = variables(kafka, tmp_path) | {"SALESGAUGE_KAFKA__SASL__PASSWORD": "not the pass"}
+    wrong = {"SALESGAUGE_KAFKA__SASL__PASSWORD": "not the pass", "SALESGAUGE_KAFKA__START_SECONDS": "0"}
+    env = variables(kafka, tmp_path) | wrong
     events = write_events(tmp_path / "events.jsonl", [lead(1)])
     commands = (("topics", "create"), ("publish", str(events)), ("worker",), ("rebuild", "status"))
     for args in commands:

@@ -48,7 +48,7 @@ def speak_tls(connection: socket.socket) -> None:
 
 
 def said(address: str) -> str:
-    return unreachable(Kafka(bootstrap=address))
+    return str(unreachable(Kafka(bootstrap=address)))
 
 
 def test_nobody() -> None:

@@ -89,13 +89,15 @@ def slices(items: list[Message], count: int) -> list[list[Message]]:
 
 
 class Worker(Process):
-    """A `salesgauge worker` process."""
+    """A process of `salesgauge worker`, or of another command."""
 
-    def __init__(self, live: Live, number: int, *, module: str, env: Mapping[str, str], cwd: Path | None) -> None:
+    def __init__(
+        self, live: Live, number: int, *, command: str, module: str, env: Mapping[str, str], cwd: Path | None
+    ) -> None:
         super().__init__(
-            [sys.executable, "-m", module, "worker", "--port", "0"],
-            log=live.folder / f"worker-{number}.log",
-            name=f"worker {number}",
+            [sys.executable, "-m", module, command, "--port", "0"],
+            log=live.folder / f"{command}-{number}.log",
+            name=f"{command} {number}",
             env={**live.env, **env},
             cwd=cwd or live.folder,
         )
@@ -200,12 +202,13 @@ class Live:
     def worker(
         self,
         *,
+        command: str = "worker",
         module: str = "salesgauge",
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Worker:
-        """Start one more worker."""
-        worker = Worker(self, next(self._numbers), module=module, env=env or {}, cwd=cwd)
+        """Start one more worker, or what another command starts."""
+        worker = Worker(self, next(self._numbers), command=command, module=module, env=env or {}, cwd=cwd)
         self.workers.append(worker)
         return worker
 
