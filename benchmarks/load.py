@@ -21,7 +21,10 @@ APP = "bench"
 END = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def events(days: int, leads_per_day: float = 80) -> list[EventBase]:
+LEADS_PER_DAY = 80
+
+
+def events(days: int, leads_per_day: float = LEADS_PER_DAY) -> list[EventBase]:
     """The history of some days up to :data:`END`."""
     return list(history(Organisation(leads_per_day=leads_per_day), END - timedelta(days=days), END))
 

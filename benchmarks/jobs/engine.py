@@ -1,4 +1,4 @@
-"""The engine alone: `apply DAYS` | `leads NUMBER` | `scrape DAYS`."""
+"""The engine alone: `apply DAYS LEADS_PER_DAY` | `leads NUMBER` | `scrape DAYS`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ import msgspec
 from benchmarks import load
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.kpis.families import families
+from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.shard.leaves import LeafIndex
+from salesgauge.metrics.shard.panes import Panes
 from salesgauge.schemas.codec import decode_batch, encode
 from salesgauge.schemas.events import EventBase
 from salesgauge.streams.io.memory import seldom_look_for_cycles
@@ -23,7 +26,9 @@ from salesgauge.streams.io.prometheus_text import encode as exposition
 from salesgauge.streams.worker.shards import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from salesgauge.metrics.entities.contributions import Contributions
 
 _BATCH = 2000
 _SPAN_MS = 700 * 24 * 3600 * 1000
@@ -32,11 +37,11 @@ _NOW = int(load.END.timestamp() * 1000)
 OWNER = "0123456789abcdef0123456789abcdef"
 
 
-def filled(days: int) -> tuple[Machine, list[EventBase], float]:
+def filled(days: int, leads_per_day: float = load.LEADS_PER_DAY) -> tuple[Machine, list[EventBase], float]:
     """A machine that has taken some days, what it took, and the processor time that this needed."""
     machine = Machine()
     machine.advance(_NOW)
-    batch = load.events(days)
+    batch = load.events(days, leads_per_day)
     seldom_look_for_cycles()
     began = time.process_time()
     for i in range(0, len(batch), _BATCH):
@@ -44,13 +49,34 @@ def filled(days: int) -> tuple[Machine, list[EventBase], float]:
     return machine, batch, time.process_time() - began
 
 
-def apply(days: int) -> dict[str, Any]:
-    _, batch, spent = filled(days)
+def apply(days: int, leads_per_day: float) -> dict[str, Any]:
+    _, batch, spent = filled(days, leads_per_day)
     payloads = [encode(event) for event in batch]
     began = time.process_time()
     for i in range(0, len(payloads), _BATCH):
         decode_batch(payloads[i : i + _BATCH])
-    return {"events": len(batch), "cpu": spent, "decode_cpu": time.process_time() - began}
+    decoded = time.process_time() - began
+    return {"events": len(batch), "cpu": spent, "decode_cpu": decoded, "rows": rows(batch) / len(batch)}
+
+
+def rows(batch: list[EventBase]) -> int:
+    """How many sums change while events are applied."""
+    machine, counting = Machine(), _Counting(LeafIndex(), Rules())
+    machine.shard.panes = counting
+    machine.advance(_NOW)
+    for i in range(0, len(batch), _BATCH):
+        machine.apply(batch[i : i + _BATCH])
+    return counting.rows
+
+
+class _Counting(Panes):
+    """Panes that count what is added to them."""
+
+    rows = 0
+
+    def add(self, contributions: Contributions) -> None:
+        self.rows += len(contributions)
+        super().add(contributions)
 
 
 def lead_states(days: int = 30) -> list[bytes]:
@@ -68,10 +94,13 @@ def histories(states: list[bytes], number: int) -> Iterator[bytes]:
 
 def _earlier(state: bytes, shift: int) -> bytes:
     """A packed state with all facts earlier by ``shift`` ms. A fact is an array: tag, id, instant, when recorded."""
-    facts = msgspec.msgpack.decode(state)
-    for fact in facts:
-        fact[2:4] = [time and time - shift for time in fact[2:4]]
-    return msgspec.msgpack.encode(facts)
+    version, boxes, *named = msgspec.msgpack.decode(state)
+    for _, facts, *places in boxes:
+        for fact in facts:
+            fact[2:4] = [time and time - shift for time in fact[2:4]]
+        for place in places[0] if places else ():
+            place[1:] = [time - shift for time in place[1:]]
+    return msgspec.msgpack.encode([version, boxes, *named])
 
 
 def leads(number: int) -> dict[str, Any]:
@@ -124,4 +153,5 @@ def _resident() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"apply": apply, "leads": leads, "scrape": scrape}[sys.argv[1]](int(sys.argv[2]))))
+    do: dict[str, Callable[..., dict[str, Any]]] = {"apply": apply, "leads": leads, "scrape": scrape}
+    print(json.dumps(do[sys.argv[1]](*map(int, sys.argv[2:]))))
