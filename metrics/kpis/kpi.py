@@ -358,6 +358,20 @@ def applicable(breakdown: Breakdown, measure: Measure) -> Breakdown:
     return tuple(dim for dim in breakdown if dim in measure.dims)
 
 
+def families_of(formula: Expr, breakdown: Breakdown) -> Iterator[tuple[str, Breakdown]]:
+    """The measures (by name) and the breakdowns of them that a formula reads for one breakdown of its own."""
+    for measure in formula.measures():
+        yield measure.name, applicable(breakdown, measure)
+    for measure, label in formula.measures_within():
+        yield measure.name, applicable((*breakdown, label), measure)
+    for measure, dims in formula.measures_under():
+        others = tuple(dim for dim in breakdown if dim not in dims)
+        yield measure.name, (*applicable(others, measure), *dims)
+    for measure, label in formula.measures_across():
+        others = tuple(dim for dim in breakdown if dim != label)
+        yield measure.name, applicable(others, measure)
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """The KPIs, and what must be kept for them.
@@ -384,16 +398,8 @@ class Catalogue:
         for kpi in self.kpis:
             for breakdown in ((), *kpi.breakdowns):
                 for stat in kpi.stats:
-                    for measure in stat.formula.measures():
-                        wanted.setdefault(measure.name, {(): None})[applicable(breakdown, measure)] = None
-                    for measure, label in stat.formula.measures_within():
-                        wanted.setdefault(measure.name, {(): None})[applicable((*breakdown, label), measure)] = None
-                    for measure, dims in stat.formula.measures_under():
-                        others = tuple(dim for dim in breakdown if dim not in dims)
-                        wanted.setdefault(measure.name, {(): None})[(*applicable(others, measure), *dims)] = None
-                    for measure, label in stat.formula.measures_across():
-                        others = tuple(dim for dim in breakdown if dim != label)
-                        wanted.setdefault(measure.name, {(): None})[applicable(others, measure)] = None
+                    for name, kept in families_of(stat.formula, breakdown):
+                        wanted.setdefault(name, {(): None})[kept] = None
         for name, breakdowns in wanted.items():
             breakdowns.update(((dim,), None) for dim in self.scopes if dim in MEASURES[name].dims)
         return {name: tuple(breakdowns) for name, breakdowns in wanted.items()}
@@ -452,4 +458,5 @@ __all__ = [
     "Unit",
     "age",
     "applicable",
+    "families_of",
 ]

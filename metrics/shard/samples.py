@@ -31,7 +31,12 @@ def sample_cell(leaf: int, at: int, value: int) -> int | None:
     if leaf >> _LEAF_BITS:
         return None
     minute = at % HOUR // MINUTE
-    return (leaf << _MINUTE_BITS | minute) << _VALUE_BITS | min(max(value, 0), _LONGEST)
+    return (leaf << _MINUTE_BITS | minute) << _VALUE_BITS | kept_value(value)
+
+
+def kept_value(value: int) -> int:
+    """A sample in ms as it is kept."""
+    return min(max(value, 0), _LONGEST)
 
 
 def samples(hour: int, cells: Cells) -> Iterator[Sample]:

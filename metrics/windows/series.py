@@ -66,6 +66,11 @@ class SeriesIndex:
         self._of_leaf.clear()
         return True
 
+    @property
+    def teams(self) -> Mapping[str, str]:
+        """Rep -> team, as they were assigned."""
+        return self._teams
+
     def reps_of(self, team: str) -> list[str]:
         """The reps who are of a team now, sorted."""
         return sorted(rep for rep, theirs in self._teams.items() if theirs == team)

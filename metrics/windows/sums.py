@@ -32,6 +32,20 @@ def _resolution(window: Window) -> Resolution:
     return Resolution.FINE if window.short else Resolution.COARSE
 
 
+def pane_size(window: Window, rules: Rules) -> int:
+    """The size of the panes that serve a window, ms."""
+    return MINUTE if _resolution(window) is Resolution.FINE else rules.coarse_ms
+
+
+def pane_bounds(window: Window, now: int, rules: Rules, *, before: bool = False) -> tuple[int, int]:
+    """The first pane of a window that ends at ``now`` (ms), and the one after its last; or of the window ``before``."""
+    size = pane_size(window, rules)
+    if before:
+        return _ceiling(now - 2 * window.span, size), _ceiling(now - window.span, size)
+    first = window.begin(now, rules)
+    return (0 if first is None else first // size), now // size + 1
+
+
 @dataclass(slots=True)
 class _Running:
     """Running sums, by series, over the panes ``[low, high)`` of one resolution; ``shift`` is 1 for the window before.
@@ -63,15 +77,6 @@ class _Running:
         self.low = self.high = 0
         self.sums.clear()
         self.counted.clear()
-
-    def bounds(self, now: int, rules: Rules) -> tuple[int, int]:
-        size = MINUTE if _resolution(self.window) is Resolution.FINE else rules.coarse_ms
-        end = now // size + 1
-        if self.shift:
-            start = _ceiling(now - self.window.span, size)
-            return _ceiling(now - 2 * self.window.span, size), start
-        first = self.window.begin(now, rules)
-        return (0 if first is None else first // size), end
 
 
 def _ceiling(instant: int, size: int) -> int:
@@ -192,7 +197,7 @@ class WindowSums:
             self._assign_teams()
         fresh = []
         for running in self._running.values():
-            low, high = running.bounds(now, self.rules)
+            low, high = pane_bounds(running.window, now, self.rules, before=bool(running.shift))
             if running.low == running.high:
                 fresh.append(running)
             else:
@@ -271,13 +276,10 @@ class WindowSums:
     def _count(self, window: str, number: int) -> int:
         return sum(self.counts(window, number).values())
 
-    def _size(self, running: _Running) -> int:
-        return MINUTE if _resolution(running.window) is Resolution.FINE else self.rules.coarse_ms
-
     def _samples_in(self, window: str) -> dict[int, Counter[int]]:
         """The samples of a window, by series."""
         running = self._running[window, 0]
-        size = self._size(running)
+        size = pane_size(running.window, self.rules)
         bounds = running.low * size // MINUTE, self.now // MINUTE
         found = self._exact.get(bounds)
         if found is None:
