@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from salesgauge.metrics.entities.state import Message
+from salesgauge.metrics.explain.explainer import Explainer
+from salesgauge.metrics.explain.explanation import Explanation, united
+from salesgauge.metrics.explain.question import Question, Scope
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi
 from salesgauge.metrics.kpis.readings import Reading, View
@@ -106,3 +109,11 @@ class Machine:
         copy_changes(self.shard.panes, self.view.sums)
         self.view.sums.advance(self.shard.panes.now)
         return self.view.readings(kpis, windows)
+
+    def explain(self, question: Question) -> Explanation:
+        """The entities that make up a reading at the machine's clock."""
+        scope = Scope(question, self.rules, self.catalogue)
+        explainer = Explainer(scope, self.shard.identities)
+        for state in self.shard.each():
+            explainer.take(state)
+        return united(scope, [explainer.answer(self.shard.state)])

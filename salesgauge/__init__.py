@@ -1,7 +1,8 @@
 """CRM events in Kafka become live sales KPIs in Prometheus and Grafana.
 
 As a library (docs/as-a-library.md): :class:`Engine` computes KPIs from events, :func:`replay` shows the past from files
-of events, :func:`convert` makes events of a CRM's export, and :mod:`salesgauge.events` has the events as models.
+of events, :func:`explain` tells which records make a number, :func:`convert` makes events of a CRM's export, and
+:mod:`salesgauge.events` has the events as models.
 Every error that a person can do something about is a :class:`SalesgaugeError`.
 
 Nothing is loaded before it is used.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from salesgauge import events
+    from salesgauge.explanations import EventRef, ExplainedRecord, Explanation, Wait, explain
     from salesgauge.library import (
         AnyInput,
         Engine,
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AnyInput",
     "Engine",
+    "EventRef",
+    "ExplainedRecord",
+    "Explanation",
     "InputError",
     "OutputError",
     "Reading",
@@ -46,11 +51,15 @@ __all__ = [
     "SalesgaugeError",
     "Snapshot",
     "TruncatedError",
+    "Wait",
     "__version__",
     "convert",
     "events",
+    "explain",
     "replay",
 ]
+
+_EXPLANATIONS = frozenset({"EventRef", "ExplainedRecord", "Explanation", "Wait", "explain"})
 
 
 if not TYPE_CHECKING:  # a type checker is to notice a name that is not there
@@ -60,6 +69,8 @@ if not TYPE_CHECKING:  # a type checker is to notice a name that is not there
             return importlib.import_module("salesgauge.events")
         if name == "__version__":
             return importlib.import_module("salesgauge.streams.version").VERSION
+        if name in _EXPLANATIONS:
+            return getattr(importlib.import_module("salesgauge.explanations"), name)
         if name in __all__:
             return getattr(importlib.import_module("salesgauge.library"), name)
         raise AttributeError(f"module 'salesgauge' has no attribute {name!r}")

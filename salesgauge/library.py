@@ -171,16 +171,22 @@ def replay(
     if step is not None and step < _MS:
         raise InputError(f"a step of {step} is too short; it must be at least a millisecond")
     request = ReplayRequest(
-        at=_maybe(at),
-        span=Span(DEFAULT_STEP if step is None else step // _MS, _maybe(start), _maybe(end)) if many else None,
+        at=optional_instant(at),
+        span=Span(DEFAULT_STEP if step is None else step // _MS, optional_instant(start), optional_instant(end))
+        if many
+        else None,
         corrected=corrected,
         choice=KpiChoice(tuple(kpis), tuple(windows), tuple(breakdowns)),
         rules=rules or Rules(),
     )
     request.choice.catalogue()
-    names = [os.fspath(one) for one in ([events] if isinstance(events, str | os.PathLike) else events)]
-    source = EventFiles(names, allow_truncated)
+    source = EventFiles(names_of(events), allow_truncated)
     return _snapshots(source, request, Rejects(on_reject=on_reject))
+
+
+def names_of(files: Name | Iterable[Name]) -> list[str]:
+    """One name, or several, as text."""
+    return [os.fspath(one) for one in ([files] if isinstance(files, str | os.PathLike) else files)]
 
 
 def _snapshots(source: EventFiles, request: ReplayRequest, rejects: Rejects) -> Iterator[Snapshot]:
@@ -247,7 +253,12 @@ def _instant(time: datetime) -> int:
     return millis(time)
 
 
-def _maybe(time: datetime | None) -> int | None:
+def optional_instant(time: datetime | None) -> int | None:
+    """A time as ms, if there is one.
+
+    Raises:
+        InputError: it has no time zone.
+    """
     return None if time is None else _instant(time)
 
 

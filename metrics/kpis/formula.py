@@ -115,6 +115,15 @@ class Expr:
         """The terms that it is made of."""
         yield from ()
 
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        """What entities add to: its terms that are sums over entities, as they are asked for these labels."""
+        del at
+        yield from self.terms()
+
+    def amounts(self, at: Reader) -> Iterator[tuple[str, float]]:
+        """Of a sum over entities: its amount by currency, in base units; without a currency under an empty name."""
+        yield "", self.evaluate(at) or 0.0
+
     def conditions(self) -> Iterator[_Term]:
         """The terms on which it depends whether there is a value: those of denominators, and samples."""
         yield from ()
@@ -272,6 +281,9 @@ class _InCurrencies(_Term):
             if amount:
                 yield currency, amount
 
+    def amounts(self, at: Reader) -> Iterator[tuple[str, float]]:
+        yield from self._by_currency(at)
+
     def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
         yield self.measure, ("currency",)
 
@@ -290,7 +302,10 @@ class ComparedInCurrencies(_InCurrencies):
     """As `Compared`, at the rates just before the window's first instant."""
 
     def evaluate(self, at: Reader) -> float | None:
-        return _worth(self._by_currency(at, window=at.window.name), at, at.start - 1)
+        return _worth(self.amounts(at), at, at.start - 1)
+
+    def amounts(self, at: Reader) -> Iterator[tuple[str, float]]:
+        yield from self._by_currency(at, window=at.window.name)
 
     def measures_under(self) -> Iterator[tuple[Measure, tuple[str, ...]]]:
         yield self.measure, ("currency",)
@@ -323,9 +338,13 @@ class Movement(_Term):
     level: Measure
 
     def evaluate(self, at: Reader) -> float | None:
-        if at.label("movement") == FX:
-            return ExchangeMovement(self.level).evaluate(at)
-        return ComparedInCurrencies(self.measure).evaluate(at)
+        return self._chosen(at).evaluate(at)
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        yield self._chosen(at)
+
+    def _chosen(self, at: Reader) -> Expr:
+        return ExchangeMovement(self.level) if at.label("movement") == FX else ComparedInCurrencies(self.measure)
 
     def measures(self) -> Iterator[Measure]:
         yield self.measure
@@ -364,12 +383,43 @@ class Count(_Term):
         return f"count({self.measure.name}(W))"
 
 
+class Enlisted(_Term):
+    """How many are on a roster at the end of the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return int(at.instants(self.measure).bisect_right(at.now))
+
+    def __str__(self) -> str:
+        return f"count({self.measure.name}(t))"
+
+
+class EnlistedIn(_Term):
+    """How many of a roster came onto it in the window."""
+
+    def evaluate(self, at: Reader) -> float | None:
+        return len(_enlisted_in(self.measure, at))
+
+    def __str__(self) -> str:
+        return f"count({self.measure.name}(W))"
+
+
+def _enlisted_in(roster: Measure, at: Reader) -> Sequence[int]:
+    instants = at.instants(roster)
+    found: Sequence[int] = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
+    return found
+
+
 class Mean(_SampleTerm):
     """The exact mean of a distribution in the window, seconds."""
 
     def evaluate(self, at: Reader) -> float | None:
         count = sum(at.counts(self.measure).values())
         return at.total(self.measure) / count if count else None
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield In(self.measure)
+        yield Count(self.measure)
 
     def __str__(self) -> str:
         return f"mean({self.measure.name}(W))"
@@ -383,6 +433,10 @@ class Quantile(_SampleTerm):
 
     def evaluate(self, at: Reader) -> float | None:
         return _seconds(distribution.quantile(at.counts(self.measure), self.q))
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Count(self.measure)
 
     def __str__(self) -> str:
         return f"quantile({self.q:g}, {self.measure.name}(W))"
@@ -409,14 +463,19 @@ class SurvivalMedian(_SampleTerm):
     bound: Bound = Bound.MEDIAN
 
     def evaluate(self, at: Reader) -> float | None:
-        instants = at.instants(self.roster)
-        waiting = instants[instants.bisect_left(at.start) : instants.bisect_right(at.now)]
+        waiting = _enlisted_in(self.roster, at)
         ended, left = at.samples(self.measure), at.samples(self.left)
         if ended is None or left is None:
             return self._of_buckets(at, waiting)
         censored = Counter(at.now - since for since in waiting)
         censored.update(left)
         return _seconds(self._chosen(survival.kaplan_meier(ended, censored)))
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Count(self.measure)
+        yield Count(self.left)
+        yield EnlistedIn(self.roster)
 
     def _of_buckets(self, at: Reader, waiting: Sequence[int]) -> float | None:
         censored = Counter(code_of(at.now - since) for since in waiting)
@@ -451,6 +510,10 @@ class OldestWait(_SampleTerm):
         instants = at.instants(self.measure)
         return (at.now - instants[0]) / 1000 if instants and instants[0] <= at.now else None
 
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Enlisted(self.measure)
+
     def __str__(self) -> str:
         return f"t - min({self.measure.name}(t))"
 
@@ -465,6 +528,10 @@ class OldestWaitOnClock(_SampleTerm):
             if instants and instants[0] <= at.now
         ]
         return max(waits) / 1000 if waits else None
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Enlisted(self.measure)
 
     def measures_within(self) -> Iterator[tuple[Measure, str]]:
         yield self.measure, "clock"
@@ -482,6 +549,13 @@ class Across(Expr):
 
     def evaluate(self, at: Reader) -> float | None:
         return self.inner.evaluate(at.across(self.label))
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        for addend in self.inner.addends(at.across(self.label)):
+            yield Across(addend, self.label)
+
+    def amounts(self, at: Reader) -> Iterator[tuple[str, float]]:
+        return self.inner.amounts(at.across(self.label))
 
     def measures_across(self) -> Iterator[tuple[Measure, str]]:
         for measure in self.inner.measures():
@@ -527,6 +601,9 @@ class Monthly(Expr):
     def terms(self) -> Iterator[_Term]:
         return self.share.terms()
 
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        return self.share.addends(at)
+
     def conditions(self) -> Iterator[_Term]:
         yield from self.share.conditions()
         yield from self.share.terms()
@@ -562,6 +639,10 @@ class _Binary(Expr):
     def terms(self) -> Iterator[_Term]:
         yield from self.left.terms()
         yield from self.right.terms()
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        yield from self.left.addends(at)
+        yield from self.right.addends(at)
 
     def conditions(self) -> Iterator[_Term]:
         yield from self.left.conditions()

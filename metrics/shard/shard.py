@@ -9,7 +9,7 @@ Everything is recomputed in full: this engine is the specification that faster o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from salesgauge.metrics import entities
@@ -265,6 +265,10 @@ class Shard:
         """What an entity remembers; nothing where it is unknown."""
         packed = self._states.get(address)
         return State.unpack(address, packed) if packed else State(address)
+
+    def each(self) -> Iterator[State]:
+        """What each entity remembers, one at a time."""
+        yield from map(self.state, list(self._states))
 
     def facts(self, address: str) -> list[Fact]:
         """The facts about an entity that it remembers itself, sorted; none where it is unknown."""

@@ -29,6 +29,7 @@ _COMMANDS = {
     "publish": ("publish:publish_command", "Send events from files to Kafka."),
     "ingest": ("ingest:ingest_command", "Receive webhooks and read topics, and make events of them."),
     "replay": ("replay:replay_command", "Compute the KPIs of the past."),
+    "explain": ("explain:explain_command", "Show which records make a number."),
     "diff": ("diff:diff_command", "Compare two sets of readings."),
     "kpis": ("kpis:kpis_command", "List the KPIs."),
     "dead-letters": ("dead_letters:dead_letters_command", "List, send again or close records that failed."),

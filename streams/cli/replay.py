@@ -19,7 +19,7 @@ from salesgauge.metrics.kpis.readings import OTHER
 from salesgauge.metrics.rules.privacy import REDACTED
 from salesgauge.schemas.errors import InputError, SalesgaugeError
 from salesgauge.streams.cli.common import Function
-from salesgauge.streams.io.event_files import EventFiles
+from salesgauge.streams.cli.sources import PATH, check_source, record_source, source_options
 from salesgauge.streams.io.instants import iso, parse_instant, parse_span, wall_clock
 from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.io.outputs import output_file
@@ -45,7 +45,6 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # as shells report Ctrl-C
 _MOST_JOBS = 256
 _PLAIN_WIDTH = 200  # characters, where stdout is no terminal
-_PATH = click.Path(path_type=Path)
 _IDENTITY = frozenset({
     "events", "topics", "bootstrap", "partitions", "since", "allow_truncated", "step", "start", "corrected",
     "kpis", "windows", "breakdowns", "labels",
@@ -62,14 +61,7 @@ def _sink_options(function: Function) -> Function:
 
 
 @click.command("replay", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("--events", multiple=True, metavar="FILE", help="JSON lines, .gz, .zst or Parquet; - is stdin.")
-@click.option("--topics", is_flag=True, help="Read the event topics instead of files.")
-@click.option("--bootstrap", metavar="HOST:PORT", help="The Kafka broker, if not the one of the settings.")
-@click.option("--config", type=_PATH, metavar="FILE", help="Settings file (YAML): broker, rules, zone, currency.")
-@click.option("--partition", "partitions", type=int, multiple=True, help="Only read these partitions.")
-@click.option("--since", metavar="TIME", help="Topics: skip older records. Stocks and cohorts then start at this time.")
-@click.option("--allow-truncated", is_flag=True, help="Go on where a part of the input is missing.")
+@source_options
 @click.option("--at", metavar="TIME", help="Compute one instant; default: when the latest event happened.")
 @click.option("--step", metavar="SPAN", help="Compute many instants, this far apart: 30s, 1m, 1h (default 1m).")
 @click.option("--from", "start", metavar="TIME", help="First instant; default: the first event.")
@@ -90,7 +82,7 @@ def _sink_options(function: Function) -> Function:
 )
 @_sink_options
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Add a label to samples: job=salesgauge.")
-@click.option("--rejects", type=_PATH, metavar="FILE", help="List what is not a valid event, with line and reason.")
+@click.option("--rejects", type=PATH, metavar="FILE", help="List what is not a valid event, with line and reason.")
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1, max=_MOST_JOBS), default=1, help="Processes that share the work of --at."
 )
@@ -165,10 +157,7 @@ def _check(asked: dict[str, Any]) -> None:
     """
     stepping = any(asked[name] is not None for name in ("step", "start", "end"))
     sinks = _asked_sinks(asked)
-    if asked["topics"] == bool(asked["events"]):
-        raise click.UsageError("give either --events FILE or --topics")
-    if not asked["topics"] and (asked["bootstrap"] or asked["partitions"] or asked["since"]):
-        raise click.UsageError("--bootstrap, --partition and --since are for --topics")
+    check_source(asked)
     if asked["at"] and stepping:
         raise click.UsageError("--at is one instant; --step, --from and --to are for many")
     if stepping and asked["jobs"] > 1:
@@ -207,7 +196,7 @@ def _plan(asked: dict[str, Any], settings: Settings) -> _Plan:
         SalesgaugeError: one is wrong.
     """
     request = _request(asked, settings)
-    source = _topics(asked, settings, request) if asked["topics"] else _files(asked)
+    source = record_source(asked, settings, request.until if asked["at"] or asked["end"] else None)
     given = {sink: _given(asked, sink) for sink in _asked_sinks(asked)}
     _keep_inputs(asked, settings, source, given)
     context = SinkContext(_labels(asked["labels"]), _identity(asked, settings, list(given)))
@@ -230,23 +219,6 @@ def _request(asked: dict[str, Any], settings: Settings) -> ReplayRequest:
         choice=KpiChoice(asked["kpis"], asked["windows"], asked["breakdowns"]),
         rules=settings.rules,
         processes=asked["jobs"],
-    )
-
-
-def _files(asked: dict[str, Any]) -> RecordSource:
-    return EventFiles(asked["events"], asked["allow_truncated"])
-
-
-def _topics(asked: dict[str, Any], settings: Settings, request: ReplayRequest) -> RecordSource:
-    # Imported here: reading a file needs no Kafka client.
-    from salesgauge.streams.replay.event_topics import EventTopics
-
-    return EventTopics(
-        settings.kafka,
-        frozenset(asked["partitions"]) or None,
-        since=parse_instant(asked["since"], settings.rules.tz) if asked["since"] else None,
-        until=request.until if asked["at"] or asked["end"] else None,
-        allow_truncated=asked["allow_truncated"],
     )
 
 

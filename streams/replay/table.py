@@ -50,13 +50,14 @@ def readings_table(snapshot: Evaluation, width: int, *, breakdowns: bool) -> Tab
 
 def _number(kpi: str, stat: str, value: float) -> str:
     if kpi.endswith("_seconds") and stat not in ("count", "sum"):
-        return _duration(value)
+        return duration(value)
     if value == int(value) and abs(value) < _PLAIN_BELOW:
         return f"{int(value):,}"
     return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A length of time for people."""
     if seconds >= _DAY:
         return f"{seconds / _DAY:.1f} d"
     if seconds >= _HOUR:

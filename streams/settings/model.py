@@ -217,6 +217,9 @@ class Ingest(BaseModel):
     """How many seconds a sender may take for the headers, and again for the body of a request."""
 
 
+_LINKED = ("lead", "deal", "account", "rep")
+
+
 class Settings(BaseSettings):
     """All settings, with defaults for a broker on this machine."""
 
@@ -241,8 +244,21 @@ class Settings(BaseSettings):
     """An exporter is ready while it is at most this many records behind."""
     thresholds: Path | None = None
     """A file with `targets` for the built-in board, such as `prometheus/thresholds.yml`. Unset: the shipped targets."""
+    links: dict[str, str] = {}
+    """Where a record is in your CRM: by kind (`lead`, `deal`, `account`, `rep`), an address with `{id}` for its id. For
+    example `lead: https://crm.example/leads/{id}`. Explanations and lists of records then link to it."""
     ingest: Ingest = Ingest()
     rules: Rules = Rules()
+
+    @field_validator("links")
+    @classmethod
+    def _addresses(cls, value: dict[str, str]) -> dict[str, str]:
+        for kind, template in value.items():
+            if kind not in _LINKED:
+                raise ValueError(f"{kind!r} is no kind of record; there are {', '.join(_LINKED)}")
+            if "{id}" not in template or not template.startswith(("https://", "http://")):
+                raise ValueError(f"{kind}: {template!r} is no address such as https://crm.example/leads/{{id}}")
+        return value
 
     @property
     def application(self) -> str:

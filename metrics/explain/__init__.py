@@ -1,0 +1,1 @@
+"""Explanations: which entities make up a reading, what each adds to it, and the facts behind that."""
