@@ -20,7 +20,7 @@ from salesgauge.metrics.kpis.kpi import NOW, Catalogue, Dashboard, Kpi, Place
 from salesgauge.metrics.kpis.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from salesgauge.metrics.windows.series import Breakdown
 
@@ -39,6 +39,7 @@ def boards(thresholds: Thresholds, catalogue: Catalogue) -> list[Layout]:
             numbers, catalogue, Dashboard.SALES_MANAGER, "Sales manager",
             "Revenue, growth, close and win rates, by rep, team, product, location and source.",
         ),
+        _pipeline(numbers, catalogue),
         _role(
             numbers, catalogue, Dashboard.BUSINESS_DEVELOPMENT, "Business development",
             "Activities, opportunities, proposals, replies and conversions of the people who open doors.",
@@ -95,11 +96,18 @@ def _trends(numbers: Numbers, kpis: Iterable[Kpi], width: int = 8) -> Iterator[t
         yield numbers.trend(kpi, ("value",) if kpi.samples is None else ("p50", "p90"), width=width)
 
 
-def _parts(numbers: Numbers, kpis: list[Kpi]) -> Iterator[Section]:
-    """A folded section for each breakdown, so that a question such as "by team?" is answered in one place."""
+def _parts(
+    numbers: Numbers, kpis: list[Kpi], shown: Container[tuple[str, Breakdown]] = frozenset()
+) -> Iterator[Section]:
+    """A folded section for each breakdown, so that a question such as "by team?" is answered in one place.
+
+    Without what is ``shown`` elsewhere: a KPI's id and a breakdown.
+    """
     found: dict[Breakdown, list[Panel]] = {}
     for kpi in kpis:
         for by in kpi.breakdowns:
+            if (kpi.id, by) in shown:
+                continue
             found.setdefault(by, []).append(numbers.bars(kpi, by, kpi.headline.name))
     for by, panels in found.items():
         if len(panels) > 1:
@@ -271,6 +279,45 @@ def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
         .no_value("no lead was due in this window")
         .with_target(ranged(gauge(sla, "denominator", window="$window"), "due"))
         .with_target(ranged(gauge(sla, "numerator", window="$window"), "answered in time"))
+    )
+
+
+# --- pipeline ---------------------------------------------------------------------------------------------------------
+
+
+def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
+    k = catalogue.by_id
+    value, weighted, deals, age = (
+        k[name] for name in ("pipeline_value", "weighted_pipeline", "pipeline_deals", "pipeline_age_seconds")
+    )
+    kpis = _drawn_on(catalogue, Dashboard.PIPELINE)
+    heads = [kpi for kpi, _ in catalogue.shown(Place.GLANCE, Dashboard.PIPELINE)]
+    parts = [
+        (value, "stage"),
+        (deals, "stage"),
+        (value, "category"),
+        (value, "rep"),
+        (weighted, "rep"),
+        (value, "team"),
+    ]
+    by_stage = numbers.trend(value, by=("stage",), title="Open pipeline by stage, over time")
+    sections = (
+        Section(
+            "Now",
+            (*(numbers.head(kpi) for kpi in heads), numbers.tile(age, "p90"), numbers.tile(weighted, "unrated")),
+        ),
+        Section(
+            "Where it stands, and whose it is",
+            (stacked(by_stage), *(numbers.bars(kpi, (by,), width=8) for kpi, by in parts)),
+        ),
+        Section("Over time", tuple(_trends(numbers, (kpi for kpi in kpis if kpi.whole))), folded=True),
+        *_parts(numbers, kpis, {(kpi.id, (by,)) for kpi, by in parts}),
+    )
+    return Layout(
+        uid_of(Dashboard.PIPELINE),
+        "Pipeline",
+        "What is open, what it is worth, how it moves, and what stands.",
+        sections,
     )
 
 

@@ -27,6 +27,7 @@ from salesgauge.metrics.entities.facts import (
     address,
 )
 from salesgauge.metrics.entities.identities import Survivors
+from salesgauge.metrics.entities.pipeline import add_pipeline
 from salesgauge.metrics.entities.profile import Profile, fold_profile
 from salesgauge.metrics.entities.state import Box, State, chronological
 from salesgauge.metrics.measures import labels
@@ -39,6 +40,8 @@ UNKNOWN = Product(labels.UNKNOWN)
 _Outcome = Close | Reopened | DealDeleted | DealRestored | Opened
 _RANKS: dict[type[Fact], int] = {Opened: 0, Lost: 1, Won: 2, Reopened: 3, DealDeleted: 4, DealRestored: 5}
 """At one instant, as exports that know only days have it."""
+_LATER = 1
+"""Of changes: a deal that is opened and changed in one instant has what the change says."""
 _TOUCH_KINDS = frozenset({"call", "email", "message", "video"})
 
 
@@ -46,59 +49,73 @@ _TOUCH_KINDS = frozenset({"call", "email", "message", "video"})
 class History:
     """What a deal's own facts tell. Instants are ms.
 
-    ``close`` is the standing close (at most one), at its business time. ``leads`` and ``accounts`` are the keys that
-    it had, in order, each once; ``owners`` are (instant, rep, team) as the deal's facts say.
+    ``outcomes`` are the closes and re-openings that stand, by their business time, all of it different. ``leads`` and
+    ``accounts`` are the keys that it had, in order, each once; ``owners`` are (instant, rep, team) as the deal's facts
+    say, without a rep where they say that it has none. ``changes`` are of its attributes, in order.
     """
 
     opened: Opened | None
     opened_at: int
-    close: Close | None
+    outcomes: tuple[Close | Reopened, ...]
     deleted: bool
+    changes: tuple[Changed, ...]
     leads: tuple[str, ...]
     accounts: tuple[str, ...]
     owners: tuple[tuple[int, Rep, Team], ...]
     credits: tuple[Credited, ...]
     first_at: int
 
+    @property
+    def close(self) -> Close | None:
+        """The standing close: at most one, at its business time."""
+        last = self.outcomes[-1] if self.outcomes else None
+        return None if isinstance(last, Reopened) else last
+
 
 def fold(box: Box) -> History:
     """The history that the facts about a deal tell."""
     facts = box.sorted()
-    attributes = sorted(facts, key=lambda fact: (fact.at, fact.recorded, _RANKS.get(type(fact), 0), fact.id))
-    opened = [fact for fact in facts if isinstance(fact, Opened)]
-    close, deleted = _outcome(box, facts)
+    attributes = sorted(facts, key=lambda fact: (fact.at, fact.recorded, _RANKS.get(type(fact), _LATER), fact.id))
+    said = [fact for fact in attributes if isinstance(fact, Opened | Changed)]
+    opened = [fact for fact in said if isinstance(fact, Opened)]
+    outcomes, deleted = _outcomes(box, facts)
     return History(
         opened=max(opened, key=lambda fact: fact.version, default=None),
         opened_at=min((fact.at for fact in opened), default=0),
-        close=close,
+        outcomes=outcomes,
         deleted=deleted,
+        changes=tuple(fact for fact in said if isinstance(fact, Changed)),
         leads=_distinct(getattr(fact, "lead", "") for fact in attributes),
         accounts=_distinct(getattr(fact, "account", "") for fact in attributes),
-        owners=tuple(
-            (fact.at, fact.rep, fact.team) for fact in attributes if isinstance(fact, Opened | Changed) and fact.rep
-        ),
+        owners=tuple((fact.at, fact.rep, fact.team) for fact in said if fact.rep or _has_none(fact)),
         credits=tuple(fact for fact in facts if isinstance(fact, Credited)),
         first_at=facts[0].at if facts else 0,
     )
 
 
-def _outcome(box: Box, facts: Iterable[Fact]) -> tuple[Close | None, bool]:
-    """The standing close, and whether the deal is deleted, in the order in which the source learnt the facts.
+def _has_none(fact: Opened | Changed) -> bool:
+    """Whether it says that nobody owns the deal."""
+    return isinstance(fact, Changed) and "rep_id" in fact.cleared
 
-    A close replaces the standing close, whatever instant it speaks of; so what was learnt before it and is dated later
-    is void. A re-opening lifts the close.
+
+def _outcomes(box: Box, facts: Iterable[Fact]) -> tuple[tuple[Close | Reopened, ...], bool]:
+    """The closes and re-openings that stand, and whether the deal is deleted.
+
+    In the order in which the source learnt the facts, a close or a re-opening replaces those of its own instant and of
+    later ones: what was said of that time is void. So each of those that are left is later than the one before, and
+    the standing close is the one that was learnt last, if no re-opening was learnt after it.
     """
-    close: Close | None = None
+    standing: list[Close | Reopened] = []
     deleted = False
     steps = [fact for fact in facts if type(fact) in _RANKS]
     for fact in sorted(steps, key=lambda fact: (box.place(fact), fact.at, _RANKS[type(fact)], fact.version)):
-        if isinstance(fact, Won | Lost):
-            close = fact
-        elif isinstance(fact, Reopened):
-            close = None
+        if isinstance(fact, Won | Lost | Reopened):
+            while standing and standing[-1].at >= fact.at:
+                standing.pop()
+            standing.append(fact)
         elif isinstance(fact, DealDeleted | DealRestored):
             deleted = isinstance(fact, DealDeleted)
-    return close, deleted
+    return tuple(standing), deleted
 
 
 def _distinct(keys: Iterable[str]) -> tuple[str, ...]:
@@ -199,7 +216,8 @@ def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
     rep, said = (close.rep, close.team) if close else (NO_REP, NO_TEAM)
     if not rep:
         owned = [(rep, team) for since, rep, team in history.owners if at is None or since <= at]
-        rep, team = owned[-1] if owned else (origin.owners.rep(at) if at is not None else NO_REP, NO_TEAM)
+        rep, team = owned[-1] if owned else (NO_REP, NO_TEAM)
+        rep = rep or (origin.owners.rep(at) if at is not None else NO_REP)
         said = said or team
     return rep, origin.owners.team(rep, said, rules)
 
@@ -214,6 +232,7 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
         return
     [deal] = deals  # its own
     _add_opening(deal, rules, out)
+    add_pipeline(deal, rules, out)
     if deal.credit_note is not None:
         _add_credit_note(deal, deal.credit_note, rules, out)
     elif deal.won is not None:

@@ -7,6 +7,7 @@ major units of the currency) or to None, where a denominator is empty. None is c
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -516,6 +517,28 @@ class OldestWait(_SampleTerm):
 
     def __str__(self) -> str:
         return f"t - min({self.measure.name}(t))"
+
+
+@dataclass(frozen=True)
+class AgeQuantile(_SampleTerm):
+    """A quantile of how long those on a roster have been there at the end of the window, seconds; exact.
+
+    Interpolated between two ages (Hyndman and Fan's type 7); None where there is nobody.
+    """
+
+    q: float
+
+    def evaluate(self, at: Reader) -> float | None:
+        instants = at.instants(self.measure)
+        last = instants.bisect_right(at.now) - 1
+        if last < 0:
+            return None
+        low = math.floor(last * self.q)
+        younger, older = (at.now - instants[last - rank] for rank in (low, min(low + 1, last)))
+        return _seconds(younger + (older - younger) * (last * self.q - low))
+
+    def __str__(self) -> str:
+        return f"quantile({self.q:g}, t - {self.measure.name}(t))"
 
 
 class OldestWaitOnClock(_SampleTerm):

@@ -77,6 +77,7 @@ class Dashboard(enum.StrEnum):
 
     SPEED_TO_LEAD = "speed-to-lead"
     SALES_MANAGER = "sales-manager"
+    PIPELINE = "pipeline"
     BUSINESS_DEVELOPMENT = "business-development"
     ACCOUNT_MANAGEMENT = "account-management"
     MARKETING = "marketing"

@@ -42,6 +42,7 @@ class Labels(TypedDict, total=False):
     kind: str
     outcome: str
     stage: str
+    category: str
     referrer: str
     policy: str
     clock: str
@@ -58,6 +59,15 @@ class OwnerLabels(TypedDict):
     rep: Rep
     team: Team
     source: Source
+
+
+class DealLabels(TypedDict):
+    """Where an open deal stands, and whose it is."""
+
+    stage: str
+    category: str
+    rep: Rep
+    team: Team
 
 
 class CohortLabels(TypedDict):

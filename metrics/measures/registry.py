@@ -166,6 +166,15 @@ SALES_CYCLE = distribution("sales_cycle", "lead created to deal won", "rep", "pr
 DEALS_CLOSED = count("deals_closed", "deals closed of known leads", "outcome", "rep")
 TOUCHES = count("touches", "human touches before the close", "outcome", "kind", "rep")
 
+# The open pipeline
+PIPELINE_DEALS = count("pipeline_deals", "open deals", "stage", "category", "rep", "team")
+PIPELINE_VALUE = money("pipeline_value", "amount of open deals", "stage", "category", "rep", "team")
+PIPELINE_WEIGHTED = money("pipeline_weighted", "the same times their probability", "stage", "category", "rep", "team")
+PIPELINE_UNRATED = money(
+    "pipeline_unrated", "amount of open deals of unknown probability", "stage", "category", "rep", "team"
+)
+PIPELINE_SINCE = roster("pipeline_since", "when open deals were opened", "stage", "category", "rep", "team")
+
 # Accounts
 CUSTOMERS = count("customers", "customers")
 CUSTOMERS_DATED = count("customers_dated", "customers of whom it is known since when")

@@ -282,6 +282,27 @@ class Policy:
         return self.clock_name != AROUND_THE_CLOCK
 
 
+class StageRule(BaseModel):
+    """A stage of deals, under the name that the CRM gives it, without regard to case.
+
+    ``probability`` is that of a deal in it that has none of its own. A deal in a stage of the kind ``won`` or ``lost``
+    is not open.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    probability: Annotated[float, Field(ge=0, le=1)] | None = None
+    kind: Literal["open", "won", "lost"] = "open"
+
+    @model_validator(mode="after")
+    def _open_ones_have_a_probability(self) -> Self:
+        if self.kind != "open" and self.probability is not None:
+            raise ValueError(
+                f"has a probability that nothing uses: deals in a stage of the kind {self.kind} are closed"
+            )
+        return self
+
+
 class CommissionTier(BaseModel):
     """``rate`` of the revenue that lies above ``attainment`` times the quota, up to the next tier."""
 
@@ -353,6 +374,9 @@ class Rules(BaseModel):
     which add nothing. For the one that harms until its cause is mended."""
     deal_origin: Literal["first", "last"] = "first"
     """Which of the leads that a deal had says where it came from and when its cycle began."""
+    stages: tuple[StageRule, ...] = ()
+    """Stages of deals, in their order: list of `{name, probability, kind}`. `probability` (0 to 1) is that of deals
+    that have none of their own. `kind` is `open`, `won` or `lost`. See [the open pipeline](pipeline.md)."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
     """Greatest number of facts that one entity keeps. Further events are refused (`entity_full`)."""
 
@@ -390,6 +414,14 @@ class Rules(BaseModel):
         for rule, hidden in itertools.pairwise(value):
             if not any(rule.criteria):
                 raise ValueError(f"{rule.name!r} matches all requests, so {hidden.name!r} never holds; put it last")
+        return value
+
+    @field_validator("stages")
+    @classmethod
+    def _distinct_stages(cls, value: tuple[StageRule, ...]) -> tuple[StageRule, ...]:
+        for name, count in Counter(_folded(stage.name) for stage in value).items():
+            if count > 1:
+                raise ValueError(f"{name!r} is the name of {count} stages; name each stage once")
         return value
 
     @model_validator(mode="after")
@@ -437,6 +469,10 @@ class Rules(BaseModel):
     def exempts(self, source: str) -> bool:
         """Whether requests of a source wait for no answer."""
         return bool(self._exempt) and _folded(source) in self._exempt
+
+    def stage(self, name: str) -> StageRule | None:
+        """What is said of a stage of deals."""
+        return self._stages.get(_folded(name)) if self._stages else None
 
     def clock(self, name: str) -> Clock:
         """The clock of a response policy by its name, as :attr:`Policy.clock_name` has it."""
@@ -513,6 +549,10 @@ class Rules(BaseModel):
             days.append(rate.since)
             rates.append(rate.rate)
         return tables
+
+    @cached_property
+    def _stages(self) -> dict[str, StageRule]:
+        return {_folded(stage.name): stage for stage in self.stages}
 
     @cached_property
     def _exempt(self) -> frozenset[str]:

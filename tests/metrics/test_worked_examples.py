@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
-from salesgauge.metrics.rules.model import ResponsePolicyRule, Rules
+from salesgauge.metrics.rules.model import ResponsePolicyRule, Rules, StageRule
 from tests.support.stories import (
     NOW,
     answered,
     assigned,
     booked,
+    changed,
     churned,
     created,
     demo,
@@ -80,7 +81,80 @@ QUOTA_OF_BOB = event(
     "quota_set", "04-01 00:00", rep_id="bob", period_start="04-01 00:00", period_end="07-01 01:00", amount=1000
 )
 
+STAGES = Rules(
+    stages=(
+        StageRule(name="Demo", probability=0.25),
+        StageRule(name="Offer", probability=0.5),
+        StageRule(name="Talks"),
+        StageRule(name="Closed Won", kind="won"),
+        StageRule(name="Closed Lost", kind="lost"),
+    )
+)
+
+
+def _open(deal: str, at: str, amount: float, **fields: Any) -> list[EventBase]:
+    """A deal that is opened with an amount, and has all else from that instant on."""
+    return [opened(deal, deal, at, amount=amount), changed(deal, at, **fields)]
+
+
+OPEN_DEALS = [
+    *_open("a", "06-01 00:00", 100_000, stage="Offer", category="commit", rep_id="ann", team="north"),
+    *_open("b", "06-21 00:00", 60_000, stage="demo", rep_id="bob"),
+    *_open("c", "06-26 00:00", 5_000, stage="Talks"),
+    *_open("d", "06-11 00:00", 70_000, stage="Offer", category="omitted"),
+    *_open("e", "05-01 00:00", 1, stage="Demo"),
+    won("e", "06-02 00:00", 1),
+]
+"""On 1 July four deals are open: for 30, 10, 5 and 20 days."""
+SEEN_AGAIN = [
+    opened("a", "a", "04-01 00:00", amount=50),
+    changed("a", "04-01 00:00", stage="Demo"),
+    won("a", "05-01 00:00", 50),
+    event("deal_reopened", "06-10 00:00", deal_id="a", lead_id="a"),
+    won("a", "06-20 00:00", 50),
+]
+"""Open in April and again from 10 to 20 June."""
+
 EXAMPLES = (
+    # ---- The open pipeline
+    Example("pipeline_deals", OPEN_DEALS, 4, rules=STAGES),
+    Example("pipeline_deals", OPEN_DEALS, 2, rules=STAGES, labels={"stage": "Offer"}),
+    Example("pipeline_deals", OPEN_DEALS, 1, rules=STAGES, labels={"stage": "Demo"}),  # as the rules write it
+    Example("pipeline_value", OPEN_DEALS, 100_000 + 60_000 + 5_000 + 70_000, rules=STAGES),
+    Example("pipeline_value", OPEN_DEALS, 60_000, rules=STAGES, labels={"rep": "bob"}),
+    Example("pipeline_value", OPEN_DEALS, 100_000, rules=STAGES, labels={"team": "north"}),
+    Example(  # A and B by their stages; C has no probability, D is omitted
+        "weighted_pipeline", OPEN_DEALS, 100_000 * 0.5 + 60_000 * 0.25, rules=STAGES
+    ),
+    Example("weighted_pipeline", OPEN_DEALS, 5_000, rules=STAGES, stat="unrated"),
+    Example(  # the deal's own probability holds until it is cleared
+        "weighted_pipeline",
+        [*_open("a", "06-01 00:00", 100, stage="Offer", probability=0.9), *_open("b", "06-01 00:00", 10, probability=0.9),
+         changed("a", "06-05 00:00", probability=None)],
+        100 * 0.5 + 10 * 0.9,
+        rules=STAGES,
+    ),
+    Example("pipeline_age_seconds", OPEN_DEALS, (10 + 20) / 2 * DAY, rules=STAGES),
+    Example("pipeline_age_seconds", OPEN_DEALS, (20 + 0.7 * (30 - 20)) * DAY, rules=STAGES, stat="p90"),
+    Example("pipeline_age_seconds", SEEN_AGAIN[:-1], (30 + 31 + 14) * DAY, at="06-15 00:00"),  # from its first opening on
+    *(
+        Example("pipeline_deals", SEEN_AGAIN, expected, at=at, rules=Rules(max_future=timedelta(days=100)))
+        for at, expected in (("04-15 00:00", 1), ("05-15 00:00", 0), ("06-15 00:00", 1), ("06-25 00:00", 0))
+    ),
+    Example(  # closed in the CRM's own words only
+        "pipeline_deals", [*_open("a", "06-01 00:00", 9, stage="Offer"), changed("a", "06-05 00:00", stage="closed lost")],
+        0, rules=STAGES,
+    ),
+    Example(  # opened again, its stage not moved yet: open
+        "pipeline_value",
+        [*_open("a", "06-01 00:00", 9, stage="Offer"), changed("a", "06-05 00:00", stage="Closed Lost"),
+         lost("a", "06-05 00:00"), event("deal_reopened", "06-08 00:00", deal_id="a", lead_id="a")],
+        9, rules=STAGES, labels={"stage": "Closed Lost"},
+    ),
+    Example(  # nobody told of its opening: it is open from the first change on, and has no age
+        "pipeline_value", [changed("a", "06-05 00:00", stage="Offer", amount=7)], 7
+    ),
+    Example("pipeline_age_seconds", [changed("a", "06-05 00:00", stage="Offer", amount=7)], None),
     # ---- Sales manager
     Example(
         "sales_by_location",

@@ -67,6 +67,7 @@ UNSIMULATED = {
     ("scheduled_churn_mrr", "value"),
     ("refund_ratio", "value"),
     ("mrr_mismatch", "value"),
+    ("weighted_pipeline", "value"),
 }
 """What organisations have only with events that the simulation does not tell of; other tests compare it."""
 UTC_RULES, UTC_SETTINGS = Rules(label_ceiling=10_000), Settings()

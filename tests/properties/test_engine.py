@@ -15,7 +15,7 @@ from salesgauge.metrics.entities.facts import Merge
 from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.readings import View
-from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.rules.model import Rules, StageRule
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
 from salesgauge.metrics.shard.panes import Panes, Resolution
 from salesgauge.metrics.shard.partials import absorb, export
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from salesgauge.schemas.events import EventBase
 
-RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=3)
+STAGES = (StageRule(name="s1", probability=0.3), StageRule(name="s2"), StageRule(name="s3", kind="won"))
+RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=3, stages=STAGES)
 BRIEF = RULES.model_copy(update={"fine_retention": timedelta(hours=2), "coarse_retention": timedelta(days=3)})
 """Hardly any memory of panes: nearly everything is folded into the base."""
 

@@ -26,12 +26,13 @@ from zoneinfo import ZoneInfo
 import duckdb
 import holidays
 
+from tests.support import pipeline, waiting
 from tests.support import recurring as batch
-from tests.support import waiting
 from tests.support.waiting import Policy, Terms
 
 MIN, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 MICROS = 1_000_000
+ZERO = Fraction(0)
 ROLLING = {"1h": HOUR, "24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY, "365d": 365 * DAY}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LINES = "STRUCT(product VARCHAR, quantity DECIMAL(18,6), unit_price DECIMAL(18,6))[]"
@@ -39,7 +40,7 @@ _TYPES = {
     "lines": _LINES, "amount": "DECIMAL(18,6)", "mrr": "DECIMAL(18,6)", "mrr_lost": "DECIMAL(18,6)",
     "mrr_before": "DECIMAL(18,6)", "mrr_after": "DECIMAL(18,6)", "price": "DECIMAL(18,6)",
     "own_price": "DECIMAL(18,6)", "minutes": "DECIMAL(18,6)", "score": "BIGINT", "subscriptions": "BIGINT",
-    "needs_response": "BOOLEAN", "qualified": "BOOLEAN", "automated": "BOOLEAN", "auto_reply": "BOOLEAN",
+    "probability": "DOUBLE", "needs_response": "BOOLEAN", "qualified": "BOOLEAN", "automated": "BOOLEAN", "auto_reply": "BOOLEAN",
 }  # fmt: skip
 _COLUMNS = (
     "event_id", "event", "occurred_at", "recorded_at", "lead_id", "account_id", "source", "campaign_id", "location",
@@ -47,7 +48,7 @@ _COLUMNS = (
     "auto_reply", "meeting_id", "outcome", "deal_id", "amount", "lines", "mrr", "referred_by", "product", "mrr_lost",
     "mrr_before", "mrr_after", "reason", "subscriptions", "respondent_id", "score", "minutes", "category", "competitor",
     "price", "own_price", "period_start", "period_end", "ticket_id", "activity_id", "request_id", "tier", "needs_response",
-    "scheduled_for", "booked_by",
+    "scheduled_for", "booked_by", "probability", "expected_close", "currency",
 )  # fmt: skip
 
 Labels = tuple[str, ...]
@@ -69,6 +70,7 @@ class Settings:
     sla_in_business_hours: bool = False
     contact_includes_automated: bool = True
     growth_target: Fraction = Fraction(1, 10)
+    stages: tuple[pipeline.Stage, ...] = ()
     tiers: tuple[tuple[Fraction, Fraction], ...] = (
         (Fraction(0), Fraction(5, 100)),
         (Fraction(1), Fraction(8, 100)),
@@ -117,7 +119,8 @@ class Oracle:
                                   round(epoch_us(recorded_at::TIMESTAMPTZ) / 1000)::BIGINT AS recorded_at,
                                   round(epoch_us(period_start::TIMESTAMPTZ) / 1000)::BIGINT AS period_start,
                                   round(epoch_us(period_end::TIMESTAMPTZ) / 1000)::BIGINT AS period_end,
-                                  round(epoch_us(scheduled_for::TIMESTAMPTZ) / 1000)::BIGINT AS scheduled_for)
+                                  round(epoch_us(scheduled_for::TIMESTAMPTZ) / 1000)::BIGINT AS scheduled_for,
+                                  round(epoch_us(expected_close::TIMESTAMPTZ) / 1000)::BIGINT AS expected_close)
                 FROM read_json('{path}', format = 'newline_delimited', columns = {{{columns}}})
                 QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY occurred_at) = 1""")
         first, last = self.db.execute("SELECT min(occurred_at), max(occurred_at) FROM arrived").fetchall()[0]
@@ -125,6 +128,7 @@ class Oracle:
         self._store("shifts", "opens BIGINT, closes BIGINT", shifts)
         default = Policy("default", settings.sla, business=settings.sla_in_business_hours)
         self._terms = Terms((default,), sorted(shifts))
+        self._stages = pipeline.Terms(settings.stages)
         for statement in _BUSINESS_TIME:
             self.db.execute(statement)
 
@@ -148,6 +152,8 @@ class Oracle:
                 self._draw_up_responses(t)
             elif statement is ACCOUNTS:
                 accounts = self._draw_up_accounts()
+            elif statement is _PIPELINE:
+                self._draw_up_pipeline(t)
             else:
                 self.db.execute(statement)
         self._draw_up_commission(t)
@@ -187,6 +193,40 @@ class Oracle:
         self._store(
             "reply_answers", "lead VARCHAR, ts BIGINT, ms BIGINT, drep VARCHAR, dteam VARCHAR, said VARCHAR", replies
         )
+
+    def _draw_up_pipeline(self, t: int) -> None:
+        """The deals that are open at ``t`` (:mod:`.pipeline`)."""
+        owners: dict[str, list[tuple[int, str, str]]] = {}
+        for lead, *claim in self.db.execute("SELECT lead, since, rep, team FROM ownership ORDER BY since").fetchall():
+            owners.setdefault(lead, []).append(tuple(claim))
+        rows = []
+        for lead, events in self._by_deal():
+            deal = pipeline.Deal(events, owners.get(lead, ()), self._stages)
+            now = deal.at(t)
+            if now is not None:
+                weighted = None if now.probability is None else now.amount * now.probability
+                rows.append((
+                    lead, t, now.rep, now.team, now.stage, now.category, now.opened, *map(
+                        _micros, (now.amount, weighted or ZERO, now.amount if weighted is None else ZERO)),
+                ))  # fmt: skip
+        self._store(
+            "open_now",
+            "lead VARCHAR, ts BIGINT, drep VARCHAR, dteam VARCHAR, stage VARCHAR, category VARCHAR, opened BIGINT, "
+            "amount BIGINT, weighted BIGINT, unrated BIGINT",
+            rows,
+        )
+
+    def _by_deal(self) -> Iterator[tuple[str, list[dict[str, object]]]]:
+        """What is said of each deal, and its lead."""
+        found = self.db.execute("""
+            SELECT n.lead, e.* FROM ev e JOIN named n USING (deal_id) WHERE event <> 'proposal_sent' ORDER BY deal_id""")
+        names = [column[0] for column in found.description or ()]
+        by_deal: dict[object, list[dict[str, object]]] = {}
+        for row in found.fetchall():
+            event = {k: v for k, v in zip(names, row, strict=True) if v is not None}
+            event |= {"at": event["occurred_at"]}
+            by_deal.setdefault(event["deal_id"], []).append(event)
+        yield from ((str(events[0].get("lead")), events) for events in by_deal.values())
 
     def _draw_up_accounts(self) -> dict[str, batch.Account]:
         """What accounts paid and when they were customers, by the plain computation of recurring revenue."""
@@ -247,11 +287,16 @@ def _major(micros: int | None) -> Fraction | None:
     return None if micros is None else Fraction(micros, MICROS)
 
 
+def _micros(amount: Fraction) -> int:
+    return round(amount * MICROS)
+
+
 ACCOUNTS = "accounts"
 """Stands for the step that draws up accounts, among the statements."""
 
 
 _RESPONSES = "-- the requests of each lead"
+_PIPELINE = "-- the open deals"
 
 
 def owned(query: str) -> str:
@@ -381,6 +426,15 @@ def _deals() -> Iterator[str]:
         FROM (SELECT *, unnest(lines) AS line FROM deals WHERE event = 'deal_won' AND len(lines) > 0)"""
     yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
         SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
+
+
+def _pipeline() -> Iterator[str]:
+    """The open pipeline."""
+    yield _PIPELINE
+    yield (
+        "CREATE OR REPLACE TABLE open_deals AS SELECT * REPLACE (known(stage) AS stage, known(category) AS category), "
+        "t() - opened AS ms FROM "
+    ) + teamed("SELECT * FROM open_now", "drep", "dteam")
 
 
 def _customers() -> Iterator[str]:
@@ -651,6 +705,7 @@ def _tables(settings: Settings) -> Iterator[str]:
         _response_tables(),
         _meetings(),
         _stages(settings),
+        _pipeline(),
         _activities(),
         _reps(),
         _ledgers(),
@@ -765,8 +820,8 @@ def _level(table: str, *, opening: bool = False) -> Term:
     return Term(lambda c, _: c.level(table, opening=opening), lambda *_: False)
 
 
-def _money(table: str, where: str = "true", *, before: bool = False) -> Term:
-    return _scaled(_count(table, "sum(value)", where, before=before), Fraction(1, MICROS))
+def _money(table: str, where: str = "true", *, before: bool = False, column: str = "value") -> Term:
+    return _scaled(_count(table, f"sum({column})", where, before=before), Fraction(1, MICROS))
 
 
 def _scaled(term: Term, factor: Fraction) -> Term:
@@ -935,6 +990,7 @@ def _across(term: Term, label: str) -> Term:
 
 BANDS, STAGES = _count("bands"), Term(lambda c, d: c.period("lifecycle", d), lambda _, dim: dim == "stage")
 THEIR_PRICES, OUR_PRICES = (_count("competitor_price_observed", f"sum({column})") for column in ("theirs", "ours"))
+AGED = _count("open_deals", "count(ms)")
 QUOTA_WON, QUOTA = _count("current_quotas", "sum(won)"), _count("current_quotas", "sum(target)")
 
 FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
@@ -1105,6 +1161,17 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
     "revenue_churn_ratio": {
         "value": (lambda kept, o: over(o - kept, o), (KEPT, OPENING)),
         "net": (lambda now, o: over(o - now, o), (_figure("now of start"), OPENING)),
+    },
+    "pipeline_deals": {"value": (_itself, (_count("open_deals"),))},
+    "pipeline_value": {"value": (_itself, (_money("open_deals", column="amount"),))},
+    "weighted_pipeline": {
+        "value": (_itself, (_money("open_deals", "category <> 'omitted'", column="weighted"),)),
+        "unrated": (_itself, (_money("open_deals", "category <> 'omitted'", column="unrated"),)),
+    },
+    "pipeline_age_seconds": {
+        stat: (
+            lambda ms, n: ms / 1000 if n else None, (_count("open_deals", f"quantile_cont(x.ms, {q})"), AGED))
+        for stat, q in (("value", 0.5), ("p90", 0.9))
     },
     "employee_turnover_ratio": {
         "value": (_turnover, (

@@ -32,7 +32,7 @@ def ms(text: str) -> int:
 
 def event(name: str, at: str, **fields: Any) -> EventBase:
     """An event; its id is new unless it is given as ``id``."""
-    for field in ("recorded_at", "scheduled_for", "period_start", "period_end"):
+    for field in ("recorded_at", "scheduled_for", "period_start", "period_end", "expected_close"):
         if field in fields:
             fields[field] = when(fields[field])
     event_id = fields.pop("id", None) or f"event-{next(_numbers)}"
@@ -77,6 +77,11 @@ def demo(lead: str, at: str, outcome: str = "held", **fields: Any) -> EventBase:
 
 def opened(lead: str, deal: str, at: str, **fields: Any) -> EventBase:
     return event("opportunity_created", at, lead_id=lead, deal_id=deal, **fields)
+
+
+def changed(deal: str, at: str, **fields: Any) -> EventBase:
+    """A change of a deal's attributes; one that is None is cleared."""
+    return event("deal_changed", at, deal_id=deal, **fields)
 
 
 def won(deal: str, at: str, amount: float | str = 0, product: str = "gauge", **fields: Any) -> EventBase:

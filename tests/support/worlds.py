@@ -93,7 +93,9 @@ KINDS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     ),
     "proposal_sent": _fields(lead_id=_leads, deal_id=_deals, rep_id=_maybe_rep),
     "deal_changed": _fields(
-        deal_id=_deals, lead_id=st.none() | _leads, account_id=_maybe_account, rep_id=_maybe_rep
+        deal_id=_deals, lead_id=st.none() | _leads, account_id=_maybe_account, rep_id=_maybe_rep,
+        stage=st.sampled_from([None, "s1", "s2", "s3"]), amount=st.none() | _money,
+        expected_close=st.none() | st.sampled_from([_iso(BEGIN + days * DAY) for days in (-10, 20, 40, 61, 100)]),
     ),
     "deal_deleted": _fields(deal_id=_deals),
     "deal_restored": _fields(deal_id=_deals),

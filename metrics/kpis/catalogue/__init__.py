@@ -10,6 +10,7 @@ from salesgauge.metrics.kpis.catalogue import (
     account_manager,
     business_development,
     marketing,
+    pipeline,
     recurring,
     sales_development,
     sales_manager,
@@ -20,6 +21,7 @@ from salesgauge.metrics.kpis.kpi import Catalogue
 CATALOGUE = Catalogue(
     (
         *sales_manager.KPIS,
+        *pipeline.KPIS,
         *business_development.KPIS,
         *account_manager.KPIS,
         *recurring.KPIS,

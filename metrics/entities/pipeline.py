@@ -1,0 +1,194 @@
+"""The open pipeline: when a deal was open, and what it was then: its stage, category, probability, amount and owner.
+
+Rules and worked examples: docs/pipeline.md. A deal's attributes have a value at every instant: the one said last before
+it. Stretches of time in which a deal is open and none of them changes are spans; stocks are made of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from salesgauge.metrics.entities.contributions import Contributions
+from salesgauge.metrics.entities.facts import Changed, Opened, Reopened
+from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, DealLabels, Rep, Team
+from salesgauge.metrics.rules.model import Rules
+
+if TYPE_CHECKING:
+    from salesgauge.metrics.entities.deals import Deal
+
+_OPENING, _CHANGE, _OWNER, _OWNER_OF_LEAD, _OUTCOME = range(5)
+"""The order of what happens at one instant: the deal has what was said then, and its outcome has the last word."""
+_CERTAIN = 10**9
+"""A probability of 1."""
+_OMITTED = "omitted"
+"""The category of deals that no forecast holds."""
+
+
+class Version(NamedTuple):
+    """An open deal's attributes. ``amount`` is in the rules' smallest unit, ``probability`` in billionths."""
+
+    stage: str
+    category: str
+    probability: int | None
+    amount: int
+    rep: Rep
+    team: Team
+
+    @property
+    def labels(self) -> DealLabels:
+        """Under what an open deal is counted."""
+        return DealLabels(stage=self.stage, category=self.category, rep=self.rep, team=self.team)
+
+    @property
+    def weighted(self) -> int | None:
+        """The amount times the probability, rounded half to even; None where the probability is not known."""
+        if self.category == _OMITTED:
+            return 0
+        if self.probability is None:
+            return None
+        whole, rest = divmod(self.amount * self.probability, _CERTAIN)
+        return whole + (2 * rest > _CERTAIN or (2 * rest == _CERTAIN and whole % 2))
+
+
+class Span(NamedTuple):
+    """From ``since`` until ``until`` (ms; None: still) a deal was open with these attributes."""
+
+    since: int
+    until: int | None
+    version: Version
+
+
+_Step = tuple[int, int, tuple[int, ...], Any]
+"""Instant, what happens then, its place among those of its kind, and what is said."""
+
+
+@dataclass(slots=True)
+class _Course:
+    """What is known of a deal, one step after the other."""
+
+    deal: Deal
+    rules: Rules
+    began: bool = False
+    closed: bool = False
+    in_closing_stage: bool = False
+    stage: str = ""
+    category: str = ""
+    probability: float | None = None
+    micros: int = 0
+    amount_at: int = 0
+    currency: str = ""
+    currency_at: int = 0
+    amount: int = 0
+    owner: tuple[Rep, Team] = (NO_REP, NO_TEAM)
+
+    @property
+    def open(self) -> bool:
+        return self.began and not self.closed and not self.in_closing_stage
+
+    def take(self, step: _Step) -> None:
+        _, kind, _, said = step
+        if kind == _OPENING:
+            self.began = True
+        elif kind == _CHANGE:
+            self._change(said)
+        elif kind == _OWNER:
+            self.owner = said
+        elif kind == _OUTCOME:
+            self.closed = not isinstance(said, Reopened)
+            self.began |= not self.closed
+            self.in_closing_stage &= self.closed
+
+    def _change(self, said: Opened | Changed) -> None:
+        if isinstance(said, Opened):
+            self._value(said.amount or None, said.currency or None, said.at)
+            return
+        cleared = said.cleared
+        if said.stage or "stage" in cleared:
+            rule = self.rules.stage(said.stage)
+            self.stage = rule.name if rule else said.stage
+            self.in_closing_stage = rule is not None and rule.kind != "open"
+        if said.category or "category" in cleared:
+            self.category = said.category
+        if said.probability is not None or "probability" in cleared:
+            self.probability = said.probability
+        amount = 0 if "amount" in cleared else said.amount
+        self._value(amount, "" if "currency" in cleared else said.currency or None, said.at)
+
+    def _value(self, micros: int | None, currency: str | None, at: int) -> None:
+        """Take what is said of the amount; None where nothing is. It is worth what it was when that was said."""
+        if currency is not None:
+            self.currency, self.currency_at = currency, at
+        if micros is not None:
+            self.micros, self.amount_at = micros, at
+        if micros is not None or currency is not None:
+            # An opening that was corrected is said later than it was; its currency need not have a rate before.
+            self.amount = self.rules.minor(self.micros, self.currency, max(self.amount_at, self.currency_at))
+
+    def version(self, at: int) -> Version:
+        """The attributes at an instant."""
+        rep, said = self.owner
+        owners = self.deal.origin.owners
+        rep = rep or owners.rep(at)
+        probability = self.probability
+        if probability is None and (rule := self.rules.stage(self.stage)) is not None:
+            probability = rule.probability
+        chance = None if probability is None else round(probability * _CERTAIN)
+        return Version(self.stage, self.category, chance, self.amount, rep, owners.team(rep, said, self.rules))
+
+
+def read_spans(deal: Deal, rules: Rules) -> list[Span]:
+    """When the deal was open, with what it was then; sorted, without gaps but where it was closed."""
+    course = _Course(deal, rules)
+    spans: list[Span] = []
+    since, version = 0, None
+    for at, steps in groupby(sorted(_steps(deal), key=lambda step: step[:3]), key=lambda step: step[0]):
+        for step in steps:
+            course.take(step)
+        new = course.version(at) if course.open else None
+        if new == version:
+            continue
+        if version is not None:
+            spans.append(Span(since, at, version))
+        since, version = at, new
+    if version is not None:
+        spans.append(Span(since, None, version))
+    return spans
+
+
+def _steps(deal: Deal) -> Iterator[_Step]:
+    """What happened to the deal. One whose opening nobody told of is open from the first change that is known."""
+    history, opened = deal.history, deal.history.opened
+    if opened is not None:
+        yield history.opened_at, _OPENING, (), None
+        yield history.opened_at, _CHANGE, (opened.recorded, 0, opened.id), opened
+    elif history.changes:
+        yield history.changes[0].at, _OPENING, (), None
+    yield from ((said.at, _CHANGE, (said.recorded, 1, said.id), said) for said in history.changes)
+    yield from ((at, _OWNER, (place,), (rep, team)) for place, (at, rep, team) in enumerate(history.owners))
+    yield from ((at, _OWNER_OF_LEAD, (), None) for at in deal.origin.owners.since[1:])
+    yield from ((outcome.at, _OUTCOME, (), outcome) for outcome in history.outcomes)
+
+
+def add_pipeline(deal: Deal, rules: Rules, out: Contributions) -> None:
+    """Add what the deal is in the open pipeline."""
+    spans = read_spans(deal, rules)
+    for span in spans:
+        _add_stocks(span, out)
+    if spans and spans[-1].until is None and deal.history.opened is not None:
+        out.add(m.PIPELINE_SINCE, deal.history.opened_at, 1, **spans[-1].version.labels)
+
+
+def _add_stocks(span: Span, out: Contributions) -> None:
+    version = span.version
+    labels, weighted = version.labels, version.weighted
+    rated, unrated = (0, version.amount) if weighted is None else (weighted, 0)
+    for at, sign in ((span.since, 1), (span.until, -1)):
+        if at is not None:
+            out.add(m.PIPELINE_DEALS, at, sign, **labels)
+            out.add(m.PIPELINE_VALUE, at, sign * version.amount, **labels)
+            out.add(m.PIPELINE_WEIGHTED, at, sign * rated, **labels)
+            out.add(m.PIPELINE_UNRATED, at, sign * unrated, **labels)

@@ -1,0 +1,152 @@
+"""The open pipeline a second time: one deal at one instant, by its definitions, sharing no code with metrics.
+
+Events are dictionaries with ``event``, ``event_id``, ``at`` and ``rec`` (ms), and the fields of the event; a field that
+is there and None clears. Nothing is kept between instants: what is asked for is computed from all events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from typing import Any
+
+Event = Mapping[str, Any]
+Owners = Sequence[tuple[int, str, str]]
+"""(since, rep, team) of a lead, sorted; before the first it is the first one's."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    probability: Fraction | None = None
+    kind: str = "open"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Stages in their order; what one unit of a currency is worth at an instant."""
+
+    stages: tuple[Stage, ...] = ()
+    rate: Callable[[str, int], Fraction] = lambda _currency, _at: Fraction(1)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What an open deal is at an instant; ``team`` as the deal or its lead says it."""
+
+    stage: str
+    category: str
+    probability: Fraction | None
+    amount: Fraction
+    rep: str
+    team: str
+    opened: int | None
+
+
+class Deal:
+    """What is known of one deal, and of the owners of the lead that it came from."""
+
+    def __init__(self, events: Sequence[Event], owners: Owners, terms: Terms) -> None:
+        self.terms, self.owners = terms, owners
+        held: dict[str, Event] = {}
+        for event in sorted(events, key=lambda e: e["rec"]):
+            held[event["event_id"]] = event
+        self.events = [
+            e | {"place": min(o["rec"] for o in events if o["event_id"] == e["event_id"] and o["at"] == e["at"])}
+            for e in map(dict, held.values())
+        ]
+        openings = self._of("opportunity_created")
+        self.opened = min((e["at"] for e in openings), default=None)
+        said = max(openings, key=lambda e: e["rec"], default=None)
+        self.attributes = self._of("deal_changed")
+        if said is not None:
+            self.attributes.append({**said, "at": self.opened, "said": said["at"]})
+        self.outcomes = self._outcomes()
+
+    def _of(self, *names: str) -> list[dict[str, Any]]:
+        return [e for e in self.events if e["event"] in names]
+
+    @property
+    def deleted(self) -> bool:
+        steps = self._of("deal_deleted", "deal_restored")
+        last = max(steps, key=lambda e: (e["place"], e["at"], e["event"]), default=None)
+        return last is not None and last["event"] == "deal_deleted"
+
+    def _outcomes(self) -> list[dict[str, Any]]:
+        """Closes and re-openings that nothing learnt later, of their instant or an earlier one, has struck."""
+        order = {"deal_lost": 1, "deal_won": 2, "deal_reopened": 3}
+        steps = sorted(self._of(*order), key=lambda e: (e["place"], e["at"], order[e["event"]], e["rec"]))
+        left = [e for i, e in enumerate(steps) if all(later["at"] > e["at"] for later in steps[i + 1 :])]
+        return sorted(left, key=lambda e: e["at"])
+
+    def _said(self, name: str, x: int) -> tuple[Any, int]:
+        """The value of an attribute at an instant and when it was said."""
+        said = [e for e in self.attributes if e["at"] <= x and self._says(e, name)]
+        if not said:
+            return None, 0
+        last = max(said, key=_order)
+        return last[name], last.get("said", last["at"])
+
+    @staticmethod
+    def _says(e: Event, name: str) -> bool:
+        return name in e and (e[name] is not None if e["event"] == "opportunity_created" else True)
+
+    def is_open(self, x: int) -> bool:
+        first = self.opened
+        if first is None:
+            first = min((e["at"] for e in self._of("deal_changed")), default=None)
+        before = [e for e in self.outcomes if e["at"] <= x]
+        last = before[-1] if before else None
+        reopened = last is not None and last["event"] == "deal_reopened"
+        if self.deleted or (last is not None and not reopened):
+            return False
+        if (first is None or first > x) and not any(e["event"] == "deal_reopened" for e in before):
+            return False
+        stage, since = self._said("stage", x)
+        kind = next((s.kind for s in self.terms.stages if s.name == stage), "open")
+        return kind == "open" or (last is not None and reopened and last["at"] >= since)
+
+    def owner(self, x: int) -> tuple[str, str]:
+        claims = [
+            e
+            for e in self._of("opportunity_created", "deal_changed")
+            if e["at"] <= x and (e.get("rep_id") or (e["event"] == "deal_changed" and "rep_id" in e))
+        ]
+        last = max(claims, key=_order, default={})
+        rep, team = last.get("rep_id") or "", (last.get("team") or "") if last.get("rep_id") else ""
+        if not rep and self.owners:
+            rep = ([who for since, who, _ in self.owners if since <= x] or [self.owners[0][1]])[-1]
+        if not team:
+            team = ([theirs for _, who, theirs in self.owners if who == rep and theirs] or [""])[-1]
+        return rep, team
+
+    def at(self, x: int) -> Standing | None:
+        """What the deal is at an instant; None where it is not open."""
+        if not self.is_open(x):
+            return None
+        stage = self._said("stage", x)[0] or ""
+        probability = self._said("probability", x)[0]
+        if probability is None:
+            probability = next((s.probability for s in self.terms.stages if s.name == stage), None)
+        (amount, said), (currency, in_it_since) = self._said("amount", x), self._said("currency", x)
+        worth = Fraction(amount or 0) * self.terms.rate(currency or "", max(said, in_it_since))
+        rep, team = self.owner(x)
+        category = self._said("category", x)[0] or ""
+        chance = None if probability is None else Fraction(str(probability))
+        return Standing(stage, category, chance, worth, rep, team, self.opened)
+
+
+def _order(e: Event) -> tuple[int, int, bool, int]:
+    hashed = int.from_bytes(blake2b(e["event_id"].encode(), digest_size=8).digest(), "big")
+    return e["at"], e["rec"], e["event"] == "deal_changed", hashed
+
+
+def quantile(values: Sequence[Fraction], q: Fraction) -> Fraction:
+    """Type 7 of Hyndman and Fan."""
+    ranked = sorted(values)
+    position = (len(ranked) - 1) * q
+    low = int(position)
+    high = min(low + 1, len(ranked) - 1)
+    return ranked[low] + (ranked[high] - ranked[low]) * (position - low)
