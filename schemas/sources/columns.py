@@ -122,6 +122,8 @@ class Column:
     """What most values look like, with one that does not, where the rest is text."""
     sign: str = ""
     """The currency sign or code that amounts are written with."""
+    order: DateOrder | None = None
+    """The only order of day, month and year in which all values can be read, where they are written in digits."""
     lossy: bool = False
     """Whether the typed value no longer tells how the text was written."""
 
@@ -244,7 +246,9 @@ def _column(connection: duckdb.DuckDBPyConnection, table: str, name: str, declar
     if doubt:
         return dataclasses.replace(plain, doubt=doubt)
     if able:
-        return _read_by(connection, table, plain, able[0], missing=missing > 0)
+        orders = {candidate.order for candidate in dates}
+        column = _read_by(connection, table, plain, able[0], missing=missing > 0)
+        return dataclasses.replace(column, order=orders.pop() if len(orders) == 1 else None)
     return dataclasses.replace(plain, nearly=_nearly_all(connection, table, name, declared, values))
 
 

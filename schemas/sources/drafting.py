@@ -106,6 +106,9 @@ def draft(
         timezone: of times that name none; UTC where it is not said.
     """
     made = Draft()
+    alike = _orders_of_neighbours(exports)
+    answers = {**{key: order for key, (order, _) in alike.items()}, **answers}
+    made.guesses += [why for key, (order, why) in alike.items() if answers[key] == order]
     described = [parts_of(_answered(export, answers), answers) for export in _distinct(exports)]
     vendors = Counter(parts.vendor for parts in described if parts.vendor)
     made.mapping = {"description": "Drafted by salesgauge try", "source_system": "export"}
@@ -138,6 +141,30 @@ def draft(
         made.mapping["currency"] = made.currency
     made.mapping |= {"inputs": inputs, **({"views": views} if views else {}), "events": events}
     return made
+
+
+def _orders_of_neighbours(exports: Sequence[Export]) -> dict[str, tuple[str, str]]:
+    """For doubtful columns of dates, the order in which all other dates of their file are written, and why it is so.
+
+    One program writes a file, in one notation. In a file whose other dates are in several orders, or all doubtful,
+    nothing is concluded.
+    """
+    found = {}
+    for export in exports:
+        told = {column.read.order: column.name for column in export.columns if column.read and column.read.order}
+        if len(told) != 1:
+            continue
+        [(order, neighbour)] = told.items()
+        for column in export.columns:
+            doubt = column.read.doubt if column.read else None
+            if (
+                doubt is not None
+                and doubt.what == "date"
+                and all(order in {name for name, _ in readings} for _, readings in doubt.examples)
+            ):
+                why = f"{export.path.name}: {column.name}: dates as in {neighbour}, where only {order} is possible"
+                found[f"date:{column.name}"] = (str(order), why)
+    return found
 
 
 def _distinct(exports: Sequence[Export]) -> list[Export]:
@@ -494,9 +521,13 @@ class _Deals(_Writer):
 
     def _asked_closing(self) -> str | None:
         """The forecast as the closing date, if somebody says so."""
-        expected = self.parts.columns.get("expected")
-        forecast = ((expected.name, "take the forecast as the closing date"),) if expected else ()
-        choices = (*forecast, (_NONE, "show deals that are still open only"))
+        expected, changed = self.parts.columns.get("expected"), self.parts.columns.get("stage_changed")
+        offered = (
+            (changed, "take the latest change of stage, if closed deals keep their stage"),
+            (expected, "take the forecast as the closing date"),
+        )
+        found = tuple((column.name, meaning) for column, meaning in offered if column is not None)
+        choices = (*found, (_NONE, "show deals that are still open only"))
         answer = self.ask(Question("closed", f"{self.file}: when were deals won or lost?", choices, needed=True))
         if answer is not None:
             return self.time("closed", "when it was won or lost")

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,10 +16,8 @@ from salesgauge.schemas.sources.describing import Described, Export
 Sort = Literal["deals", "leads", "spend", "teams", "activities", "other"]
 
 _NAMES: dict[str, str] = {
-    "id": "record id|deal id|opportunity id|lead id|contact id|person id|copper id|item id auto generated|item id"
-    "|datensatz id|opportunity number|deal number|id|deal no|number|uuid",
     "name": "deal name|opportunity name|deal title|name|title|subject",
-    "email": "email|email address|e mail|work email|person email work",
+    "email": "email|email address|e mail|work email|person email work|contact email|primary email|primary contact primary email",
     "created": "create date|created date|created time|created at|date created|creation date|created on|date added|added on"
     "|add time|created|deal created|lead created|person created|open date|opened|opened on|engage date|start date"
     "|creation log|erstellungsdatum|erstellt am|created time utc|signup date|record created",
@@ -26,6 +26,7 @@ _NAMES: dict[str, str] = {
     "closed": "close date|closed date|closing date|closed at|actual close date|date closed|closed on|closed time|closed"
     "|abschlussdatum|won lost at|deal close time|close time|end date",
     "expected": "expected close date|expected close|forecast close date|estimated close date|expected closing date",
+    "stage_changed": "last stage change at|last stage change|stage last changed|stage changed at|stage change date|date entered current stage|stage updated at",
     "stage": "deal stage|opportunity stage|sales stage|milestone|deal phase|phase|stage|stage name|pipeline stage|current pipeline stage|status label|current stage",
     "status": "deal status|opportunity status|opportunity state|status|state|status type|outcome|result|won lost",
     "is_won": "is closed won|is won|iswon|won",
@@ -57,7 +58,15 @@ _NAMES: dict[str, str] = {
     "activity": "type|activity type|call duration|due date|call outcome|direction|task|due",
 }  # fmt: skip
 _PARTS = {part: names.split("|") for part, names in _NAMES.items()}
-_PREFIX = re.compile(r"^(deal|opportunity|opp|lead|person|contact|organization) ")
+_IDS: dict[Sort, str] = {
+    "deals": "record id|deal id|opportunity id|copper id|item id auto generated|item id|datensatz id|opportunity number"
+    "|deal number|do not modify opportunity|id|deal no|number|uuid|lead id",
+    "leads": "record id|lead id|contact id|person id|copper id|item id auto generated|item id|datensatz id"
+    "|do not modify lead|do not modify contact|id|number|uuid",
+}
+"""Of the ids of several things in one row, that of the row itself: of deals the deal's, whatever leads they name. It
+goes before a plain 'id', which in a history is that of the change."""
+_PREFIX = re.compile(r"^custom |^(?:custom )?(deal|opportunity|opp|lead|person|contact|organization) ")
 _AMOUNT_WORDS = re.compile(r"\b(amount|value|price|revenue|total)\b")
 _NOT_AN_AMOUNT = re.compile(
     r"\b(weighted|forecast|expected|company currency|probability|tax|discount|cost|acv|arr|mrr|tcv|type|period|months?)\b"
@@ -110,20 +119,29 @@ def parts_of(export: Export, named: MappingABC[str, str]) -> Parts:
         named: part -> column, where somebody has said so.
     """
     headers = {_plain(column.name): column for column in export.columns if column.filled}
-    said = {part: export.column(name) for part, name in named.items() if part in _PARTS}
+    said = {part: export.column(name) for part, name in named.items() if part in {*_PARTS, "id"}}
     found: dict[str, Described] = {part: column for part, column in said.items() if column is not None}
     for part, names in _PARTS.items():
         if part in found:
             continue
-        for name in names:
-            column = headers.get(name) or next((c for h, c in headers.items() if _PREFIX.sub("", h) == name), None)
-            if column is not None and (part in _SHARED or column.name not in {c.name for c in found.values()}):
-                found[part] = column
-                break
+        taken = frozenset() if part in _SHARED else {column.name for column in found.values()}
+        column = _playing(names, headers, taken)
+        if column is not None:
+            found[part] = column
     vendor = next((v for v, sets in VENDORS.items() if any(known <= _all(export) for known in sets)), None)
     amounts = () if "amount" in found else tuple(c.name for h, c in headers.items() if _is_amount(h, c))
     sort, why = _sort(found, amounts, export)
+    if "id" not in found and sort in _IDS:
+        identity = _playing(_IDS[sort].split("|"), headers, frozenset())
+        found |= {"id": identity} if identity is not None else {}
     return Parts(export, sort, vendor, found, amounts, why)
+
+
+def _playing(names: Sequence[str], headers: MappingABC[str, Described], taken: AbstractSet[str]) -> Described | None:
+    """The column with the first of these names; a header that is one of them goes before one with a word in front."""
+    stripped = {_PREFIX.sub("", header): column for header, column in reversed(list(headers.items()))}
+    free = (columns[name] for columns in (headers, stripped) for name in names if name in columns)
+    return next((column for column in free if column.name not in taken), None)
 
 
 _SHARED = frozenset({"manager", "activity", "lead_status", "source", "date"})

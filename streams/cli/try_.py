@@ -303,7 +303,7 @@ async def _watch(built: Process, published: int, shown: _Shown, seconds: float |
     assert built.exporter is not None
     assert built.server is not None
     while (totals := built.exporter.board.totals()).events + totals.rejected < published:
-        if time.monotonic() - began > (seconds or _STARTING_SECONDS):
+        if time.monotonic() - began > _STARTING_SECONDS:
             raise Failed(f"only {totals.events:,} of {published:,} events were processed in time")
         await asyncio.sleep(_LOOK_SECONDS)
     out.print(f"board   {built.server.url}/", markup=False)
@@ -317,4 +317,4 @@ async def _watch(built: Process, published: int, shown: _Shown, seconds: float |
         )
     if browse:
         click.launch(f"{built.server.url}/")
-    await asyncio.sleep(math.inf if seconds is None else max(0.0, began + seconds - time.monotonic()))
+    await asyncio.sleep(math.inf if seconds is None else seconds)

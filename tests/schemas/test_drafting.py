@@ -84,6 +84,22 @@ MONDAY: list[list[Any]] = [
 ]
 
 
+DYNAMICS = """(Do Not Modify) Opportunity,(Do Not Modify) Modified On,Topic,Potential Customer,Est. close date,Actual Close Date,Actual Revenue,Status,Owner,Created On
+a1,4/14/2026 5:10 PM,Acme,Acme,4/10/2026,4/14/2026,12000,Won,Ada,1/5/2026 9:30 AM
+a2,3/20/2026 1:00 PM,Beta,Beta,3/1/2026,3/20/2026,,Lost,Ben,1/7/2026 9:30 AM
+a3,2/7/2026 1:00 PM,Gamma,Gamma,7/1/2026,,,Open,Ben,2/7/2026 9:30 AM
+"""
+SEVERAL_IDS = """id,contact_id,lead_id,name,value,stage_name,stage_category,owner_name,created_at,closed_at
+1001,5001,900,Acme,12000,Won,won,Ada,2026-01-05T09:00:00Z,2026-04-14T10:00:00Z
+1002,5002,900,Beta,5000,Lost,lost,Ben,2026-01-07T09:00:00Z,2026-03-20T11:00:00Z
+1003,5003,900,Gamma,700,Qualified,qualified,Ben,2026-02-07T09:00:00Z,
+"""
+CLOSE_LEADS = """id,display_name,status_label,date_created,primary_contact_name,primary_contact_primary_email,num_calls,custom.Lead Owner,custom.Source
+lead_1,Acme,Qualified,2026-01-05T09:00:00+00:00,Ann,ann@acme.test,2,Ada,Web
+lead_2,Beta,Bad Fit,2026-01-07T09:00:00+00:00,Bob,bob@beta.test,0,Ben,Cold list
+"""
+
+
 def drafted(folder: Path, text: str | bytes, name: str = "deals.csv", **answers: str) -> Draft:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     return draft(describe(folder / name), answers, folder=folder)
@@ -131,6 +147,46 @@ def test_exports_of_crms_without_an_answer(
     won = [event for event in events if isinstance(event, DealWon)]
     assert {event.rep_id for event in won} <= {"Ada Byron", "Ben Okri", "Ada", "005"}
     assert f"{won[0].occurred_at:%m-%d}" in ("03-14", "04-02", "04-14")
+
+
+def test_dates_are_written_as_the_others_of_their_file(tmp_path: Path) -> None:
+    """1/5/2026 alone may be in May; beside 4/14/2026 it is not."""
+    made = drafted(tmp_path, DYNAMICS)
+    assert any("Created On: dates as in" in guess and "mdy" in guess for guess in made.guesses)
+    events = events_of(tmp_path, made)
+    assert figures(events) == (3, 1, 1, 12000)
+    opened = sorted(f"{e.occurred_at:%m-%d}" for e in events if isinstance(e, OpportunityCreated))
+    assert opened == ["01-05", "01-07", "02-07"]
+
+
+def test_dates_of_a_file_with_several_notations_are_asked(tmp_path: Path) -> None:
+    text = DYNAMICS
+    for month_first, day_first in (("4/10/2026", "10/4/2026"), ("3/1/2026,", "28/3/2026,"), ("7/1/2026,", "1/7/2026,")):
+        text = text.replace(month_first, day_first)
+    made = drafted(tmp_path, text)
+    assert "date:Created On" in {question.key for question in made.questions}
+    assert not any("dates as in" in guess for guess in made.guesses)
+
+
+def test_of_several_ids_the_rows_own_tells_deals_apart(tmp_path: Path) -> None:
+    made = drafted(tmp_path, SEVERAL_IDS)
+    assert "deals.csv: id: the identifier, different in every row" in made.guesses
+    assert figures(events_of(tmp_path, made)) == (3, 1, 1, 12000)
+
+
+def test_changes_of_deals_are_not_deals(tmp_path: Path) -> None:
+    """Each change has an id of its own, but a deal has several."""
+    made = drafted(tmp_path, SEVERAL_IDS.replace("lead_id", "deal_id"))
+    assert not made.usable
+    assert any("deal_id comes several times" in line for line in made.left_out)
+
+
+def test_leads_by_the_mail_address_of_their_contact(tmp_path: Path) -> None:
+    events = events_of(tmp_path, drafted(tmp_path, CLOSE_LEADS, "leads.csv"))
+    assert [(e.lead_id, e.rep_id, e.source) for e in events] == [
+        ("lead_1", "Ada", "Web"),
+        ("lead_2", "Ben", "Cold list"),
+    ]
 
 
 def test_a_workbook_with_titles(tmp_path: Path) -> None:
