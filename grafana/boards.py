@@ -292,6 +292,8 @@ def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
     )
     kpis = _drawn_on(catalogue, Dashboard.PIPELINE)
     heads = [kpi for kpi, _ in catalogue.shown(Place.GLANCE, Dashboard.PIPELINE)]
+    rest = [kpi for kpi in kpis if kpi not in heads]
+    moves = [(k["stage_conversion_ratio"], "stage"), (k["stage_time_seconds"], "stage"), (k["loss_reasons"], "reason")]
     parts = [
         (value, "stage"),
         (deals, "stage"),
@@ -310,8 +312,16 @@ def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
             "Where it stands, and whose it is",
             (stacked(by_stage), *(numbers.bars(kpi, (by,), width=8) for kpi, by in parts)),
         ),
-        Section("Over time", tuple(_trends(numbers, (kpi for kpi in kpis if kpi.whole))), folded=True),
-        *_parts(numbers, kpis, {(kpi.id, (by,)) for kpi, by in parts}),
+        Section(
+            "How it moves",
+            (
+                *(numbers.bars(kpi, (by,), width=8) for kpi, by in moves),
+                numbers.trend(k["created_win_ratio"]),
+            ),
+        ),
+        Section("All numbers", tuple(_tiles(numbers, rest, set())), folded=True),
+        Section("Over time", tuple(_trends(numbers, heads)), folded=True),
+        *_parts(numbers, kpis, {(kpi.id, (by,)) for kpi, by in (*parts, *moves)}),
     )
     return Layout(
         uid_of(Dashboard.PIPELINE),

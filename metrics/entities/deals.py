@@ -27,7 +27,7 @@ from salesgauge.metrics.entities.facts import (
     address,
 )
 from salesgauge.metrics.entities.identities import Survivors
-from salesgauge.metrics.entities.pipeline import add_pipeline
+from salesgauge.metrics.entities.pipeline import add_pipeline, read_pipeline
 from salesgauge.metrics.entities.profile import Profile, fold_profile
 from salesgauge.metrics.entities.state import Box, State, chronological
 from salesgauge.metrics.measures import labels
@@ -232,16 +232,14 @@ def contribute(state: State, who: Survivors, rules: Rules, out: Contributions) -
         return
     [deal] = deals  # its own
     _add_opening(deal, rules, out)
-    add_pipeline(deal, rules, out)
+    pipeline = read_pipeline(deal, rules)
+    add_pipeline(deal, pipeline, rules, out)
     if deal.credit_note is not None:
         _add_credit_note(deal, deal.credit_note, rules, out)
     elif deal.won is not None:
         _add_win(deal, deal.won, rules, out)
     elif deal.lost is not None:
-        out.add(
-            m.DEALS_LOST, deal.closed_at, 1, rep=deal.owner, team=deal.team, source=deal.origin.source,
-            product=(deal.lost.product or UNKNOWN,),
-        )  # fmt: skip
+        _add_loss(deal, deal.lost, pipeline.closing_amount, rules, out)
     if (deal.won or deal.lost) and deal.leads:
         _add_touches(deal, out)
     for credit in deal.history.credits:
@@ -257,6 +255,7 @@ def _add_opening(deal: Deal, rules: Rules, out: Contributions) -> None:
     team = deal.origin.owners.team(rep, opened.team, rules)
     source = deal.origin.source
     out.add(m.OPPORTUNITIES, at, 1, rep=rep, team=team, source=source)
+    out.add(m.OPENED_AT, at, at // 1000, rep=rep, team=team, source=source)
     amount = rules.minor(opened.amount, opened.currency, opened.at)
     out.add(m.OPPORTUNITY_AMOUNT, at, amount, rep=rep, team=team, source=source)
     if deal.won is not None:
@@ -267,6 +266,17 @@ def _add_credit_note(deal: Deal, note: Won, rules: Rules, out: Contributions) ->
     lines = [(product, -amount) for product, amount in minor_lines(note.lines, note.currency, note.at, rules)]
     location = note.location or deal.origin.location
     _add_given_back(lines, note.at, "", deal.owner, deal.team, location, out)
+
+
+def _add_loss(deal: Deal, lost: Lost, amount: int, rules: Rules, out: Contributions) -> None:
+    """Add a loss; ``amount`` is the deal's at the close, which holds where the loss says none."""
+    at, product = lost.at, (lost.product or UNKNOWN,)
+    said = rules.minor(lost.amount, lost.currency, at) or amount
+    out.add(
+        m.DEALS_LOST, at, 1, rep=deal.owner, team=deal.team, source=deal.origin.source, product=product,
+        reason=lost.reason,
+    )  # fmt: skip
+    out.add(m.LOST_AMOUNT, at, said, product=product, reason=lost.reason)
 
 
 def _add_win(deal: Deal, won: Won, rules: Rules, out: Contributions) -> None:

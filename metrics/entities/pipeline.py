@@ -84,6 +84,7 @@ class _Course:
     currency_at: int = 0
     amount: int = 0
     owner: tuple[Rep, Team] = (NO_REP, NO_TEAM)
+    closing_amount: int = 0
 
     @property
     def open(self) -> bool:
@@ -99,6 +100,7 @@ class _Course:
             self.owner = said
         elif kind == _OUTCOME:
             self.closed = not isinstance(said, Reopened)
+            self.closing_amount = self.amount
             self.began |= not self.closed
             self.in_closing_stage &= self.closed
 
@@ -140,8 +142,27 @@ class _Course:
         return Version(self.stage, self.category, chance, self.amount, rep, owners.team(rep, said, self.rules))
 
 
-def read_spans(deal: Deal, rules: Rules) -> list[Span]:
-    """When the deal was open, with what it was then; sorted, without gaps but where it was closed."""
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A deal in the open pipeline: its spans, sorted, and its amount when it was closed last (smallest unit)."""
+
+    spans: list[Span]
+    closing_amount: int
+
+    def visits(self) -> list[Span]:
+        """The stretches of time in one stage, with what the deal was at their start; none where no stage is known."""
+        found: list[Span] = []
+        for span in self.spans:
+            last = found[-1] if found else None
+            if last is not None and last.until == span.since and last.version.stage == span.version.stage:
+                found[-1] = last._replace(until=span.until)
+            else:
+                found.append(span)
+        return [visit for visit in found if visit.version.stage]
+
+
+def read_pipeline(deal: Deal, rules: Rules) -> Pipeline:
+    """When the deal was open, and what it was then."""
     course = _Course(deal, rules)
     spans: list[Span] = []
     since, version = 0, None
@@ -156,7 +177,7 @@ def read_spans(deal: Deal, rules: Rules) -> list[Span]:
         since, version = at, new
     if version is not None:
         spans.append(Span(since, None, version))
-    return spans
+    return Pipeline(spans, course.closing_amount)
 
 
 def _steps(deal: Deal) -> Iterator[_Step]:
@@ -173,13 +194,43 @@ def _steps(deal: Deal) -> Iterator[_Step]:
     yield from ((outcome.at, _OUTCOME, (), outcome) for outcome in history.outcomes)
 
 
-def add_pipeline(deal: Deal, rules: Rules, out: Contributions) -> None:
-    """Add what the deal is in the open pipeline."""
-    spans = read_spans(deal, rules)
+def add_pipeline(deal: Deal, pipeline: Pipeline, rules: Rules, out: Contributions) -> None:
+    """Add what the deal is in the open pipeline, and how it went through its stages."""
+    spans = pipeline.spans
     for span in spans:
         _add_stocks(span, out)
     if spans and spans[-1].until is None and deal.history.opened is not None:
         out.add(m.PIPELINE_SINCE, deal.history.opened_at, 1, **spans[-1].version.labels)
+    if deal.history.changes:
+        visits = pipeline.visits()
+        _add_visits(visits, out)
+        _add_funnel(visits, deal.closed_at if deal.won else None, rules, out)
+
+
+def _add_visits(visits: list[Span], out: Contributions) -> None:
+    for since, until, version in visits:
+        if until is None:
+            out.add(m.STAGE_SINCE, since, 1, **version.labels)
+        else:
+            out.sample(m.STAGE_TIME, since, until - since, **version.labels)
+
+
+def _add_funnel(visits: list[Span], won_at: int | None, rules: Rules, out: Contributions) -> None:
+    """Add each stage at the instant at which the deal first came to it or past it: who skips a stage has passed it."""
+    places = {name: place for place, name in enumerate(rules.open_stages)}
+    entries: list[tuple[int, Version]] = []
+    for since, _, version in visits:
+        while len(entries) <= places.get(version.stage, -1):
+            entries.append((since, version))
+    reached = len(entries) - 1
+    if entries and won_at is not None:
+        reached = len(places)
+        entries += [(won_at, visits[-1].version)] * (len(places) - len(entries))
+    for place, (at, version) in enumerate(entries):
+        labels = DealLabels(stage=rules.open_stages[place], rep=version.rep, team=version.team, category="")
+        out.add(m.STAGE_ENTERED, at, 1, **labels)
+        out.add(m.STAGE_ENTERED_AT, at, at // 1000, **labels)
+        out.add(m.STAGE_ADVANCED, at, int(place < reached), **labels)
 
 
 def _add_stocks(span: Span, out: Contributions) -> None:

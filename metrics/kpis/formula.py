@@ -455,17 +455,22 @@ class Bound(enum.Enum):
 class SurvivalMedian(_SampleTerm):
     """Kaplan-Meier median, or a bound of its 95 % interval (Brookmeyer and Crowley), seconds.
 
-    ``measure`` holds the waits that ended, ``left`` those that were given up, ``roster`` since when the others wait.
-    It is made of exact times; where a window holds too many of them (or they are too old), of buckets, all of it.
+    ``measure`` holds the waits that ended, ``left`` those that were given up (None: none are), ``roster`` since when
+    the others wait. It is made of exact times; where a window holds too many of them (or they are too old), of buckets,
+    all of it.
     """
 
-    left: Measure
+    left: Measure | None
     roster: Measure
     bound: Bound = Bound.MEDIAN
 
+    @property
+    def _measures(self) -> tuple[Measure, ...]:
+        return (self.measure, *((self.left,) if self.left else ()), self.roster)
+
     def evaluate(self, at: Reader) -> float | None:
         waiting = _enlisted_in(self.roster, at)
-        ended, left = at.samples(self.measure), at.samples(self.left)
+        ended, left = at.samples(self.measure), at.samples(self.left) if self.left else {}
         if ended is None or left is None:
             return self._of_buckets(at, waiting)
         censored = Counter(at.now - since for since in waiting)
@@ -475,12 +480,13 @@ class SurvivalMedian(_SampleTerm):
     def addends(self, at: Reader) -> Iterator[Expr]:
         del at
         yield Count(self.measure)
-        yield Count(self.left)
+        if self.left:
+            yield Count(self.left)
         yield EnlistedIn(self.roster)
 
     def _of_buckets(self, at: Reader, waiting: Sequence[int]) -> float | None:
         censored = Counter(code_of(at.now - since) for since in waiting)
-        censored.update(at.counts(self.left))
+        censored.update(at.counts(self.left) if self.left else {})
         code = self._chosen(survival.kaplan_meier(at.counts(self.measure), censored))
         return None if code is None else _seconds(representative(code))
 
@@ -495,12 +501,10 @@ class SurvivalMedian(_SampleTerm):
                 return median.high
 
     def measures(self) -> Iterator[Measure]:
-        yield self.measure
-        yield self.left
-        yield self.roster
+        yield from self._measures
 
     def __str__(self) -> str:
-        terms = f"{self.measure.name}(W), {self.left.name}(W), {self.roster.name}(W)"
+        terms = ", ".join(f"{measure.name}(W)" for measure in self._measures)
         return f"kaplan_meier({self.bound.value}, {terms})"
 
 
@@ -536,6 +540,10 @@ class AgeQuantile(_SampleTerm):
         low = math.floor(last * self.q)
         younger, older = (at.now - instants[last - rank] for rank in (low, min(low + 1, last)))
         return _seconds(younger + (older - younger) * (last * self.q - low))
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Enlisted(self.measure)
 
     def __str__(self) -> str:
         return f"quantile({self.q:g}, t - {self.measure.name}(t))"

@@ -154,10 +154,12 @@ INTERACTIONS = count("interactions", "interactions with customers", "rep")
 # Deals
 OPPORTUNITIES = count("opportunities", "opportunities created", "rep", "team", "source")
 OPPORTUNITY_AMOUNT = money("opportunity_amount", "amount of opportunities created", "rep", "team", "source")
+OPENED_AT = entered("opened_at", "opportunities", "rep", "team", "source")
 OPPORTUNITIES_WON = count("opportunities_won", "opportunities created that are won by now", "rep", "team", "source")
 DEALS_WON = count("deals_won", "deals won", "rep", "team", "source", "product", "kind")
 DEALS_PAID = count("deals_paid", "deals won for more than nothing", "rep", "team", "kind")
-DEALS_LOST = count("deals_lost", "deals lost", "rep", "team", "source", "product")
+DEALS_LOST = count("deals_lost", "deals lost", "rep", "team", "source", "product", "reason")
+LOST_AMOUNT = money("lost_amount", "amount of deals lost", "product", "reason")
 DEALS_WON_AFTER_DEMO = count("deals_won_after_demo", "deals won whose lead had a demo held", "rep")
 REVENUE = money("revenue", "revenue won less credits", "rep", "team", "product", "location")
 GROSS_REVENUE = money("gross_revenue", "revenue won", "rep", "team", "product", "location", "kind")
@@ -173,6 +175,13 @@ PIPELINE_WEIGHTED = money("pipeline_weighted", "the same times their probability
 PIPELINE_UNRATED = money(
     "pipeline_unrated", "amount of open deals of unknown probability", "stage", "category", "rep", "team"
 )
+STAGE_TIME = distribution(
+    "stage_time", "length of a visit to a stage, at its start", "stage", "rep", "team", exact=True
+)
+STAGE_SINCE = roster("stage_since", "since when open deals are in their stage", "stage", "rep", "team")
+STAGE_ENTERED = count("stage_entered", "deals that first came to a stage or past it", "stage", "rep", "team")
+STAGE_ENTERED_AT = entered("stage_entered_at", "stage_entered", "stage", "rep", "team")
+STAGE_ADVANCED = count("stage_advanced", "of those, past it or won by now", "stage", "rep", "team")
 PIPELINE_SINCE = roster("pipeline_since", "when open deals were opened", "stage", "category", "rep", "team")
 
 # Accounts

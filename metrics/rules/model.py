@@ -474,6 +474,11 @@ class Rules(BaseModel):
         """What is said of a stage of deals."""
         return self._stages.get(_folded(name)) if self._stages else None
 
+    @cached_property
+    def open_stages(self) -> tuple[str, ...]:
+        """The names of the stages of open deals, in their order."""
+        return tuple(stage.name for stage in self.stages if stage.kind == "open")
+
     def clock(self, name: str) -> Clock:
         """The clock of a response policy by its name, as :attr:`Policy.clock_name` has it."""
         kind, _, key = name.partition(":")

@@ -115,6 +115,32 @@ SEEN_AGAIN = [
 ]
 """Open in April and again from 10 to 20 June."""
 
+VISITS = [
+    *(
+        e
+        for deal, at, left in (
+            ("a", "06-01", "06-06"),
+            ("b", "06-01", "06-06"),
+            ("c", "06-02", "06-14"),
+            ("d", "06-03", "06-23"),
+        )
+        for e in (*_open(deal, f"{at} 00:00", 1, stage="Demo"), changed(deal, f"{left} 00:00", stage="Offer"))
+    ),
+    *_open("e", "06-19 00:00", 1, stage="Demo"),
+    *_open("f", "06-01 00:00", 1, stage="Demo"),
+]
+"""Visits to Demo of 5, 5, 12 and 20 days, and two that have lasted for 12 and 30 days on 1 July."""
+FUNNEL = [
+    *_open("a", "06-02 00:00", 9, stage="Demo"),
+    changed("a", "06-05 00:00", stage="Talks"),  # past Offer
+    *_open("b", "06-03 00:00", 9, stage="Demo"),
+    won("b", "06-20 00:00", 9),  # past all of them
+    *_open("c", "06-04 00:00", 9, stage="Demo"),
+    changed("c", "06-09 00:00", stage="Offer"),
+    lost("c", "06-10 00:00"),
+    *_open("d", "06-21 00:00", 9, stage="Demo"),
+]
+
 EXAMPLES = (
     # ---- The open pipeline
     Example("pipeline_deals", OPEN_DEALS, 4, rules=STAGES),
@@ -155,6 +181,43 @@ EXAMPLES = (
         "pipeline_value", [changed("a", "06-05 00:00", stage="Offer", amount=7)], 7
     ),
     Example("pipeline_age_seconds", [changed("a", "06-05 00:00", stage="Offer", amount=7)], None),
+    Example(  # S after 5 days 4/6, after 12 days 4/6 x 3/4 = 1/2: of equal times the end comes before the censoring
+        "stage_time_seconds", VISITS, 12 * DAY, window="90d", labels={"stage": "Demo"}, rules=STAGES,
+    ),
+    Example(  # it came back: two visits, of 2 and of 4 days; the first time at which at most half are left
+        "stage_time_seconds",
+        [*_open("a", "06-01 00:00", 1, stage="Demo"), changed("a", "06-03 00:00", stage="Offer"),
+         changed("a", "06-10 00:00", stage="Demo"), lost("a", "06-14 00:00")],
+        2 * DAY, window="90d", labels={"stage": "Demo"},
+    ),
+    Example("stage_time_seconds", VISITS, 5 * DAY, window="90d", stat="low", labels={"stage": "Demo"}),
+    Example(  # A, B and C are past it, D is not yet
+        "stage_conversion_ratio", FUNNEL, 3 / 4, window="30d", labels={"stage": "Demo"}, rules=STAGES
+    ),
+    Example(  # A skipped it and B was won from before it; C came to it and was lost
+        "stage_conversion_ratio", FUNNEL, 2 / 3, window="30d", labels={"stage": "Offer"}, rules=STAGES
+    ),
+    Example("stage_conversion_ratio", FUNNEL, 1 / 2, window="30d", labels={"stage": "Talks"}, rules=STAGES),
+    Example("stage_conversion_ratio", FUNNEL, None, window="30d", labels={"stage": "Demo"}),  # the rules know no stages
+    Example(
+        "stage_conversion_ratio", FUNNEL, (29 + 28 + 27 + 10) / 4 * DAY, window="30d", stat="age_seconds",
+        labels={"stage": "Demo"}, rules=STAGES,
+    ),
+    Example("created_win_ratio", FUNNEL, 1 / 4, window="30d"),  # B
+    Example("created_win_ratio", FUNNEL, (29 + 28 + 27 + 10) / 4 * DAY, window="30d", stat="age_seconds"),
+    *(
+        Example(
+            "loss_reasons",
+            [*_open("a", "06-02 00:00", 50, stage="Demo"), lost("a", "06-10 00:00", reason="price"),
+             lost("b", "06-11 00:00", reason="price", amount=20), lost("c", "06-12 00:00", product="P")],
+            expected, window="30d", stat=stat, labels=labels,
+        )
+        for stat, labels, expected in (
+            ("value", {"reason": "price"}, 2), ("value", {"reason": "unknown"}, 1),
+            ("amount", {"reason": "price"}, 50 + 20),  # the deal's own where the loss says none
+            ("share", {"reason": "price"}, 2 / 3), ("share", {"reason": "unknown", "product": "P"}, 1 / 1),
+        )
+    ),
     # ---- Sales manager
     Example(
         "sales_by_location",

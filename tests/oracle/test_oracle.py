@@ -68,6 +68,11 @@ UNSIMULATED = {
     ("refund_ratio", "value"),
     ("mrr_mismatch", "value"),
     ("weighted_pipeline", "value"),
+    ("stage_time_seconds", "value"),
+    ("stage_time_seconds", "low"),
+    ("stage_time_seconds", "high"),
+    ("stage_conversion_ratio", "value"),
+    ("stage_conversion_ratio", "age_seconds"),
 }
 """What organisations have only with events that the simulation does not tell of; other tests compare it."""
 UTC_RULES, UTC_SETTINGS = Rules(label_ceiling=10_000), Settings()

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -23,9 +24,10 @@ from salesgauge.metrics.explain.question import Question, Scope, ask
 from salesgauge.metrics.kpis import formula as f
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import buckets, survival
-from salesgauge.metrics.rules.model import Rules
+from salesgauge.metrics.rules.model import Rules, StageRule
 from salesgauge.metrics.shard.shard import Shard
 from tests.support.hostile import DAYS, START, EveryKind, Hostile
+from tests.support.pipeline import quantile
 from tests.support.worlds import BEGIN, DAY, NOW, worlds
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
     from salesgauge.metrics.measures.registry import Measure
     from salesgauge.schemas.events import EventBase
 
-RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=2)
+STAGES = (StageRule(name="stage-x", probability=0.5), StageRule(name="stage-y"))
+RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=2, stages=STAGES)
 END = int((START + timedelta(days=DAYS)).timestamp() * 1000)
 
 
@@ -99,8 +102,10 @@ class Again:
             case f.Quantile():
                 return buckets.quantile(Counter(map(buckets.code_of, self._samples(expr.measure))), expr.q)
             case f.SurvivalMedian(bound=f.Bound.MEDIAN):
-                left = Counter(self._samples(expr.left)) + Counter(self._waits(expr.roster))
+                left = Counter(self._samples(expr.left) if expr.left else ()) + Counter(self._waits(expr.roster))
                 return survival.median(survival.kaplan_meier(Counter(self._samples(expr.measure)), left)).time
+            case f.AgeQuantile():
+                return float(quantile(list(map(Fraction, self._waits(expr.measure))), Fraction(expr.q)))
             case f.OldestWait() | f.OldestWaitOnClock():
                 return max(self._waits(expr.measure))
             case f.Mean():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.entities.contributions import totals
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.rules.model import CurrencyRate, Rules, StageRule
@@ -79,9 +80,14 @@ _opened = st.fixed_dictionaries({
     "event": st.just("opportunity_created"), "lead_id": st.sampled_from([_ABSENT, "l"]), "rep_id": _maybe(_reps),
     "team": _teams, "amount": _maybe(st.sampled_from([10, 99.99, 1000])), "currency": _maybe(_currencies),
 })  # fmt: skip
-_closes = st.sampled_from(["deal_won", "deal_lost", "deal_reopened", "deal_reopened"]).map(
-    lambda name: {"event": name, "lead_id": "l"}
-)
+_outcomes: list[dict[str, Any]] = [
+    {"event": "deal_won"},
+    {"event": "deal_lost"},
+    {"event": "deal_lost", "amount": 7, "currency": "USD"},
+    {"event": "deal_reopened"},
+    {"event": "deal_reopened"},
+]
+_closes = st.sampled_from(_outcomes).map(lambda fields: fields | {"lead_id": "l"})
 _ends = st.sampled_from(["deal_deleted", "deal_restored", "deal_restored"]).map(lambda name: {"event": name})
 _owned = st.fixed_dictionaries(
     {"event": st.just("lead_assigned"), "lead_id": st.just("l"), "rep_id": _reps, "team": _teams}
@@ -180,6 +186,29 @@ def test_stocks_of_any_past_instant_equal_the_batch_computation(
                 if row is measure and at <= x:
                     found[labels] += amount / Fraction(1 if measure is m.PIPELINE_DEALS else 1_000_000)
             assert _without_zeros(found) == pytest.approx(_without_zeros(expected[measure]), abs=1e-6), measure
+
+
+STEPS = (m.STAGE_TIME, m.STAGE_SINCE, m.STAGE_ENTERED, m.STAGE_ADVANCED, m.LOST_AMOUNT)
+
+
+@given(histories(), st.randoms(use_true_random=False))
+def test_visits_funnel_and_losses_equal_the_batch_computation(events: list[dict[str, Any]], rng: random.Random) -> None:
+    rows = fed(events, rng, END).shard.contributions()
+    expected: Counter[Any] = Counter()
+    for deal in deals(events):
+        for visit in deal.visits():
+            labels = (visit.stage, visit.rep or "unknown", visit.team or "unknown")
+            if visit.until is None:
+                expected[m.STAGE_SINCE, labels, visit.since, 0] += 1
+            else:
+                expected[m.STAGE_TIME, labels, visit.since, visit.until - visit.since] += 1
+        for stage, at, passed, rep, team in deal.funnel():
+            labels = (stage, rep or "unknown", team or "unknown")
+            expected[m.STAGE_ENTERED, labels, at, 0] += 1
+            expected[m.STAGE_ADVANCED, labels, at, 0] += passed
+        if (lost := deal.lost()) is not None:
+            expected[m.LOST_AMOUNT, (("unknown",), "unknown"), lost[0], 0] += round(lost[1] * 1_000_000)
+    assert totals(row for row in rows if row[0] in STEPS) == +expected
 
 
 def _without_zeros(numbers: Numbers) -> dict[tuple[str, ...], float]:

@@ -199,22 +199,31 @@ class Oracle:
         owners: dict[str, list[tuple[int, str, str]]] = {}
         for lead, *claim in self.db.execute("SELECT lead, since, rep, team FROM ownership ORDER BY since").fetchall():
             owners.setdefault(lead, []).append(tuple(claim))
-        rows = []
+        open_now, visits, funnel, losses = [], [], [], []
         for lead, events in self._by_deal():
             deal = pipeline.Deal(events, owners.get(lead, ()), self._stages)
-            now = deal.at(t)
+            now, lost = deal.at(t), deal.lost()
             if now is not None:
                 weighted = None if now.probability is None else now.amount * now.probability
-                rows.append((
+                open_now.append((
                     lead, t, now.rep, now.team, now.stage, now.category, now.opened, *map(
                         _micros, (now.amount, weighted or ZERO, now.amount if weighted is None else ZERO)),
                 ))  # fmt: skip
+            for visit in deal.visits():
+                ms = (visit.until or t) - visit.since
+                visits.append((lead, visit.since, visit.rep, visit.team, visit.stage, ms, visit.until is None))
+            funnel += [(lead, at, rep, team, stage, passed) for stage, at, passed, rep, team in deal.funnel()]
+            if lost is not None:
+                losses.append((events[0]["deal_id"], _micros(lost[1])))
+        of_deal = "lead VARCHAR, ts BIGINT, drep VARCHAR, dteam VARCHAR, stage VARCHAR"
         self._store(
             "open_now",
-            "lead VARCHAR, ts BIGINT, drep VARCHAR, dteam VARCHAR, stage VARCHAR, category VARCHAR, opened BIGINT, "
-            "amount BIGINT, weighted BIGINT, unrated BIGINT",
-            rows,
+            f"{of_deal}, category VARCHAR, opened BIGINT, amount BIGINT, weighted BIGINT, unrated BIGINT",
+            open_now,
         )
+        self._store("visits", f"{of_deal}, ms BIGINT, still BOOLEAN", visits)
+        self._store("funnel", f"{of_deal}, passed BOOLEAN", funnel)
+        self._store("lost_amounts", "deal_id VARCHAR, value BIGINT", losses)
 
     def _by_deal(self) -> Iterator[tuple[str, list[dict[str, object]]]]:
         """What is said of each deal, and its lead."""
@@ -408,7 +417,7 @@ def _deals() -> Iterator[str]:
     yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + doer("""
         SELECT c.deal_id, n.lead, c.ts, c.event, c.is_credit,
             coalesce(nullif(c.rep_id, ''), p.rep_id) AS drep,
-            coalesce(nullif(c.team, ''), CASE WHEN coalesce(c.rep_id, '') = '' THEN p.team END) AS dteam, c.kind, c.location, c.product AS lost_product, c.lines, micros(c.mrr) AS mrr, c.referred_by,
+            coalesce(nullif(c.team, ''), CASE WHEN coalesce(c.rep_id, '') = '' THEN p.team END) AS dteam, c.kind, c.location, c.product AS lost_product, c.reason AS lost_reason, c.lines, micros(c.mrr) AS mrr, c.referred_by,
             coalesce(n.account, n.lead) AS account,
             CASE WHEN c.event = 'deal_won' AND len(c.lines) > 0 THEN list_sort(list_distinct([l.product for l in c.lines]))
                  WHEN c.event = 'deal_lost' AND c.product <> '' THEN [c.product] ELSE ['unknown'] END AS products
@@ -435,6 +444,15 @@ def _pipeline() -> Iterator[str]:
         "CREATE OR REPLACE TABLE open_deals AS SELECT * REPLACE (known(stage) AS stage, known(category) AS category), "
         "t() - opened AS ms FROM "
     ) + teamed("SELECT * FROM open_now", "drep", "dteam")
+    for name, still in (("ended_visits", "false"), ("lasting_visits", "true")):
+        yield f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM " + teamed(
+            f"SELECT * FROM visits WHERE still = {still}", "drep", "dteam"
+        )
+    yield "CREATE OR REPLACE TABLE stage_entries AS SELECT * FROM " + teamed("SELECT * FROM funnel", "drep", "dteam")
+    yield """
+        CREATE OR REPLACE TABLE losses AS
+        SELECT l.*, l.products[1] AS product, known(l.lost_reason) AS reason, a.value
+        FROM lost l JOIN lost_amounts a USING (deal_id)"""
 
 
 def _customers() -> Iterator[str]:
@@ -991,6 +1009,24 @@ def _across(term: Term, label: str) -> Term:
 BANDS, STAGES = _count("bands"), Term(lambda c, d: c.period("lifecycle", d), lambda _, dim: dim == "stage")
 THEIR_PRICES, OUR_PRICES = (_count("competitor_price_observed", f"sum({column})") for column in ("theirs", "ours"))
 AGED = _count("open_deals", "count(ms)")
+LOSSES = _count("losses")
+
+
+def _survived(place: int) -> Term:
+    """The median length of visits, or a bound of it."""
+
+    def compute(c: _Counter, dims: Labels) -> Table:
+        ended, lasting = (c.samples(f"{name}_visits", dims) for name in ("ended", "lasting"))
+        found: Table = {w: {} for w in c.windows}
+        for window in c.windows:
+            for label in {*ended[window], *lasting[window]}:
+                times = ended[window].get(label, []), lasting[window].get(label, [])
+                found[window][label] = Fraction((kaplan_meier(*times), *median_interval(*times))[place] or 0)
+        return found
+
+    return Term(compute, lambda c, dim: dim in c.columns("ended_visits"))
+
+
 QUOTA_WON, QUOTA = _count("current_quotas", "sum(won)"), _count("current_quotas", "sum(target)")
 
 FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
@@ -1172,6 +1208,23 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         stat: (
             lambda ms, n: ms / 1000 if n else None, (_count("open_deals", f"quantile_cont(x.ms, {q})"), AGED))
         for stat, q in (("value", 0.5), ("p90", 0.9))
+    },
+    "stage_time_seconds": {
+        stat: (lambda ms: ms / 1000 if ms else None, (_survived(place),))
+        for place, stat in enumerate(("value", "low", "high"))
+    },
+    "stage_conversion_ratio": {
+        "value": (over, (_count("stage_entries", where="passed"), _count("stage_entries"))),
+        "age_seconds": _age("stage_entries"),
+    },
+    "created_win_ratio": {
+        "value": (over, (_count("opportunities", where="is_won"), OPPORTUNITIES)),
+        "age_seconds": _age("opportunities"),
+    },
+    "loss_reasons": {
+        "value": (_itself, (LOSSES,)),
+        "amount": (_itself, (_money("losses"),)),
+        "share": (over, (LOSSES, _across(LOSSES, "reason"))),
     },
     "employee_turnover_ratio": {
         "value": (_turnover, (

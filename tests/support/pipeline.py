@@ -7,7 +7,7 @@ is there and None clears. Nothing is kept between instants: what is asked for is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any
@@ -43,6 +43,17 @@ class Standing:
     rep: str
     team: str
     opened: int | None
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A deal was in a stage; ``rep`` and ``team`` at its start."""
+
+    stage: str
+    since: int
+    until: int | None
+    rep: str
+    team: str
 
 
 class Deal:
@@ -122,6 +133,55 @@ class Deal:
             team = ([theirs for _, who, theirs in self.owners if who == rep and theirs] or [""])[-1]
         return rep, team
 
+    def worth(self, x: int) -> Fraction:
+        """Its amount in the reporting currency."""
+        (amount, said), (currency, in_it_since) = self._said("amount", x), self._said("currency", x)
+        return Fraction(amount or 0) * self.terms.rate(currency or "", max(said, in_it_since))
+
+    def _last_outcome(self) -> dict[str, Any]:
+        return self.outcomes[-1] if self.outcomes and not self.deleted else {}
+
+    def lost(self) -> tuple[int, Fraction] | None:
+        """When the deal was lost, if that stands, and how much."""
+        last = self._last_outcome()
+        if last.get("event") != "deal_lost":
+            return None
+        said = Fraction(last.get("amount") or 0) * self.terms.rate(last.get("currency") or "", last["at"])
+        return last["at"], said or self.worth(last["at"])
+
+    def visits(self) -> list[Visit]:
+        """The stretches in one stage; looked at whenever something happens."""
+        instants = sorted(
+            {*(e["at"] for e in [*self.events, *self.attributes]), *(since for since, _, _ in self.owners)}
+        )
+        found: list[Visit] = []
+        current: Visit | None = None
+        for x in instants:
+            now = self.at(x)
+            if current is not None and (now is None or now.stage != current.stage):
+                found.append(replace(current, until=x))
+                current = None
+            if current is None and now is not None:
+                current = Visit(now.stage, x, None, now.rep, now.team)
+        return [visit for visit in [*found, *([current] if current else [])] if visit.stage]
+
+    def funnel(self) -> list[tuple[str, int, bool, str, str]]:
+        """(stage, when the deal first came to it or past it, whether it got past it, rep, team)."""
+        order = [stage.name for stage in self.terms.stages if stage.kind == "open"]
+        visits = [visit for visit in self.visits() if visit.stage in order]
+        win = self._last_outcome()
+        is_won = win.get("event") == "deal_won"
+        rows = []
+        for place, name in enumerate(order):
+            reaching = [visit for visit in visits if order.index(visit.stage) >= place]
+            passed = is_won or any(order.index(visit.stage) > place for visit in visits)
+            if reaching:
+                rows.append((name, reaching[0].since, passed, reaching[0].rep, reaching[0].team))
+            elif visits and is_won:
+                last = self.visits()[-1]
+                rows.append((name, win["at"], passed, last.rep, last.team))
+        return rows
+
     def at(self, x: int) -> Standing | None:
         """What the deal is at an instant; None where it is not open."""
         if not self.is_open(x):
@@ -130,8 +190,7 @@ class Deal:
         probability = self._said("probability", x)[0]
         if probability is None:
             probability = next((s.probability for s in self.terms.stages if s.name == stage), None)
-        (amount, said), (currency, in_it_since) = self._said("amount", x), self._said("currency", x)
-        worth = Fraction(amount or 0) * self.terms.rate(currency or "", max(said, in_it_since))
+        worth = self.worth(x)
         rep, team = self.owner(x)
         category = self._said("category", x)[0] or ""
         chance = None if probability is None else Fraction(str(probability))

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from salesgauge.metrics.kpis.formula import AgeQuantile, Stock
-from salesgauge.metrics.kpis.kpi import NOW, Dashboard, Direction, Form, Kpi, Place, Role, Shown, Stat, Unit
+from salesgauge.metrics.kpis.formula import Across, AgeQuantile, Bound, In, Stock, SurvivalMedian
+from salesgauge.metrics.kpis.kpi import (
+    LONG,
+    LONGEST,
+    NOW,
+    Dashboard,
+    Direction,
+    Form,
+    Kpi,
+    Place,
+    Role,
+    Shown,
+    Stat,
+    Unit,
+    age,
+)
 from salesgauge.metrics.measures import registry as m
 
 _ROLE = Role.SALES_MANAGER
@@ -11,6 +25,11 @@ _BOARD = Dashboard.PIPELINE
 _PARTS = (("stage",), ("category",), ("rep",), ("team",))
 _CLOSES = ("deal_won", "deal_lost", "deal_reopened", "deal_deleted", "deal_restored")
 _OPEN = ("opportunity_created", *_CLOSES, "lead_assigned")
+
+
+def _stage_time(bound: Bound) -> SurvivalMedian:
+    return SurvivalMedian(m.STAGE_TIME, None, m.STAGE_SINCE, bound)
+
 
 KPIS = (
     Kpi(
@@ -95,5 +114,106 @@ KPIS = (
         dashboard=_BOARD,
         caveats="A deal that was re-opened is as old as its first opening. Without a known opening it has no age.",
         shown=(Shown(Place.GLANCE, 4),),
+    ),
+    Kpi(
+        id="stage_time_seconds",
+        title="Time in stage",
+        help="Median length of the visits of deals to a stage that began in the window, those that last included.",
+        unit=Unit.SECONDS,
+        role=_ROLE,
+        form=Form.COHORT,
+        definition="Kaplan-Meier median of the visits begun in W; a deal that is in the stage at t is censored",
+        empty="Half of the visits have not ended",
+        formula=_stage_time(Bound.MEDIAN),
+        secondary=(
+            Stat(
+                "low",
+                _stage_time(Bound.LOW),
+                Unit.SECONDS,
+                "Lower bound of that median, with a confidence of 95 % (Brookmeyer and Crowley).",
+                label="at least",
+            ),
+            Stat(
+                "high",
+                _stage_time(Bound.HIGH),
+                Unit.SECONDS,
+                "Upper bound of that median; no value while it is not reached.",
+                label="at most",
+            ),
+        ),
+        breakdowns=(("stage",), ("rep",), ("team",)),
+        windows=LONGEST,
+        direction=Direction.DOWN,
+        requires=("deal_changed",),
+        affected_by=_OPEN,
+        dashboard=_BOARD,
+        caveats="However a visit ends, it ends: by a move forwards or backwards, a win or a loss. A deal that comes "
+        "back begins a new visit. Without a breakdown it mixes the stages.",
+    ),
+    Kpi(
+        id="stage_conversion_ratio",
+        title="Stage conversion",
+        help="Deals that first came to a stage in the window, and are past it or won by now.",
+        unit=Unit.SHARE,
+        role=_ROLE,
+        form=Form.COHORT,
+        definition="deals that came to a stage in W and are past it, or won, by t / deals that came to it in W",
+        empty="No deal came to a stage of `rules.stages`",
+        formula=In(m.STAGE_ADVANCED) / In(m.STAGE_ENTERED),
+        secondary=(age(m.STAGE_ENTERED, m.STAGE_ENTERED_AT),),
+        breakdowns=(("stage",), ("stage", "rep"), ("stage", "team")),
+        windows=LONG,
+        whole=False,
+        requires=("deal_changed",),
+        affected_by=_OPEN,
+        dashboard=_BOARD,
+        caveats="The order is that of `rules.stages`. Who skips a stage has come to it and passed it. A young cohort "
+        "has had no time.",
+    ),
+    Kpi(
+        id="created_win_ratio",
+        title="Win rate of deals created",
+        help="Deals opened in the window that are won by now.",
+        unit=Unit.SHARE,
+        role=_ROLE,
+        form=Form.COHORT,
+        definition="deals opened in W that are won by t / deals opened in W",
+        empty="No deal opened",
+        formula=In(m.OPPORTUNITIES_WON) / In(m.OPPORTUNITIES),
+        secondary=(age(m.OPPORTUNITIES, m.OPENED_AT),),
+        breakdowns=(("rep",), ("team",), ("source",)),
+        windows=LONG,
+        requires=("opportunity_created", "deal_won"),
+        affected_by=_CLOSES[1:],
+        dashboard=_BOARD,
+        caveats="Unlike the win rate of deals closed in the window it has no old deals; young ones may be won yet.",
+    ),
+    Kpi(
+        id="loss_reasons",
+        title="Deals lost",
+        help="Deals lost in the window, by the reason that was given.",
+        unit=Unit.COUNT,
+        role=_ROLE,
+        form=Form.PERIOD,
+        definition="deals lost in W, per reason",
+        formula=In(m.DEALS_LOST),
+        secondary=(
+            Stat("amount", In(m.LOST_AMOUNT), Unit.MONEY, "Their amount: of the loss, else the deal's at its close."),
+            Stat(
+                "share",
+                In(m.DEALS_LOST) / Across(In(m.DEALS_LOST), "reason"),
+                Unit.SHARE,
+                "Their share of the deals lost.",
+                label="share of deals lost",
+            ),
+        ),
+        breakdowns=(("reason",), ("reason", "product")),
+        windows=LONG,
+        direction=Direction.DOWN,
+        whole=False,
+        requires=("deal_lost",),
+        affected_by=("deal_won", "deal_reopened", "deal_deleted", "deal_restored", "deal_changed"),
+        dashboard=_BOARD,
+        caveats="A loss without a reason counts as `unknown`. Reasons are those that people type in.",
     ),
 )
