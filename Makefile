@@ -32,7 +32,7 @@ setup: $(VENV)/.dev ## Make .venv from the lock files, with the command .venv/bi
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests; brings Kafka, Prometheus, Alertmanager, Chromium first (PYTEST_ARGS='-k codec -x')
 	@tools/fetch.sh
-	@$(BIN)/python -m pytest $(IN_PARALLEL) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(IN_PARALLEL) --durations=25 --durations-min=5 $(PYTEST_ARGS)
 
 .PHONY: quick
 quick: $(VENV)/.dev ## Run only the tests that need no broker and no other program

@@ -46,6 +46,16 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_scrape_seconds_count": (),
         "salesgauge_scrape_seconds_sum": (),
         "salesgauge_ready": (),
+        # of ingest
+        "salesgauge_ingest_received_total": {"source"},
+        "salesgauge_ingest_refused_total": {"source", "reason"},
+        "salesgauge_ingest_last_delivery_timestamp_seconds": {"source"},
+        "salesgauge_ingest_events_total": {"source", "event"},
+        "salesgauge_ingest_unmapped_total": {"source", "reason"},
+        "salesgauge_ingest_lag_records": {"source"},
+        "salesgauge_ingest_source_lag_seconds": {"source"},
+        "salesgauge_ingest_filled_total": {"source", "event", "field"},
+        "salesgauge_ingest_polls_total": {"source", "outcome"},
         # of a replay, beside what it backfills
         "salesgauge_replayed": (),
         # of both, by prometheus_client
@@ -75,6 +85,7 @@ def board() -> Layout:
         (
             Section("Now", tuple(_tiles())),
             Section("Flow", tuple(_flow())),
+            Section("Live sources", tuple(_sources()), folded=True),
             Section("Work", tuple(_work()), folded=True),
             Section("Size", tuple(_size()), folded=True),
         ),
@@ -146,6 +157,37 @@ def _flow() -> list[timeseries.Panel]:
                empty="no record was refused"),
         _lines("Repetitions", "Events per second that were known already and changed nothing.", "cps",
                ("sum(rate(salesgauge_repeated_total[$__rate_interval]))", "repeated"), empty="no worker is scraped"),
+    ]  # fmt: skip
+
+
+def _sources() -> list[timeseries.Panel]:
+    absent = "no ingest is scraped, or it has no such source"
+    filled = (
+        "sum by (source, event, field) (rate(salesgauge_ingest_filled_total[$__rate_interval])) / on (source, event) "
+        "group_left sum by (source, event) (rate(salesgauge_ingest_events_total[$__rate_interval]))"
+    )
+    return [
+        _lines("Since the last delivery", "How long ago the last webhook or polled change of a source came.", "s",
+               ("time() - max by (source) (salesgauge_ingest_last_delivery_timestamp_seconds)", "{{source}}"),
+               empty=absent),
+        _lines("Behind the source", "From the source's time of a change to its arrival.", "s",
+               ("max by (source) (salesgauge_ingest_source_lag_seconds)", "{{source}}"), empty=absent),
+        _lines("Raw records that wait", "Received records that are not mapped to events yet.", "none",
+               ("max by (source) (salesgauge_ingest_lag_records)", "{{source}}"), empty=absent),
+        _lines("Deliveries", "Deliveries per second that were written to the raw topic.", "cps",
+               ("sum by (source) (rate(salesgauge_ingest_received_total[$__rate_interval]))", "{{source}}"),
+               empty=absent),
+        _lines("Refused and unmapped", "Requests that were refused, and records that gave no event though they should.",
+               "none",
+               ("sum by (source, reason) (increase(salesgauge_ingest_refused_total[$__rate_interval])) > 0",
+                "{{source}}: refused, {{reason}}"),
+               ("sum by (source, reason) (increase(salesgauge_ingest_unmapped_total[$__rate_interval])) > 0",
+                "{{source}}: unmapped, {{reason}}"), empty="none"),
+        _lines("Polls by outcome", "Requests to the sources' APIs; `limited` waited for the rate limit.", "cps",
+               ("sum by (source, outcome) (rate(salesgauge_ingest_polls_total[$__rate_interval]))",
+                "{{source}}: {{outcome}}"), empty="nothing is polled"),
+        _lines("Least filled fields", "Share of a kind's events that have a field, of the ten that are filled least.",
+               "percentunit", (f"bottomk(10, {filled})", "{{source}}: {{event}}.{{field}}"), empty=absent),
     ]  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from salesgauge.streams.settings.model import origins
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from salesgauge.streams.operate.doctor import Check, Report
+    from salesgauge.streams.operate.check import Check
+    from salesgauge.streams.operate.doctor import Report
 
 _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
 
@@ -23,6 +24,7 @@ _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fa
 @click.command()
 @kafka_options
 @click.option("--exporter", metavar="URL", help="Address of the exporter (default: as in the settings).")
+@click.option("--ingest", metavar="URL", help="Address of the metrics of ingest (default: as in the settings).")
 @click.option("--all", "all_settings", is_flag=True, help="Also show settings that have their default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @explained
@@ -30,16 +32,17 @@ def doctor_command(
     config: Path | None,
     bootstrap: str | None,
     exporter: str | None,
+    ingest: str | None,
     *,
     all_settings: bool,
     as_json: bool,
 ) -> None:
-    """Check settings, Kafka, topics, workers, lag, dead letters and the exporter; exit 1 if something fails."""
+    """Check settings, Kafka, topics, workers, lag, dead letters, exporter and live sources; exit 1 if one fails."""
     from salesgauge.streams.operate.doctor import examine
 
     settings = settings_of(config, kafka__bootstrap=bootstrap)
     known = origins(settings, config, {"kafka.bootstrap": bootstrap})
-    report = examine(settings, exporter)
+    report = examine(settings, exporter, ingest)
     if as_json:
         click.echo(json.dumps({"settings": [one._asdict() for one in known], **_document(report)}, indent=1))
     else:

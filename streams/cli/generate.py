@@ -21,8 +21,10 @@ _SHIPPED = (
     "prometheus/prometheus.yml",
     "prometheus/secrets/README.md",
     "prometheus/targets/exporter.yml",
+    "prometheus/targets/ingest.yml",
     "prometheus/targets/worker.yml",
     "prometheus/templates/salesgauge.tmpl",
+    "sources/README.md",
     THRESHOLDS,
 )
 """What a folder of one's own begins with, from the package's folder ``deployment``."""

@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from salesgauge.streams.io.secrets import shown
 from salesgauge.streams.kafka import control, topics
 from salesgauge.streams.kafka.connection import BrokerError, admin
 from salesgauge.streams.kafka.lag import Behind, LagReader
+from salesgauge.streams.operate.check import Check, Level
 from salesgauge.streams.operate.dead_letters import CLOSED, REDRIVEN, Selection, read
+from salesgauge.streams.operate.live_sources import source_checks
 from salesgauge.streams.settings.file import SettingsError
 from salesgauge.streams.settings.model import Settings, Web, unknown_variables
 from salesgauge.streams.worker.transport import TESTED_VERSIONS
@@ -26,21 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-State = Literal["ok", "warn", "fail"]
-
 _HTTP_SECONDS = 3.0
 _SLOW_SECONDS = 2.0
 _SKEW_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    state: State
-    message: str
-    remedy: str = ""
 
 
 @dataclass(slots=True)
@@ -56,12 +46,14 @@ class Report:
         return all(check.state != "fail" for check in self.checks)
 
 
-def examine(settings: Settings, exporter: str | None = None) -> Report:
+def examine(settings: Settings, exporter: str | None = None, ingest: str | None = None) -> Report:
     """Look at everything that the settings name.
 
     Args:
         settings: of the installation.
         exporter: where the exporter listens; by default where the settings put it, and then its absence is no failure.
+        ingest: where ingest shows its metrics; by default as with the exporter, and only where the settings name
+            sources.
     """
     report = Report([*_variables(), faust()])
     reachable, settings = _kafka(report, settings)
@@ -69,6 +61,7 @@ def examine(settings: Settings, exporter: str | None = None) -> Report:
         for look in (_topics, _workers, _dead_letters):
             _guarded(report, look, settings)
     report.checks.extend(_exporter(settings.web, exporter))
+    report.checks.extend(_sources(settings, ingest))
     return report
 
 
@@ -107,7 +100,7 @@ def _kafka(report: Report, settings: Settings) -> tuple[bool, Settings]:
     except (BrokerError, SettingsError) as error:
         report.checks.append(Check("Kafka", "fail", str(error), "see `kafka` in docs/operations.md"))
         return False, settings
-    state: State = "ok" if took < _SLOW_SECONDS else "warn"
+    state: Level = "ok" if took < _SLOW_SECONDS else "warn"
     remedy = "" if state == "ok" else "look at the network, DNS and the brokers' load"
     report.checks.append(Check("Kafka", state, f"{where} answered in {took * 1000:.0f} ms", remedy))
     return True, _version(report, settings, active)
@@ -199,7 +192,7 @@ def _exporter(web: Web, url: str | None) -> Iterator[Check]:
         status, document, date = _get(f"{base}/readyz", web)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        state: State = "fail" if url else "warn"
+        state: Level = "fail" if url else "warn"
         yield Check("exporter", state, f"{name}: {reason}", "start `salesgauge exporter`, or name it with --exporter")
         return
     reasons = "; ".join(map(str, document.get("reasons", ())))
@@ -212,6 +205,15 @@ def _exporter(web: Web, url: str | None) -> Iterator[Check]:
     if date is not None and abs(date - time.time()) > _SKEW_SECONDS:
         message = f"its clock and this one differ by {abs(date - time.time()):.0f} s"
         yield Check("clock", "warn", message, "synchronise the clocks (NTP): windows end at the exporter's now")
+
+
+def _sources(settings: Settings, url: str | None) -> Iterator[Check]:
+    web = settings.ingest.metrics_web
+    base = (url or address(web)).rstrip("/")
+    if not base.startswith(("http://", "https://")):
+        yield Check("ingest", "fail", f"{shown(base)} is no address", "name it as http://host:port")
+    elif url is not None or settings.ingest.sources is not None:
+        yield from source_checks(base, web, _context(base, web), required=url is not None)
 
 
 def _get(url: str, web: Web) -> tuple[int, dict[str, Any], float | None]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from prometheus_client import CollectorRegistry
 
 from salesgauge.grafana.boards import uid_of
 from salesgauge.grafana.dashboards import LONG_WINDOWS
+from salesgauge.grafana.engine import METRICS, SCRAPED
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import family_name, stat_names
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.cli.generate import files
+from salesgauge.streams.ingest.metrics import IngestMetrics
 from tests.grafana.linter import EXCEPTIONS, RULES, lint
 from tests.grafana.names import ROOT, known, named, panels_of, plain, thresholds, unknown
 from tests.support.programs import promtool
@@ -296,3 +299,19 @@ def test_panel_titles_are_unique_on_a_board():
 
 def test_no_title_says_by_twice():
     assert [p["title"] for _, p in PANELS if p["title"].count(" by ") > 1] == []
+
+
+def test_what_queries_may_name_of_live_sources_is_what_ingest_exposes():
+    registry = CollectorRegistry()
+    metrics = IngestMetrics(registry)
+    metrics.received("s", 1.0, 1)
+    metrics.refused("s", "r")
+    metrics.event("s", "e", frozenset({"f"}))
+    metrics.unmapped("s", "r")
+    metrics.lag("s", 1)
+    metrics.source_lag("s", 1.0)
+    metrics.polled("s", "ok")
+    exposed = {sample.name: set(sample.labels) for family in registry.collect() for sample in family.samples}
+    named = {name: set(labels) - SCRAPED for name, labels in METRICS.items() if "_ingest_" in name}
+    assert named
+    assert named == {name: exposed.get(name) for name in named}

@@ -183,10 +183,13 @@ def test_paths_that_configurations_name_are_mounted():
 def test_addresses_that_configurations_name_are_services():
     config = yaml.safe_load((ROOT / "prometheus/prometheus.yml").read_text())
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    for job in ("salesgauge-exporter", "salesgauge-worker"):
-        (found,) = jobs[job]["dns_sd_configs"]
-        (name,) = found["names"]
-        variable = "SALESGAUGE_WEB__PORT" if name == "exporter" else "SALESGAUGE_WORKER_WEB__PORT"
+    variables = {
+        "exporter": "SALESGAUGE_WEB__PORT", "worker": "SALESGAUGE_WORKER_WEB__PORT",
+        "ingest": "SALESGAUGE_INGEST__METRICS_WEB__PORT",
+    }  # fmt: skip
+    for name, variable in variables.items():
+        (found,) = jobs[f"salesgauge-{name}"]["dns_sd_configs"]
+        assert found["names"] == [name]
         assert SERVICES[name]["environment"][variable] == str(found["port"])
     for target in re.findall(r"\w+:\d+", str(config["alerting"])):
         assert target.split(":")[0] in SERVICES

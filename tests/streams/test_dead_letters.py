@@ -24,8 +24,9 @@ from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.kafka.whole_topic import read_topic
 from salesgauge.streams.operate import dead_letters, doctor
+from salesgauge.streams.operate.check import Check
 from salesgauge.streams.operate.dead_letters import LetterSource, Selection
-from salesgauge.streams.operate.doctor import Check, Report
+from salesgauge.streams.operate.doctor import Report
 from salesgauge.streams.settings.model import load
 from tests.support.kafka import ROOT
 from tests.support.process import Process, free_port

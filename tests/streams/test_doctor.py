@@ -18,7 +18,8 @@ from salesgauge.streams.kafka.embedded import EmbeddedBroker
 from salesgauge.streams.kafka.lag import Behind, by_partition
 from salesgauge.streams.kafka.publisher import Publisher
 from salesgauge.streams.operate import doctor
-from salesgauge.streams.operate.doctor import Check, Report, address, examine
+from salesgauge.streams.operate.check import Check
+from salesgauge.streams.operate.doctor import Report, address, examine
 from salesgauge.streams.settings.model import Settings, Tls, Web, load
 
 if TYPE_CHECKING:
@@ -182,6 +183,48 @@ def test_what_is_no_exporter_is_told(nowhere, exporter):
 def test_an_absent_exporter_fails_only_where_it_was_named(nowhere):
     assert found(examine(nowhere), "exporter").state == "warn"
     assert found(examine(nowhere, "http://127.0.0.1:1"), "exporter").state == "fail"
+
+
+# --- live sources
+
+INGEST = """\
+# TYPE salesgauge_ingest_received counter
+salesgauge_ingest_received_total{source="hubspot"} 12.0
+salesgauge_ingest_received_total{source="shop"} 3.0
+# TYPE salesgauge_ingest_last_delivery_timestamp_seconds gauge
+salesgauge_ingest_last_delivery_timestamp_seconds{source="hubspot"} %(now)f
+# TYPE salesgauge_ingest_lag_records gauge
+salesgauge_ingest_lag_records{source="hubspot"} 4.0
+# TYPE salesgauge_ingest_unmapped counter
+salesgauge_ingest_unmapped_total{source="shop",reason="no lead_id"} 2.0
+# TYPE salesgauge_ingest_refused counter
+salesgauge_ingest_refused_total{source="",reason="unknown source"} 1.0
+# TYPE salesgauge_ingest_polls counter
+salesgauge_ingest_polls_total{source="hubspot",outcome="ok"} 9.0
+salesgauge_ingest_polls_total{source="hubspot",outcome="limited"} 2.0
+"""
+
+
+def test_each_live_source_says_when_it_was_heard_and_what_is_wrong(nowhere, exporter):
+    exporter.document = (INGEST % {"now": time.time() - 600}).encode()
+    report = examine(nowhere, ingest=exporter.url)
+    hubspot = found(report, "source hubspot")
+    assert hubspot.state == "ok"
+    assert hubspot.message == "last delivery 10 min ago; 4 raw records wait; 2 polls waited for the rate limit"
+    shop = found(report, "source shop")
+    assert shop.state == "warn"
+    assert "2 unmapped (no lead_id 2)" in shop.message
+    assert "--source shop --from" in shop.remedy
+
+
+def test_ingest_is_looked_for_where_the_settings_or_a_flag_name_it(nowhere, exporter, tmp_path):
+    assert not [check for check in examine(nowhere).checks if check.name == "ingest"]
+    named = load(None, {"kafka.bootstrap": nowhere.kafka.bootstrap, "web.port": 1, "ingest.sources": tmp_path,
+                        "ingest.metrics_web.port": 1})  # fmt: skip
+    assert found(examine(named), "ingest").state == "warn"
+    assert found(examine(nowhere, ingest="http://127.0.0.1:1"), "ingest").state == "fail"
+    exporter.document = b"<html>"
+    assert found(examine(nowhere, ingest=exporter.url), "ingest").state == "fail"
 
 
 def test_an_untested_faust_fails(monkeypatch):
