@@ -112,8 +112,8 @@ class Machine:
 
     def explain(self, question: Question) -> Explanation:
         """The entities that make up a reading at the machine's clock."""
-        scope = Scope(question, self.rules, self.catalogue)
-        explainer = Explainer(scope, self.shard.identities)
-        for state in self.shard.each():
+        scope, still = Scope(question, self.rules, self.catalogue), self.shard.still()
+        explainer = Explainer(scope, still.who)
+        for state in still.each():
             explainer.take(state)
-        return united(scope, [explainer.answer(self.shard.state)])
+        return united(scope, [explainer.answer(still.state)])

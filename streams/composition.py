@@ -16,8 +16,11 @@ from salesgauge.streams.io.memory import seldom_look_for_cycles
 from salesgauge.streams.kafka.connection import BrokerError, admin, answered
 from salesgauge.streams.kafka.topics import wanted
 from salesgauge.streams.serve.board import DEFAULTS, from_file
+from salesgauge.streams.serve.doors import reachable_at
 from salesgauge.streams.serve.exporter import Board, Exporter
 from salesgauge.streams.serve.http import Server
+from salesgauge.streams.serve.owners import Local, Owners
+from salesgauge.streams.serve.queries import WorkerQueries
 from salesgauge.streams.settings.file import SettingsError
 from salesgauge.streams.settings.model import DEFAULT_WORKER_PORT, Settings
 from salesgauge.streams.version import VERSION
@@ -68,6 +71,9 @@ class Process:
         try:
             if self.server is not None:
                 await self.server.start()
+                if self.worker is not None:
+                    web = self.settings.web if self.exporter is not None else self.settings.worker_web
+                    self.worker.address = reachable_at(web, self.server.port, self.settings.worker_web.advertise)
             if started is not None:
                 started.set()
             await self._until_stopped()
@@ -120,8 +126,15 @@ def process(
     web = settings.web if exporter else settings.worker_web
     # Several workers on one machine: all but the first take any port, unless one was chosen.
     any_port = not exporter and web.port == DEFAULT_WORKER_PORT
-    server = Server(web, [registry], shown, app, any_port=any_port, targets=_targets(settings)) if serve else None
-    return Process(settings, registry, app, engine, shown, server)
+    queries, local = None, None
+    if engine is not None:
+        queries = WorkerQueries(engine, settings.rules, web, "web" if exporter else "worker_web")
+        local = Local(engine.name, queries.reply)
+    owners = Owners(settings, local) if exporter else None
+    server = Server(
+        web, [registry], shown, app, any_port=any_port, targets=_targets(settings), queries=queries, owners=owners
+    )
+    return Process(settings, registry, app, engine, shown, server if serve else None)
 
 
 def _targets(settings: Settings) -> tuple[Target, ...]:

@@ -9,7 +9,7 @@ Everything is recomputed in full: this engine is the specification that faster o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from salesgauge.metrics import entities
@@ -21,6 +21,7 @@ from salesgauge.metrics.entities.state import Box, Message, State, mentioned_in
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.panes import Panes
+from salesgauge.metrics.shard.still import Still
 from salesgauge.schemas.codec import Reason, Rejection
 from salesgauge.schemas.wire import AnyEvent
 
@@ -266,9 +267,9 @@ class Shard:
         packed = self._states.get(address)
         return State.unpack(address, packed) if packed else State(address)
 
-    def each(self) -> Iterator[State]:
-        """What each entity remembers, one at a time."""
-        yield from map(self.state, list(self._states))
+    def still(self) -> Still:
+        """All entities as they are now, whatever comes later."""
+        return Still(dict(self._states), self.identities.frozen())
 
     def facts(self, address: str) -> list[Fact]:
         """The facts about an entity that it remembers itself, sorted; none where it is unknown."""

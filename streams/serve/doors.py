@@ -13,10 +13,13 @@ import binascii
 import contextlib
 import errno
 import hmac
+import ipaddress
 import logging
 import resource
+import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -40,6 +43,7 @@ MAX_PER_CLIENT = 256
 _BACKLOG = 1024
 _FILES = 4096
 _HEADER_FIELDS = 64
+_ANY = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - what such a host means to others
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -107,6 +111,31 @@ def _allow_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def reachable_at(settings: Web, port: int, advertised: str | None = None) -> str:
+    """The URL at which other machines reach a server that listens on a port."""
+    if advertised is not None:
+        return advertised if urlsplit(advertised).port else f"{advertised}:{port}"
+    host = socket.gethostname() if settings.host in _ANY else settings.host
+    return f"{'https' if settings.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def may_show_records(settings: Web) -> bool:
+    """Whether single records may be shown: only this machine reaches the server, or readers show who they are."""
+    if settings.token is not None or settings.username is not None or settings.host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        return False
+
+
+def records_refused(name: str) -> web.Response:
+    """The answer where records may not be shown; ``name`` is of the settings: ``web``."""
+    how = f"set {name}.token, or {name}.username and {name}.password"
+    error = f"records are shown on this machine only, or to those who show who they are: {how}"
+    return web.json_response({"error": error}, status=403)
 
 
 # --- connections

@@ -19,11 +19,15 @@ from salesgauge.metrics.kpis.targets import Target
 from salesgauge.streams.serve.answers import Answers, BusyError
 from salesgauge.streams.serve.board import DEFAULTS, Answer, BoardServer, page, page_gzip
 from salesgauge.streams.serve.board import headers as page_headers
-from salesgauge.streams.serve.doors import application, listen
+from salesgauge.streams.serve.doors import application, listen, may_show_records, records_refused
 from salesgauge.streams.serve.readings_api import readings_answer
+from salesgauge.streams.serve.records_api import RecordsApi
+from salesgauge.streams.worker.queries import PATH
 
 if TYPE_CHECKING:
     from salesgauge.streams.serve.exporter import Exporter, Health
+    from salesgauge.streams.serve.owners import Owners
+    from salesgauge.streams.serve.queries import WorkerQueries
     from salesgauge.streams.settings.model import Web
     from salesgauge.streams.worker.app import DeliveryApp
 
@@ -54,8 +58,13 @@ class Server:
         *,
         any_port: bool = False,
         targets: tuple[Target, ...] = DEFAULTS,
+        queries: WorkerQueries | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self._settings = settings
+        self._queries = queries
+        self._owners = owners
+        self._records = RecordsApi(exporter, owners) if exporter is not None and owners is not None else None
         self._targets = targets
         self._any_port = any_port
         self._app = app
@@ -88,6 +97,10 @@ class Server:
             app.router.add_get("/api/kpis", self._kpis)
             app.router.add_get("/api/board", self._board)
             app.router.add_get("/", _page)
+        if self._records is not None:
+            app.router.add_get("/api/explain", self._explain)
+        if self._queries is not None:
+            app.router.add_post(PATH, self._queries.handle)
         try:
             self._runner = await listen(app, self._settings, any_port=self._any_port)
         except OSError as error:
@@ -105,6 +118,10 @@ class Server:
             await self._runner.cleanup()
         self._scrapes.close()
         self._api.close()
+        if self._queries is not None:
+            self._queries.close()
+        if self._owners is not None:
+            await self._owners.close()
 
     @property
     def url(self) -> str:
@@ -159,6 +176,15 @@ class Server:
         if query is None:
             return web.json_response({"error": "the query is too long"}, status=400)
         return await self._computed(request, ("board", *query.items()), partial(self._answer, query))
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        assert self._records is not None
+        if not may_show_records(self._settings):
+            return records_refused("web")
+        query = self._query(request)
+        if query is None:
+            return web.json_response({"error": "the query is too long"}, status=400)
+        return _Packed.of(await self._records.explain(query)).response(request)
 
     @staticmethod
     def _query(request: web.Request) -> dict[str, str] | None:

@@ -176,6 +176,16 @@ class WorkerWeb(Web):
 
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_WORKER_PORT
     """Port to listen on. 0 takes a free one, for several workers on one machine."""
+    advertise: str | None = None
+    """Address at which exporters reach this worker, such as `http://10.0.0.5:9109`; without a port, that of `port`.
+    Unset: `host`, or the name of the machine if `host` is `0.0.0.0`."""
+
+    @field_validator("advertise")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/?#@]+", value):
+            raise ValueError(f"{value!r} is no address such as http://10.0.0.5:9109")
+        return value
 
 
 class IngestWeb(Web):

@@ -53,6 +53,8 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     generation: int = 0
     identities: int = 0
     """How far its owner had read the identity log when it published."""
+    address: str = ""
+    """The URL at which it answers questions about its entities; empty where it does not."""
 
 
 class _Record(msgspec.Struct, frozen=True, array_like=True):
@@ -169,6 +171,8 @@ class _Incoming:
     waiting: dict[PaneKey, _Record | None] = field(default_factory=dict)
     committed: dict[PaneKey, _Record | None] = field(default_factory=dict)
     status: Status | None = None
+    said: Status | None = None
+    """What the owner said last, in a claim too."""
 
 
 class Subscriber:
@@ -189,6 +193,11 @@ class Subscriber:
         """The latest status by partition."""
         return {p: i.status for p, i in self._partitions.items() if i.status is not None}
 
+    @property
+    def owners(self) -> Mapping[int, Status]:
+        """What the present owner of each partition said last; it may have claimed it and published nothing yet."""
+        return {p: i.said for p, i in self._partitions.items() if i.said is not None}
+
     def accept(self, key: bytes, value: bytes | None, owner: str) -> bool:
         """Take the next record of the log; True where it completed a publication.
 
@@ -207,6 +216,7 @@ class Subscriber:
             self.ignored += 1
             return False
         if status is not None:
+            incoming.said = status
             incoming.heard = max(incoming.heard, status.at)
             incoming.generation = max(incoming.generation, status.generation)
         if what is Mark.CLAIM:
@@ -233,8 +243,9 @@ class Subscriber:
             self.ignored += 1
             return
         self._partitions[partition] = _Incoming(
-            owner, status.generation, status.at, full=current.full, committed=current.committed, status=current.status
-        )
+            owner, status.generation, status.at, full=current.full, committed=current.committed,
+            status=current.status, said=status,
+        )  # fmt: skip
 
     def settle(self) -> None:
         """The log was read to its end: apply what was committed, and from now on each publication as it comes."""

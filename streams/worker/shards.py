@@ -31,9 +31,10 @@ from salesgauge.streams.worker.building import Builders
 from salesgauge.streams.worker.publication import Status, claim, publication
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from salesgauge.metrics.shard.panes import PaneKey, Panes
+    from salesgauge.metrics.shard.still import Still
     from salesgauge.schemas.wire import AnyEvent
     from salesgauge.streams.settings.model import Settings
 
@@ -161,7 +162,10 @@ class Worker:
         """Stands for partitions that are not owned: nothing is at home here, all is sent on."""
         self._active: frozenset[int] = frozenset()
         self._builders = Builders(settings.rules, settings.build_processes)
-        self._name = uuid.uuid4().hex[:8]
+        self.name = uuid.uuid4().hex[:8]
+        """Tells it from other workers, in what it publishes."""
+        self.address = ""
+        """The URL at which it answers questions; empty while there is none."""
         self._unknown: set[tuple[str, str]] = set()
         self.metrics = metrics or WorkerMetrics(CollectorRegistry())
 
@@ -263,8 +267,8 @@ class Worker:
 
     def _status(self, owned: _Owned, now: int) -> Status:
         return Status(
-            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self._name, owned.generation,
-            owned.learnt,
+            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self.name, owned.generation,
+            owned.learnt, self.address,
         )  # fmt: skip
 
     # --- Parts of apply ----------------------------------------------------------------------------------------------
@@ -384,6 +388,11 @@ class Worker:
         self.metrics.batches.inc()
         self.metrics.newest.set(max(o.newest for o in (*self._owned.values(), self._elsewhere)) / 1000)
         self.metrics.entities.set(sum(len(o.shard) for o in self._owned.values()))
+
+    def stills(self, partitions: Iterable[int]) -> dict[int, Still]:
+        """The entities of those of the partitions that are owned, with their state whole, as they are now."""
+        owned = self._active.intersection(partitions) & self._owned.keys()
+        return {partition: self._owned[partition].shard.still() for partition in sorted(owned)}
 
     @property
     def shards(self) -> Mapping[int, Shard]:

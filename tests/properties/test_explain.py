@@ -25,7 +25,7 @@ from salesgauge.metrics.kpis import formula as f
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import buckets, survival
 from salesgauge.metrics.rules.model import Rules, StageRule
-from salesgauge.metrics.shard.shard import Shard
+from salesgauge.metrics.shard.still import Still
 from tests.support.hostile import DAYS, START, EveryKind, Hostile
 from tests.support.pipeline import quantile
 from tests.support.worlds import BEGIN, DAY, NOW, worlds
@@ -136,9 +136,9 @@ def computed_once() -> Iterator[None]:
     """Each entity is unpacked and computed once meanwhile: what it adds is the same whatever is asked."""
     known: dict[str, Contributions] = {}
     states: dict[str, State] = {}
-    real, unpacked = entities.contributions, Shard.state
+    real, unpacked = entities.contributions, Still.state
 
-    def state(self: Shard, address: str) -> State:
+    def state(self: Still, address: str) -> State:
         if address not in states:
             states[address] = unpacked(self, address)
         return states[address]
@@ -148,7 +148,7 @@ def computed_once() -> Iterator[None]:
             known[state.address] = real(state, who, rules)
         return known[state.address]
 
-    with mock.patch.object(entities, "contributions", contributions), mock.patch.object(Shard, "state", state):
+    with mock.patch.object(entities, "contributions", contributions), mock.patch.object(Still, "state", state):
         yield
 
 
@@ -200,8 +200,9 @@ def test_several_partitions_say_together_what_one_says() -> None:
 
 def over_the_wire(found: Machine, question: Question, share: list[str]) -> Partial:
     scope = Scope(msgspec.msgpack.decode(msgspec.msgpack.encode(question), type=Question), RULES, CATALOGUE)
-    explainer = Explainer(scope, found.shard.identities)
+    still = found.shard.still()
+    explainer = Explainer(scope, still.who)
     for address in share:
-        explainer.take(found.shard.state(address))
-    packed = msgspec.msgpack.encode(explainer.answer(found.shard.state))
+        explainer.take(still.state(address))
+    packed = msgspec.msgpack.encode(explainer.answer(still.state))
     return msgspec.msgpack.decode(packed, type=Partial)
