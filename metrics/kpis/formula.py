@@ -18,7 +18,7 @@ from sortedcontainers import SortedList
 from salesgauge.metrics.measures import buckets as distribution
 from salesgauge.metrics.measures import survival
 from salesgauge.metrics.measures.buckets import code_of, representative
-from salesgauge.metrics.measures.registry import Measure
+from salesgauge.metrics.measures.registry import Kind, Measure
 from salesgauge.metrics.rules.model import DAY, Rules
 from salesgauge.metrics.rules.windows import Window
 
@@ -204,10 +204,14 @@ class _Term(Expr):
 
 
 class _SampleTerm(_Term):
-    """A term that has no value without samples."""
+    """A term that has no value without samples, or without somebody on a roster. These are what entities add."""
 
     def conditions(self) -> Iterator[_Term]:
         yield self
+
+    def addends(self, at: Reader) -> Iterator[Expr]:
+        del at
+        yield Enlisted(self.measure) if self.measure.kind is Kind.ROSTER else Count(self.measure)
 
 
 class In(_Term):
@@ -435,10 +439,6 @@ class Quantile(_SampleTerm):
     def evaluate(self, at: Reader) -> float | None:
         return _seconds(distribution.quantile(at.counts(self.measure), self.q))
 
-    def addends(self, at: Reader) -> Iterator[Expr]:
-        del at
-        yield Count(self.measure)
-
     def __str__(self) -> str:
         return f"quantile({self.q:g}, {self.measure.name}(W))"
 
@@ -515,10 +515,6 @@ class OldestWait(_SampleTerm):
         instants = at.instants(self.measure)
         return (at.now - instants[0]) / 1000 if instants and instants[0] <= at.now else None
 
-    def addends(self, at: Reader) -> Iterator[Expr]:
-        del at
-        yield Enlisted(self.measure)
-
     def __str__(self) -> str:
         return f"t - min({self.measure.name}(t))"
 
@@ -541,10 +537,6 @@ class AgeQuantile(_SampleTerm):
         younger, older = (at.now - instants[last - rank] for rank in (low, min(low + 1, last)))
         return _seconds(younger + (older - younger) * (last * self.q - low))
 
-    def addends(self, at: Reader) -> Iterator[Expr]:
-        del at
-        yield Enlisted(self.measure)
-
     def __str__(self) -> str:
         return f"quantile({self.q:g}, t - {self.measure.name}(t))"
 
@@ -559,10 +551,6 @@ class OldestWaitOnClock(_SampleTerm):
             if instants and instants[0] <= at.now
         ]
         return max(waits) / 1000 if waits else None
-
-    def addends(self, at: Reader) -> Iterator[Expr]:
-        del at
-        yield Enlisted(self.measure)
 
     def measures_within(self) -> Iterator[tuple[Measure, str]]:
         yield self.measure, "clock"
