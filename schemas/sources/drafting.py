@@ -23,6 +23,8 @@ from salesgauge.schemas.sources.sql import literal, quoted
 _WIDTH = 110
 _NONE = "none"
 _CODE = len("EUR")
+_YES = ("1", "true", "yes", "y", "t", "ja", "oui", "sí", "sim")
+_NO = ("0", "false", "no", "n", "f", "nein", "non", "não")
 _ONE_OFF = ("one_time", "one-time", "onetime", "fixed bid", "fixed", "")
 
 
@@ -297,6 +299,19 @@ class _Writer:
         self.leave("all rows: no column tells them apart; export the record's id as well")
         return None
 
+    def kept(self) -> str:
+        """SQL of the rows that are not deleted or archived; empty where nothing says so."""
+        column = self.parts.columns.get("deleted")
+        gone = _YES if column is not None else _NO
+        column = column or self.parts.columns.get("active")
+        said = {text.lower() for text, _ in column.values} if column is not None else set()
+        if column is None or not said or not said <= {*_YES, *_NO}:
+            return ""
+        count = sum(number for text, number in column.values if text.lower() in gone)
+        if count:
+            self.leave(f"rows that are deleted or archived by {column.name}: {count:,}")
+        return f"NOT {_says(column.name, gone)}"
+
     def time(self, part: str, what: str) -> str | None:
         """The column of a time, if its notation is clear or answered."""
         column = self.parts.columns.get(part)
@@ -435,6 +450,10 @@ def _list(values: Sequence[str]) -> str:
     return f"({', '.join(literal(value) for value in values)})"
 
 
+def _says(column: str, values: Sequence[str]) -> str:
+    return f"coalesce(lower(trim(CAST({quoted(column)} AS VARCHAR))) IN {_list(values)}, false)"
+
+
 def _select(fields: MappingABC[str, str | None], source: str) -> str:
     columns = ",\n".join(
         f"  {name}" if sql == name else f"  {sql} AS {name}" for name, sql in fields.items() if sql is not None
@@ -464,7 +483,8 @@ class _Deals(_Writer):
         fields = {**shared, "amount": self.in_one_currency(amount), "currency": self.currency() if amount else None}
         product, reason = self.take("product", "the product"), self.take("reason", "why a deal was lost")
         extra = {"product": product, "reason": reason, **self._times(), "is_won": won, "is_lost": lost}
-        where = f"WHERE {identity} IS NOT NULL" + (f" AND {clear}" if clear else "")
+        conditions = [f"{identity} IS NOT NULL", clear, self.kept()]
+        where = f"WHERE {' AND '.join(condition for condition in conditions if condition)}"
         self.views[view] = _select({**fields, **extra}, f"{self._source()}\n{where}")
         return self._queries(view, {**fields, **extra})
 
@@ -576,6 +596,13 @@ class _Deals(_Writer):
 
     # what a deal's end is told by
 
+    def kept(self) -> str:
+        """As of all rows; what Odoo archives is lost, not gone."""
+        return "" if self._archives_the_lost() else super().kept()
+
+    def _archives_the_lost(self) -> bool:
+        return self.parts.vendor == "Odoo" and "active" in self.parts.columns
+
     def _ends(self) -> tuple[str, str, str] | None:
         """SQL of won, of lost, and of 'its end is certain' (empty: always); None where nothing tells."""
         flag = self.parts.columns.get("is_won")
@@ -590,7 +617,13 @@ class _Deals(_Writer):
         if column is None:
             self.leave("all rows: no column with stages or statuses tells which deals are won")
             return None
-        return self._by_stage(column)
+        ends = self._by_stage(column)
+        if ends is None or not self._archives_the_lost():
+            return ends
+        won, lost, clear = ends
+        active = self.parts.name("active") or ""
+        self.guess(f"{active}: what is archived is lost")
+        return won, f"({lost} OR ({_says(active, _NO)} AND NOT {won}))", clear
 
     def _stages(self) -> Described | None:
         """The column that says how deals ended: a status with won and lost before a stage."""
@@ -675,7 +708,9 @@ class _Leads(_Writer):
             "location": self.take("location", "the location"),
             "needs_response": "false",  # without activities every lead would be late
         }
-        return [_event("lead_created", fields, f"{quoted(self.table)}\nWHERE {identity} IS NOT NULL")]
+        kept = self.kept()
+        where = f"{identity} IS NOT NULL" + (f" AND {kept}" if kept else "")
+        return [_event("lead_created", fields, f"{quoted(self.table)}\nWHERE {where}")]
 
 
 class _Spend(_Writer):

@@ -20,31 +20,37 @@ _NAMES: dict[str, str] = {
     "email": "email|email address|e mail|work email|person email work|contact email|primary email|primary contact primary email",
     "created": "create date|created date|created time|created at|date created|creation date|created on|date added|added on"
     "|add time|created|deal created|lead created|person created|open date|opened|opened on|engage date|start date"
-    "|creation log|erstellungsdatum|erstellt am|created time utc|signup date|record created",
-    "won_at": "won time|won date|date won|won at|won on",
-    "lost_at": "lost time|lost date|date lost|lost at|lost on",
+    "|creation log|erstellungsdatum|erstellt am|created time utc|signup date|record created|date entered|entered on|fecha de creación"
+    "|negocio creado|trato creado|date de création|affaire créée|data de criação|negócio criado|data creazione|aangemaakt op|créée|creado|criado",
+    "won_at": "won time|won date|date won|won at|won on|date de gain|fecha de ganado|fecha ganado|data de ganho|hora de ganho|gewonnen am",
+    "lost_at": "lost time|lost date|date lost|lost at|lost on|date de perte|fecha de pérdida|fecha perdido|data de perda|hora de perda|verloren am",
     "closed": "close date|closed date|closing date|closed at|actual close date|date closed|closed on|closed time|closed"
-    "|abschlussdatum|won lost at|deal close time|close time|end date",
+    "|abschlussdatum|won lost at|deal close time|close time|end date|fecha de cierre|date de fermeture|date de clôture"
+    "|data de fechamento|data di chiusura|sluitingsdatum|date closed won|closed won date",
     "expected": "expected close date|expected close|forecast close date|estimated close date|expected closing date",
     "stage_changed": "last stage change at|last stage change|stage last changed|stage changed at|stage change date|date entered current stage|stage updated at",
-    "stage": "deal stage|opportunity stage|sales stage|milestone|deal phase|phase|stage|stage name|pipeline stage|current pipeline stage|status label|current stage",
-    "status": "deal status|opportunity status|opportunity state|status|state|status type|outcome|result|won lost",
+    "stage": "deal stage|opportunity stage|sales stage|milestone|deal phase|phase|stage|stage name|pipeline stage|current pipeline stage|status label|current stage|etapa|etapa del negocio|étape|phase de la transaction|etapa do negócio|estágio|fase",
+    "status": "deal status|opportunity status|opportunity state|status|state|status type|outcome|result|won lost|statut|estado",
     "is_won": "is closed won|is won|iswon|won",
     "is_closed": "is closed|isclosed|is deal closed|closed lost|is deal closed",
     "amount": "amount|value|deal value|deal amount|opportunity value|opportunity amount|close value|deal size|contract value"
-    "|revenue|total value|income|betrag|deal betrag|wert|umsatz",
+    "|revenue|total value|income|betrag|deal betrag|wert|umsatz|valor|importe|monto|montant|valeur|valore|importo|bedrag",
     "amount_shown": "value formatted",
     "period": "value period|bid type",
     "currency": "currency|currency code|deal currency|bid currency|value currency|currency of value|deal currency code"
-    "|amount currency|opportunity currency|currency iso code|currency iso code",
+    "|amount currency|opportunity currency|currency iso code|moneda|divisa|devise|moeda|valuta|währung",
     "owner": "deal owner|opportunity owner|lead owner|contact owner|owner|sales owner|owned by|user responsible|owner name"
     "|deal owner name|contact owner name|lead owner name|user name|sales agent|agent|assigned to|sales rep|rep|salesperson"
-    "|assigned user name|zuständiger mitarbeiter für deal|verantwortlicher|besitzer|account executive|responsible|assignee|seller|ownerid|owner id|people|person responsible",
+    "|assigned user name|zuständiger mitarbeiter für deal|verantwortlicher|besitzer|account executive|responsible|assignee|seller|ownerid|owner id|people|person responsible"
+    "|propietario|propietario del negocio|propriétaire|propriétaire de la transaction|proprietário|proprietário do negócio|proprietario|eigenaar",
     "team": "team|sales team|hubspot team|hub spot team|deal owner team|group",
     "account": "account name|associated company primary|associated company|company name|company|organization|organization name"
-    "|organisation|sales account|account|accounts|account id|customer|client|unternehmen|firma|kunde|organisation name|lead name",
+    "|organisation|sales account|account|accounts|account id|customer|client|unternehmen|firma|kunde|organisation name|lead name"
+    "|empresa|empresa asociada|organización|entreprise|entreprise associée|empresa associada|organização|azienda|bedrijf",
     "contact": "contact name|primary contact|contact person|associated contact|contact|contacts|contact id|primary contact name",
-    "reason": "lost reason|closed lost reason|loss reason|reason lost|deal lost reason",
+    "reason": "lost reason|closed lost reason|loss reason|reason lost|deal lost reason|motivo de pérdida|motif de perte|motivo da perda|verlustgrund",
+    "deleted": "deleted|is deleted|archived|is archived",
+    "active": "active|is active",
     "source": "lead source|source|original source|original traffic source|deal source|source name|utm source|leadsource"
     "|lead origin|primary lead source|quelle|channel|network|platform",
     "product": "product|product name|products|deal products|product category",
@@ -59,20 +65,24 @@ _NAMES: dict[str, str] = {
 }  # fmt: skip
 _PARTS = {part: names.split("|") for part, names in _NAMES.items()}
 _IDS: dict[Sort, str] = {
-    "deals": "record id|deal id|opportunity id|copper id|item id auto generated|item id|datensatz id|opportunity number"
+    "deals": "record id|id de registro|id de registre|id del negocio|external id|deal id|opportunity id|copper id|item id auto generated|item id|datensatz id|opportunity number"
     "|deal number|do not modify opportunity|id|deal no|number|uuid|lead id",
-    "leads": "record id|lead id|contact id|person id|copper id|item id auto generated|item id|datensatz id"
+    "leads": "record id|id de registro|id de registre|external id|lead id|contact id|person id|copper id|item id auto generated|item id|datensatz id"
     "|do not modify lead|do not modify contact|id|number|uuid",
 }
 """Of the ids of several things in one row, that of the row itself: of deals the deal's, whatever leads they name. It
 goes before a plain 'id', which in a history is that of the change."""
-_PREFIX = re.compile(r"^custom |^(?:custom )?(deal|opportunity|opp|lead|person|contact|organization) ")
+_PREFIX = re.compile(
+    r"^custom |^(?:custom )?(deal|opportunity|opp|lead|person|contact|organization|affaire|transaction|negocio|trato|negócio) "
+)
 _AMOUNT_WORDS = re.compile(r"\b(amount|value|price|revenue|total)\b")
 _NOT_AN_AMOUNT = re.compile(
     r"\b(weighted|forecast|expected|company currency|probability|tax|discount|cost|acv|arr|mrr|tcv|type|period|months?)\b"
 )
 
 VENDORS: dict[str, tuple[frozenset[str], ...]] = {
+    "Attio": (frozenset({"record id", "deal stage", "associated people"}),),
+    "Odoo": (frozenset({"expected revenue", "salesperson"}), frozenset({"expected revenue", "external id"})),
     "HubSpot": (frozenset({"record id", "deal stage", "close date"}), frozenset({"record id", "deal stage", "pipeline"}), frozenset({"record id", "lifecycle stage"}),
                 frozenset({"record id", "contact owner"}), frozenset({"record id", "lead status"})),
     "Salesforce": (frozenset({"id", "stage name", "close date"}), frozenset({"opportunity id", "opportunity owner"}),
@@ -90,6 +100,11 @@ VENDORS: dict[str, tuple[frozenset[str], ...]] = {
     "Zendesk Sell": (frozenset({"added on", "stage", "primary contact"}), frozenset({"value", "stage", "loss reason", "added on"})),
 }  # fmt: skip
 """System -> sets of headers, one of which its exports have; it only names the source, meaning comes from the columns."""
+
+VENDOR_PARTS: dict[str, dict[str, str]] = {
+    "Odoo": {"amount": "expected revenue", "name": "opportunity"},  # Zoho's is weighted
+}
+"""System -> part -> the header that has it there and means something else in others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,9 @@ def parts_of(export: Export, named: MappingABC[str, str]) -> Parts:
         if column is not None:
             found[part] = column
     vendor = next((v for v, sets in VENDORS.items() if any(known <= _all(export) for known in sets)), None)
+    for part, header in VENDOR_PARTS.get(vendor or "", {}).items():
+        if part not in found and header in headers:
+            found[part] = headers[header]
     amounts = () if "amount" in found else tuple(c.name for h, c in headers.items() if _is_amount(h, c))
     sort, why = _sort(found, amounts, export)
     if "id" not in found and sort in _IDS:
