@@ -115,10 +115,46 @@ def _add_close(profile: Profile, request: Request, closed: int, rules: Rules, ou
         _add_due(deadline, request, _credited(profile, deadline, rules, request.source), out)
 
 
-def _add_wait(profile: Profile, request: Request, rules: Rules, out: Contributions) -> None:
-    owners, deadline = profile.owners, request.deadline
+class OpenRequest(NamedTuple):
+    """A request that waits for an answer, as it stands at an instant.
+
+    ``made`` is when it was made (ms), ``waited`` how much of its target has passed on the clock of its policy, ``left``
+    how much is left (ms; below 0: over), ``deadline`` when nothing is left.
+    """
+
+    made: int
+    labels: OwnerLabels
+    policy: str
+    state: str
+    waited: int
+    left: int
+    deadline: int | None
+
+
+def open_request(lead: Lead, rules: Rules, at: int) -> OpenRequest | None:
+    """The request of a lead that waits at an instant (ms), without a pause; None where none does."""
+    for request in read_requests(lead, touches(lead), rules)[-1:]:
+        if request.exempt or request.answer is not None or request.closed_at is not None or request.at > at:
+            return None
+        state = _state_at(at, request.pauses, request.at_risk, request.deadline)
+        since, policy = request.since(request.policy.clock), request.policy
+        if state == PAUSED or since is None:
+            return None
+        waited = policy.clock.between(since, at)
+        labels = _waiting_for(lead.profile, request, rules)
+        return OpenRequest(request.at, labels, policy.name, state, waited, policy.target - waited, request.deadline)
+    return None
+
+
+def _waiting_for(profile: Profile, request: Request, rules: Rules) -> OwnerLabels:
+    """Whose request it is that waits: the present owner's."""
+    owners = profile.owners
     owner = _credited(profile, owners.since[-1] if owners.who else request.at, rules, request.source)
-    labels = OwnerLabels(rep=owner["rep"] or UNOWNED, team=owner["team"], source=owner["source"])
+    return OwnerLabels(rep=owner["rep"] or UNOWNED, team=owner["team"], source=owner["source"])
+
+
+def _add_wait(profile: Profile, request: Request, rules: Rules, out: Contributions) -> None:
+    deadline, labels = request.deadline, _waiting_for(profile, request, rules)
     for change in _changes(request, deadline):
         _add_change(change, request, labels, out)
     since, on_clock = request.since(), request.since(request.policy.clock)

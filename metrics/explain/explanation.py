@@ -62,7 +62,7 @@ def heaviest(entities: Iterable[EntityShare], limit: int | None) -> list[EntityS
     return ordered if limit is None else ordered[:limit]
 
 
-class Partial(msgspec.Struct, frozen=True):
+class Partial(msgspec.Struct, frozen=True, tag="explain"):
     """What the entities of some partitions say: the heaviest, how many there are, and the sums over all of them."""
 
     entities: list[EntityShare]

@@ -28,7 +28,7 @@ class Side(enum.StrEnum):
     DENOMINATOR = "denominator"
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class Question(msgspec.Struct, frozen=True, kw_only=True, tag="explain"):
     """Which reading is to be explained; it can be sent to whoever holds entities.
 
     Attributes:

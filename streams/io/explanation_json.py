@@ -52,7 +52,7 @@ def link(links: Mapping[str, str], kind: str, key: str) -> str | None:
 
 def amount(part: Part, whole: int) -> Decimal:
     """An amount of a part in base units, exactly."""
-    return _decimal(whole, part.digits)
+    return decimal(whole, part.digits)
 
 
 def explanation_document(explanation: Explanation, links: Mapping[str, str]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def explanation_table(explanation: Explanation, links: Mapping[str, str]) -> str
         amounts = [amount(explanation.parts[name], entity.amounts.get(name, 0)) for name in names]
         longest = _seconds(entity.weight[0]) if entity.samples or entity.waits else ""
         events = " ".join(f"{fact.event}@{iso(fact.at)}" for fact in entity.facts)
-        writer.writerow((kind, _plain(key), page, *amounts, longest, events, link(links, kind, key) or ""))
+        writer.writerow((kind, plain(key), page, *amounts, longest, events, link(links, kind, key) or ""))
     return text.getvalue()
 
 
@@ -98,7 +98,8 @@ def encode(document: dict[str, Any]) -> bytes:
     return _encode(document)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULAS) else text
 
 
@@ -140,10 +141,10 @@ def _fact(fact: FactRef) -> dict[str, Any]:
 
 
 def _seconds(ms: int) -> Decimal:
-    return _decimal(ms, 3)
+    return decimal(ms, 3)
 
 
-def _decimal(whole: int, digits: int) -> Decimal:
-    """Without zeros at its end."""
+def decimal(whole: int, digits: int) -> Decimal:
+    """A number with so many digits after the point, without zeros at its end."""
     number = Decimal(whole).scaleb(-digits)
     return number.quantize(Decimal(1)) if number == number.to_integral_value() else number.normalize()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -98,7 +98,8 @@ class Server:
             app.router.add_get("/api/board", self._board)
             app.router.add_get("/", _page)
         if self._records is not None:
-            app.router.add_get("/api/explain", self._explain)
+            app.router.add_get("/api/explain", partial(self._of_records, self._records.explain))
+            app.router.add_get("/api/leads/waiting", partial(self._of_records, self._records.waiting))
         if self._queries is not None:
             app.router.add_post(PATH, self._queries.handle)
         try:
@@ -177,14 +178,15 @@ class Server:
             return web.json_response({"error": "the query is too long"}, status=400)
         return await self._computed(request, ("board", *query.items()), partial(self._answer, query))
 
-    async def _explain(self, request: web.Request) -> web.Response:
-        assert self._records is not None
+    async def _of_records(
+        self, answer: Callable[[Mapping[str, str]], Awaitable[Answer]], request: web.Request
+    ) -> web.Response:
         if not may_show_records(self._settings):
             return records_refused("web")
         query = self._query(request)
         if query is None:
             return web.json_response({"error": "the query is too long"}, status=400)
-        return _Packed.of(await self._records.explain(query)).response(request)
+        return _Packed.of(await answer(query)).response(request)
 
     @staticmethod
     def _query(request: web.Request) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import aiohttp
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
     from salesgauge.metrics.explain.explanation import Partial
     from salesgauge.metrics.explain.question import Question
+    from salesgauge.metrics.explain.waiting import WaitingPartial, WaitingQuestion
     from salesgauge.streams.settings.model import Settings, Web
     from salesgauge.streams.worker.publication import Status
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = 8.0
 """How long a partition may be on its way before it is named as missing."""
@@ -54,8 +57,12 @@ class Local:
 class Answered:
     """What the owners said, by partition, and of which partitions nothing is known."""
 
-    partials: dict[int, Partial] = field(default_factory=dict)
+    partials: dict[int, Partial | WaitingPartial] = field(default_factory=dict)
     missing: list[Missing] = field(default_factory=list)
+
+    def of(self, kind: type[T]) -> list[T]:
+        """What was said, of one kind."""
+        return [partial for partial in self.partials.values() if isinstance(partial, kind)]
 
 
 class Owners:
@@ -75,7 +82,7 @@ class Owners:
 
     async def ask(
         self,
-        question: Question,
+        question: Question | WaitingQuestion,
         partitions: int,
         owners: Callable[[], Mapping[int, Status]],
     ) -> Answered:
@@ -105,14 +112,18 @@ class Owners:
             await self._session.close()
 
     async def _round(
-        self, question: Question, left: Iterable[int], owners: Mapping[int, Status], reasons: dict[int, str]
-    ) -> dict[int, Partial]:
+        self,
+        question: Question | WaitingQuestion,
+        left: Iterable[int],
+        owners: Mapping[int, Status],
+        reasons: dict[int, str],
+    ) -> dict[int, Partial | WaitingPartial]:
         owned: dict[tuple[str, str], list[int]] = {}
         for number in left:
             if (status := owners.get(number)) is not None:
                 owned.setdefault((status.worker, status.address), []).append(number)
         asked = [self._one(*owner, Query(tuple(numbers), question)) for owner, numbers in owned.items()]
-        answers: dict[int, Partial] = {}
+        answers: dict[int, Partial | WaitingPartial] = {}
         for numbers, reply in zip(owned.values(), await asyncio.gather(*asked), strict=True):
             if isinstance(reply, Reply):
                 answers |= reply.answers

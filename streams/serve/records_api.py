@@ -1,34 +1,39 @@
-"""``/api/explain``: the records that make a number, from all workers."""
+"""``/api/explain`` and ``/api/leads/waiting``: single records, from all workers."""
 
 from __future__ import annotations
 
 import asyncio
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from salesgauge.metrics.explain.explanation import Explanation, united
-from salesgauge.metrics.explain.question import Scope
+from salesgauge.metrics.explain.explanation import Explanation, Partial, united
+from salesgauge.metrics.explain.question import Question, Scope
+from salesgauge.metrics.explain.waiting import WaitingPartial, WaitingQuestion, together
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.explanation_json import encode, explanation_document, explanation_table
+from salesgauge.streams.io.waiting_json import waiting_document, waiting_table
 from salesgauge.streams.replay.explaining import DEFAULT_LIMIT, Wanted, find, question
 from salesgauge.streams.serve.board import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from salesgauge.metrics.explain.question import Question
+    from salesgauge.metrics.kpis.readings import View
     from salesgauge.streams.serve.exporter import Exporter
     from salesgauge.streams.serve.owners import Answered, Owners
     from salesgauge.streams.settings.model import Settings
+
+Asked = TypeVar("Asked", Question, WaitingQuestion)
 
 MOST_LISTED = 1_000
 """Records in an answer, at most."""
 MOST_AT_ONCE = 4
 """Questions that are being asked of the workers at a time."""
 PARAMETERS = ("kpi", "window", "stat", "part", "rep", "team", "source", "label", "limit", "facts", "format")
+WAITING_PARAMETERS = ("rep", "team", "source", "limit", "format")
 
 
 class RecordsApi:
@@ -43,38 +48,82 @@ class RecordsApi:
         """The answer to a query with the parameters `PARAMETERS`."""
         try:
             wanted = _wanted(query)
-            find(wanted)
+            number = find(wanted)
         except InputError as error:
             return _refused(404 if "no KPI" in str(error) else 400, str(error))
+        return await self._asked(lambda view: question(wanted, number, view), _explained, query)
+
+    async def waiting(self, query: Mapping[str, str]) -> Answer:
+        """The answer to a query with the parameters `WAITING_PARAMETERS`."""
+        try:
+            _check(query, WAITING_PARAMETERS)
+            labels, limit = _scope(query), _limit(query.get("limit"))
+        except InputError as error:
+            return _refused(400, str(error))
+
+        def ask(view: View) -> WaitingQuestion:
+            return WaitingQuestion(at=view.sums.now, labels=labels, teams=dict(view.sums.index.teams), limit=limit)
+
+        return await self._asked(ask, _listed, query)
+
+    async def _asked(
+        self,
+        ask: Callable[[View], Asked],
+        answer: Callable[[Asked, Answered, Settings, bool], Answer],
+        query: Mapping[str, str],
+    ) -> Answer:
+        """Ask all owners what is asked at the present instant."""
         if self._asking >= MOST_AT_ONCE:
             return _refused(503, "too many different questions at once; ask again")
         self._asking += 1
         try:
-            asked = await asyncio.to_thread(self._question, wanted)
+            asked = await asyncio.to_thread(self._question, ask)
             board = self._exporter.board
             partitions = board.settings.kafka.partitions
             answered = await self._owners.ask(asked, partitions, lambda: board.subscriber.owners)
-            return await asyncio.to_thread(partial(_answer, asked, answered, board.settings, query.get("format")))
+            as_csv = query.get("format") == "csv"
+            if as_csv and answered.missing:
+                return _refused(503, f"{len(answered.missing)} partitions are missing: {answered.missing[0].reason}")
+            return await asyncio.to_thread(answer, asked, answered, board.settings, as_csv)
         finally:
             self._asking -= 1
 
-    def _question(self, wanted: Wanted) -> Question:
+    def _question(self, ask: Callable[[View], Asked]) -> Asked:
         with self._exporter.board.now() as view:
-            return question(wanted, find(wanted), view)
+            return ask(view)
 
 
-def _answer(asked: Question, answered: Answered, settings: Settings, form: str | None) -> Answer:
-    explanation: Explanation = united(Scope(asked, settings.rules, CATALOGUE), answered.partials.values())
+def _explained(asked: Question, answered: Answered, settings: Settings, as_csv: bool) -> Answer:  # noqa: FBT001
+    explanation: Explanation = united(Scope(asked, settings.rules, CATALOGUE), answered.of(Partial))
+    if as_csv:
+        return _table(explanation_table(explanation, settings.links), f"{asked.kpi}-records")
     if answered.missing:  # a number of a part of the records is no reading
         explanation = msgspec.structs.replace(explanation, value=None, numerator=None, denominator=None)
-    if form == "csv":
-        if answered.missing:
-            return _refused(503, f"{len(answered.missing)} partitions are missing: {answered.missing[0].reason}")
-        body = explanation_table(explanation, settings.links).encode()
-        return Answer(200, body, "text/csv", f"salesgauge-{asked.kpi}-records.csv")
-    document = explanation_document(explanation, settings.links)
-    document["missing"] = [{"partition": one.partition, "reason": one.reason} for one in answered.missing]
-    return Answer(200, encode(document))
+    return _document(explanation_document(explanation, settings.links), answered)
+
+
+def _listed(asked: WaitingQuestion, answered: Answered, settings: Settings, as_csv: bool) -> Answer:  # noqa: FBT001
+    found = together(asked, answered.of(WaitingPartial))
+    if as_csv:
+        return _table(waiting_table(found, settings.links), "waiting")
+    return _document(waiting_document(asked, found, settings.links), answered)
+
+
+def _document(document: dict[str, Any], answered: Answered) -> Answer:
+    missing = [{"partition": one.partition, "reason": one.reason} for one in answered.missing]
+    return Answer(200, encode(document | {"missing": missing}))
+
+
+def _table(text: str, name: str) -> Answer:
+    return Answer(200, text.encode(), "text/csv", f"salesgauge-{name}.csv")
+
+
+def _check(query: Mapping[str, str], known: Sequence[str]) -> None:
+    unknown = [name for name in query if name not in known]
+    if unknown:
+        raise InputError(f"there is no parameter {unknown[0]!r}; there are {', '.join(known)}")
+    if query.get("format", "json") not in {"json", "csv"}:
+        raise InputError(f"format is {query['format']!r}; write json or csv")
 
 
 def _wanted(query: Mapping[str, str]) -> Wanted:
@@ -83,13 +132,9 @@ def _wanted(query: Mapping[str, str]) -> Wanted:
     Raises:
         InputError: a parameter is unknown or wrong.
     """
-    unknown = [name for name in query if name not in PARAMETERS]
-    if unknown:
-        raise InputError(f"there is no parameter {unknown[0]!r}; there are {', '.join(PARAMETERS)}")
+    _check(query, PARAMETERS)
     if not query.get("kpi"):
         raise InputError("say which KPI: kpi=leads_waiting")
-    if query.get("format", "json") not in {"json", "csv"}:
-        raise InputError(f"format is {query['format']!r}; write json or csv")
     if query.get("facts", "1") not in {"0", "1"}:
         raise InputError(f"facts is {query['facts']!r}; write 0 or 1")
     return Wanted(
@@ -110,7 +155,11 @@ def _labels(query: Mapping[str, str]) -> dict[str, str]:
         if not separator:
             raise InputError(f"label is {pair!r}; write it as NAME=VALUE, such as product=basic")
         labels[name] = value
-    return labels | {dim: query[dim] for dim in ("rep", "team", "source") if query.get(dim)}
+    return labels | _scope(query)
+
+
+def _scope(query: Mapping[str, str]) -> dict[str, str]:
+    return {dim: query[dim] for dim in ("rep", "team", "source") if query.get(dim)}
 
 
 def _limit(text: str | None) -> int:

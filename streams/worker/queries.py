@@ -15,6 +15,7 @@ import msgspec
 from salesgauge.metrics.explain.explainer import Explainer
 from salesgauge.metrics.explain.explanation import Partial
 from salesgauge.metrics.explain.question import Question, Scope
+from salesgauge.metrics.explain.waiting import WaitingList, WaitingPartial, WaitingQuestion
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
@@ -35,13 +36,13 @@ class Query(msgspec.Struct, frozen=True):
     """A question to the owner of some partitions."""
 
     partitions: tuple[int, ...]
-    question: Question
+    question: Question | WaitingQuestion
 
 
 class Reply(msgspec.Struct, frozen=True):
     """The answers by partition; partitions that the worker does not own are missing."""
 
-    answers: dict[int, Partial]
+    answers: dict[int, Partial | WaitingPartial]
 
 
 class TooSlowError(Exception):
@@ -78,23 +79,50 @@ def prepared(body: bytes, stills: Callable[[Iterable[int]], dict[int, Still]], r
     """
     try:
         query = _decode_query(body)
-        scope = Scope(query.question, rules, CATALOGUE)
+        asked = query.question
+        compute = _explaining(asked, rules) if isinstance(asked, Question) else _listing(asked, rules)
     except (msgspec.MsgspecError, KeyError) as error:
         raise ValueError(f"not a query of this version: {error}") from error
     pictures = stills(query.partitions)
 
     def reply() -> bytes:
         deadline = time.monotonic() + ANSWER_SECONDS
-        return _encode(Reply({number: _explain(scope, still, deadline) for number, still in pictures.items()}))
+        return _encode(Reply({number: compute(still, deadline) for number, still in pictures.items()}))
 
     return reply
 
 
-def _explain(scope: Scope, still: Still, deadline: float) -> Partial:
-    explainer = Explainer(scope, still.who)
-    for state in _in_time(still.each(), deadline):
-        explainer.take(state)
-    return explainer.answer(still.state)
+_Compute = Callable[["Still", float], Partial | WaitingPartial]
+"""Takes the entities of a partition, and until when there is time."""
+
+
+def _explaining(question: Question, rules: Rules) -> _Compute:
+    """How an explanation is computed.
+
+    Raises:
+        KeyError: there is no such number.
+    """
+    scope = Scope(question, rules, CATALOGUE)
+
+    def explain(still: Still, deadline: float) -> Partial:
+        explainer = Explainer(scope, still.who)
+        for state in _in_time(still.each(), deadline):
+            explainer.take(state)
+        return explainer.answer(still.state)
+
+    return explain
+
+
+def _listing(question: WaitingQuestion, rules: Rules) -> _Compute:
+    """How the list of waiting leads is computed."""
+
+    def listed(still: Still, deadline: float) -> WaitingPartial:
+        leads = WaitingList(question, rules, still.who)
+        for state in _in_time(still.each(), deadline):
+            leads.take(state)
+        return leads.answer()
+
+    return listed
 
 
 def _in_time(items: Iterable[T], deadline: float) -> Iterator[T]:

@@ -39,11 +39,14 @@ QUERIES: tuple[Mapping[str, str], ...] = (
 )
 
 
-def answer(exporter: Exporter, query: Mapping[str, str], patience: float = 8) -> dict[str, Any]:
+def answer(
+    exporter: Exporter, query: Mapping[str, str], patience: float = 8, *, waiting: bool = False
+) -> dict[str, Any]:
     async def asked() -> Any:
         owners = Owners(exporter.board.settings, patience=patience)
         try:
-            return await RecordsApi(exporter, owners).explain(query)
+            api = RecordsApi(exporter, owners)
+            return await (api.waiting(query) if waiting else api.explain(query))
         finally:
             await owners.close()
 
@@ -81,6 +84,11 @@ def test_on_three_workers_while_one_is_killed(embedded: Live) -> None:
         for query in QUERIES:
             found = answer(exporter, query)
             assert found == expected(machine, query, parse_instant(found["at"], live.settings.rules.tz)), query
+        listed = answer(exporter, {"limit": "1"}, waiting=True)
+        assert listed["count"] == answer(exporter, QUERIES[0])["value"] > 1 == len(listed["leads"])
+        [first] = listed["leads"]
+        assert answer(exporter, {"rep": first["rep"], "limit": "1"}, waiting=True)["leads"][0]["lead"] == first["lead"]
+        assert listed["missing"] == []
         live.kill(random.Random(1))
         seen = []
         for query in QUERIES[:3]:  # the first comes while nobody has noticed

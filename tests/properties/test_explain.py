@@ -21,11 +21,13 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.explain.explainer import Explainer
 from salesgauge.metrics.explain.explanation import Explanation, Partial, united
 from salesgauge.metrics.explain.question import Question, Scope, ask
+from salesgauge.metrics.explain.waiting import WaitingList, WaitingPartial, WaitingQuestion, together
 from salesgauge.metrics.kpis import formula as f
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import buckets, survival
 from salesgauge.metrics.rules.model import Rules, StageRule
 from salesgauge.metrics.shard.still import Still
+from salesgauge.streams.simulation.history import Organisation, history
 from tests.support.hostile import DAYS, START, EveryKind, Hostile
 from tests.support.pipeline import quantile
 from tests.support.worlds import BEGIN, DAY, NOW, worlds
@@ -206,3 +208,45 @@ def over_the_wire(found: Machine, question: Question, share: list[str]) -> Parti
         explainer.take(still.state(address))
     packed = msgspec.msgpack.encode(explainer.answer(still.state))
     return msgspec.msgpack.decode(packed, type=Partial)
+
+
+def waiting(found: Machine, labels: dict[str, str], limit: int = 1000) -> WaitingPartial:
+    """The list, of three partitions that send theirs over the wire."""
+    now, still = found.shard.panes.now, found.shard.still()
+    question = WaitingQuestion(at=now, labels=labels, teams=dict(found.view.sums.index.teams), limit=limit)
+    lists = [WaitingList(question, found.rules, still.who) for _ in range(3)]
+    for number, state in enumerate(still.each()):
+        lists[number % 3].take(state)
+    packed = [msgspec.msgpack.encode(one.answer()) for one in lists]
+    return together(question, [msgspec.msgpack.decode(one, type=WaitingPartial) for one in packed])
+
+
+def check_waiting(found: Machine) -> int:
+    """The list has who is counted, in the whole and by rep, team and source; the number of those."""
+    kpis = [CATALOGUE.by_id["leads_waiting"], CATALOGUE.by_id["lead_oldest_wait_seconds"]]
+    told = {(r.kpi, r.stat, tuple(r.labels.items())): r.value for r in found.readings(kpis)}
+    for scope in [scope for kpi, stat, scope in told if (kpi, stat) == ("leads_waiting", "value")]:
+        labels = dict(scope)
+        listed = waiting(found, labels)
+        assert listed.count == len(listed.leads) == told["leads_waiting", "value", scope]
+        late = [lead for lead in listed.leads if lead.state == "late"]
+        assert len(late) == told["leads_waiting", "late", scope]
+        assert all((lead.left <= 0) == (lead.state == "late") for lead in listed.leads)
+        if listed.leads:
+            assert listed.leads[0].waited / 1000 == told["lead_oldest_wait_seconds", "value", scope]
+            assert waiting(found, labels, limit=1).leads == listed.leads[:1]
+    return int(told["leads_waiting", "value", ()])
+
+
+@settings(max_examples=20)
+@given(events=worlds(), now=st.sampled_from([NOW, BEGIN + 31 * DAY + 7]))
+def test_the_list_of_waiting_leads_is_what_is_counted_in_hostile_worlds(events: list[EventBase], now: int) -> None:
+    check_waiting(machine(events, now, RULES.model_copy(update={"label_ceiling": 100})))
+
+
+def test_the_list_of_waiting_leads_is_what_is_counted_in_business_hours() -> None:
+    rules = Rules(sla_in_business_hours=True, response_sla=timedelta(hours=4))
+    end = START + timedelta(days=4, hours=15)
+    events = history(Organisation(seed=5, leads_per_day=40, reps=6), START, end)
+    found = machine([*events], int(end.timestamp() * 1000), rules)
+    assert check_waiting(found) > 10

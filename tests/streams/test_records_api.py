@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from salesgauge.metrics.engine import Machine
-from salesgauge.metrics.explain.explanation import united
+from salesgauge.metrics.explain.explanation import Partial, united
 from salesgauge.metrics.explain.question import Question, Scope, ask
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.codec import Rejection, decode
@@ -123,7 +123,7 @@ def test_what_workers_say_together_is_what_one_engine_says() -> None:
 
     found = asyncio.run(run())
     assert not found.missing
-    explanation = united(Scope(question, SETTINGS.rules, CATALOGUE), found.partials.values())
+    explanation = united(Scope(question, SETTINGS.rules, CATALOGUE), found.of(Partial))
     assert explanation == made.explain(question)
     assert (explanation.value, explanation.count, len(explanation.entities)) == (40, 40, 7)
 
@@ -273,6 +273,21 @@ def test_what_cannot_be_answered_says_why(query: Mapping[str, str], status: int,
         return await RecordsApi(exporter, owners).explain(query)
 
     found = asyncio.run(run())
+    assert found.status == status
+    assert said in json.loads(found.body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "said"),
+    [
+        ({"limit": "0"}, 400, "from 1 to 1000"),
+        ({"kpi": "leads_waiting"}, 400, "there is no parameter 'kpi'; there are rep, team, source"),
+        ({"format": "csv"}, 503, "4 partitions are missing: no worker has published it"),
+    ],
+)
+def test_who_waits_cannot_be_told_and_why(query: Mapping[str, str], status: int, said: str) -> None:
+    exporter = Exporter(SETTINGS, Board(SETTINGS))
+    found = asyncio.run(RecordsApi(exporter, Owners(SETTINGS, patience=0)).waiting(query))
     assert found.status == status
     assert said in json.loads(found.body)["error"]
 
