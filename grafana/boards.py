@@ -287,13 +287,11 @@ def _sla_panels(numbers: Numbers, sla: Kpi) -> Iterator[Panel]:
 
 def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
     k = catalogue.by_id
-    value, weighted, deals, age = (
-        k[name] for name in ("pipeline_value", "weighted_pipeline", "pipeline_deals", "pipeline_age_seconds")
-    )
+    value, weighted, deals = k["pipeline_value"], k["weighted_pipeline"], k["pipeline_deals"]
     kpis = _drawn_on(catalogue, Dashboard.PIPELINE)
     heads = [kpi for kpi, _ in catalogue.shown(Place.GLANCE, Dashboard.PIPELINE)]
-    rest = [kpi for kpi in kpis if kpi not in heads]
     moves = [(k["stage_conversion_ratio"], "stage"), (k["stage_time_seconds"], "stage"), (k["loss_reasons"], "reason")]
+    moves += [(k["pipeline_bridge"], "change"), (k["slip_ratio"], "rep"), (k["pushes"], "rep")]
     parts = [
         (value, "stage"),
         (deals, "stage"),
@@ -306,7 +304,7 @@ def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
     sections = (
         Section(
             "Now",
-            (*(numbers.head(kpi) for kpi in heads), numbers.tile(age, "p90"), numbers.tile(weighted, "unrated")),
+            tuple(numbers.head(kpi) for kpi in heads),
         ),
         Section(
             "Where it stands, and whose it is",
@@ -314,12 +312,9 @@ def _pipeline(numbers: Numbers, catalogue: Catalogue) -> Layout:
         ),
         Section(
             "How it moves",
-            (
-                *(numbers.bars(kpi, (by,), width=8) for kpi, by in moves),
-                numbers.trend(k["created_win_ratio"]),
-            ),
+            (*(numbers.bars(kpi, (by,), width=8) for kpi, by in moves),),
         ),
-        Section("All numbers", tuple(_tiles(numbers, rest, set())), folded=True),
+        Section("All numbers", tuple(_tiles(numbers, kpis, {kpi.id for kpi in heads})), folded=True),
         Section("Over time", tuple(_trends(numbers, heads)), folded=True),
         *_parts(numbers, kpis, {(kpi.id, (by,)) for kpi, by in (*parts, *moves)}),
     )

@@ -42,7 +42,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from salesgauge.grafana.promql import FILTERS, count_behind, gauge, scoped
 from salesgauge.grafana.units import colours, decimals, unit, why_empty
-from salesgauge.metrics.kpis.kpi import NOW, Kpi, Unit
+from salesgauge.metrics.kpis.kpi import Kpi, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -242,15 +242,16 @@ def ranged(query: str, legend: str) -> Dataquery:
 
 
 def window_of(kpi: Kpi) -> str:
-    """The window that a panel shows of a KPI: the chosen one; a KPI of long windows has a choice of its own."""
-    if kpi.windows == NOW:
-        return "all"
+    """The window that a panel shows of a KPI: its only one, or the chosen one; long ones have a choice of their own."""
+    if len(kpi.windows) == 1:
+        return kpi.windows[0]
     return "$window" if set(SHORT) <= set(kpi.windows) else "$long_window"
 
 
 def window_words(kpi: Kpi) -> str:
     """The window of a panel in words."""
-    return {"all": "now", "$window": "window", "$long_window": "long window"}[window_of(kpi)]
+    window = window_of(kpi)
+    return {"all": "now", "$window": "window", "$long_window": "long window"}.get(window, window)
 
 
 def filters(by: Breakdown) -> Mapping[str, str]:

@@ -6,13 +6,15 @@ it. Stretches of time in which a deal is open and none of them changes are spans
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from salesgauge.metrics.entities.contributions import Contributions
-from salesgauge.metrics.entities.facts import Changed, Opened, Reopened
+from salesgauge.metrics.entities.due import add_due, end_of
+from salesgauge.metrics.entities.facts import Activity, Changed, Opened, Reopened, Won
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.measures.labels import NO_REP, NO_TEAM, DealLabels, Rep, Team
 from salesgauge.metrics.rules.model import Rules
@@ -29,12 +31,16 @@ _OMITTED = "omitted"
 
 
 class Version(NamedTuple):
-    """An open deal's attributes. ``amount`` is in the rules' smallest unit, ``probability`` in billionths."""
+    """An open deal's attributes.
+
+    ``amount`` is in the rules' smallest unit, ``probability`` in billionths, ``expected_close`` in ms (0: unknown).
+    """
 
     stage: str
     category: str
     probability: int | None
     amount: int
+    expected_close: int
     rep: Rep
     team: Team
 
@@ -55,11 +61,15 @@ class Version(NamedTuple):
 
 
 class Span(NamedTuple):
-    """From ``since`` until ``until`` (ms; None: still) a deal was open with these attributes."""
+    """From ``since`` until ``until`` (ms; None: still) a deal was open with these attributes.
+
+    ``outcome``: ``won`` or ``lost`` where it was closed then.
+    """
 
     since: int
     until: int | None
     version: Version
+    outcome: str = ""
 
 
 _Step = tuple[int, int, tuple[int, ...], Any]
@@ -75,6 +85,7 @@ class _Course:
     began: bool = False
     closed: bool = False
     in_closing_stage: bool = False
+    outcome: str = ""
     stage: str = ""
     category: str = ""
     probability: float | None = None
@@ -83,6 +94,7 @@ class _Course:
     currency: str = ""
     currency_at: int = 0
     amount: int = 0
+    expected_close: int = 0
     owner: tuple[Rep, Team] = (NO_REP, NO_TEAM)
     closing_amount: int = 0
 
@@ -100,6 +112,7 @@ class _Course:
             self.owner = said
         elif kind == _OUTCOME:
             self.closed = not isinstance(said, Reopened)
+            self.outcome = "won" if isinstance(said, Won) else "lost"
             self.closing_amount = self.amount
             self.began |= not self.closed
             self.in_closing_stage &= self.closed
@@ -113,10 +126,13 @@ class _Course:
             rule = self.rules.stage(said.stage)
             self.stage = rule.name if rule else said.stage
             self.in_closing_stage = rule is not None and rule.kind != "open"
+            self.outcome = rule.kind if rule and not self.closed else self.outcome
         if said.category or "category" in cleared:
             self.category = said.category
         if said.probability is not None or "probability" in cleared:
             self.probability = said.probability
+        if said.expected_close or "expected_close" in cleared:
+            self.expected_close = said.expected_close
         amount = 0 if "amount" in cleared else said.amount
         self._value(amount, "" if "currency" in cleared else said.currency or None, said.at)
 
@@ -139,7 +155,8 @@ class _Course:
         if probability is None and (rule := self.rules.stage(self.stage)) is not None:
             probability = rule.probability
         chance = None if probability is None else round(probability * _CERTAIN)
-        return Version(self.stage, self.category, chance, self.amount, rep, owners.team(rep, said, self.rules))
+        team = owners.team(rep, said, self.rules)
+        return Version(self.stage, self.category, chance, self.amount, self.expected_close, rep, team)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +190,7 @@ def read_pipeline(deal: Deal, rules: Rules) -> Pipeline:
         if new == version:
             continue
         if version is not None:
-            spans.append(Span(since, at, version))
+            spans.append(Span(since, at, version, "" if new else course.outcome))
         since, version = at, new
     if version is not None:
         spans.append(Span(since, None, version))
@@ -205,10 +222,12 @@ def add_pipeline(deal: Deal, pipeline: Pipeline, rules: Rules, out: Contribution
         visits = pipeline.visits()
         _add_visits(visits, out)
         _add_funnel(visits, deal.closed_at if deal.won else None, rules, out)
+        _add_stalled(visits, spans, deal, rules, out)
+        add_due(spans, rules, out)
 
 
 def _add_visits(visits: list[Span], out: Contributions) -> None:
-    for since, until, version in visits:
+    for since, until, version, _ in visits:
         if until is None:
             out.add(m.STAGE_SINCE, since, 1, **version.labels)
         else:
@@ -219,7 +238,7 @@ def _add_funnel(visits: list[Span], won_at: int | None, rules: Rules, out: Contr
     """Add each stage at the instant at which the deal first came to it or past it: who skips a stage has passed it."""
     places = {name: place for place, name in enumerate(rules.open_stages)}
     entries: list[tuple[int, Version]] = []
-    for since, _, version in visits:
+    for since, _, version, _ in visits:
         while len(entries) <= places.get(version.stage, -1):
             entries.append((since, version))
     reached = len(entries) - 1
@@ -231,6 +250,41 @@ def _add_funnel(visits: list[Span], won_at: int | None, rules: Rules, out: Contr
         out.add(m.STAGE_ENTERED, at, 1, **labels)
         out.add(m.STAGE_ENTERED_AT, at, at // 1000, **labels)
         out.add(m.STAGE_ADVANCED, at, int(place < reached), **labels)
+
+
+def _add_stalled(visits: list[Span], spans: list[Span], deal: Deal, rules: Rules, out: Contributions) -> None:
+    """Add the deal while it is in a stage past its limit, counted from its last move or touch."""
+    touches: list[int] | None = None
+    for visit in visits:
+        rule = rules.stage(visit.version.stage)
+        if rule is None or rule.limit is None:
+            continue
+        touches = _touches(deal) if touches is None else touches
+        end = end_of(visit)
+        progress = [visit.since, *(at for at in touches if visit.since < at < end)]
+        for last, following in pairwise((*progress, end)):
+            for span in spans:
+                begin, until = max(int(last) + rule.limit, span.since), min(following, end_of(span))
+                if begin < until:
+                    _add_stalled_stay(begin, until, span.version, out)
+
+
+def _is_touch(activity: Activity) -> bool:
+    return activity.human_touch and activity.kind != "note"
+
+
+def _add_stalled_stay(begin: int, until: float, version: Version, out: Contributions) -> None:
+    for at, sign in ((begin, 1), (until, -1)):
+        if not math.isinf(at):
+            out.add(m.STALLED_DEALS, int(at), sign, **version.labels)
+            out.add(m.STALLED_VALUE, int(at), sign * version.amount, **version.labels)
+
+
+def _touches(deal: Deal) -> list[int]:
+    """When people turned to the leads of the deal, sorted: meetings held among it."""
+    found = [activity.at for profile in deal.profiles for activity in profile.activities if _is_touch(activity)]
+    held = [done.at for profile in deal.profiles for done in profile.completed.values() if done.outcome == "held"]
+    return sorted(found + held)
 
 
 def _add_stocks(span: Span, out: Contributions) -> None:

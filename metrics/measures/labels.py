@@ -43,6 +43,7 @@ class Labels(TypedDict, total=False):
     outcome: str
     stage: str
     category: str
+    change: str
     referrer: str
     policy: str
     clock: str

@@ -182,6 +182,14 @@ STAGE_SINCE = roster("stage_since", "since when open deals are in their stage", 
 STAGE_ENTERED = count("stage_entered", "deals that first came to a stage or past it", "stage", "rep", "team")
 STAGE_ENTERED_AT = entered("stage_entered_at", "stage_entered", "stage", "rep", "team")
 STAGE_ADVANCED = count("stage_advanced", "of those, past it or won by now", "stage", "rep", "team")
+STALLED_DEALS = count("stalled_deals", "open deals past the limit of their stage", "stage", "rep", "team")
+STALLED_VALUE = money("stalled_value", "their amount", "stage", "rep", "team")
+PUSHES = count("pushes", "expected closes moved to a later period", "stage", "rep", "team")
+PULLED_IN = count("pulled_in", "expected closes moved to an earlier period", "stage", "rep", "team")
+SLIP_DUE = count("slip_due", "deals open and due in a period at its start, at its end", "rep", "team")
+SLIPPED = count("slipped", "of those, open at its end", "rep", "team")
+PIPELINE_DUE = money("pipeline_due", "amount of open deals due in the current period", "rep", "team")
+PIPELINE_MOVED = money("pipeline_moved", "what changed in that since the period began", "change", "rep", "team")
 PIPELINE_SINCE = roster("pipeline_since", "when open deals were opened", "stage", "category", "rep", "team")
 
 # Accounts

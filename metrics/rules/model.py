@@ -286,21 +286,28 @@ class StageRule(BaseModel):
     """A stage of deals, under the name that the CRM gives it, without regard to case.
 
     ``probability`` is that of a deal in it that has none of its own. A deal in a stage of the kind ``won`` or ``lost``
-    is not open.
+    is not open. ``limit_days``: a deal that has been in the stage so long, without a touch, is stalled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(min_length=1, max_length=200)]
     probability: Annotated[float, Field(ge=0, le=1)] | None = None
     kind: Literal["open", "won", "lost"] = "open"
+    limit_days: Annotated[float, Field(gt=0, le=10_000)] | None = None
 
     @model_validator(mode="after")
-    def _open_ones_have_a_probability(self) -> Self:
-        if self.kind != "open" and self.probability is not None:
+    def _only_open_ones_have_more(self) -> Self:
+        unused = [name for name in ("probability", "limit_days") if getattr(self, name) is not None]
+        if self.kind != "open" and unused:
             raise ValueError(
-                f"has a probability that nothing uses: deals in a stage of the kind {self.kind} are closed"
+                f"has a {unused[0]} that nothing uses: deals in a stage of the kind {self.kind} are closed"
             )
         return self
+
+    @cached_property
+    def limit(self) -> int | None:
+        """The limit in ms."""
+        return None if self.limit_days is None else round(self.limit_days * DAY)
 
 
 class CommissionTier(BaseModel):
@@ -375,8 +382,11 @@ class Rules(BaseModel):
     deal_origin: Literal["first", "last"] = "first"
     """Which of the leads that a deal had says where it came from and when its cycle began."""
     stages: tuple[StageRule, ...] = ()
-    """Stages of deals, in their order: list of `{name, probability, kind}`. `probability` (0 to 1) is that of deals
-    that have none of their own. `kind` is `open`, `won` or `lost`. See [the open pipeline](pipeline.md)."""
+    """Stages of deals, in their order: list of `{name, probability, kind, limit_days}`. `probability` (0 to 1) is that
+    of deals that have none of their own. `kind` is `open`, `won` or `lost`. After `limit_days` without a touch a deal
+    is stalled. See [the open pipeline](pipeline.md)."""
+    sales_period: Literal["month", "quarter"] = "quarter"
+    """The period by which expected closes are judged: what is due, pushed or has slipped."""
     max_facts: Annotated[int, Field(ge=100)] = 50_000
     """Greatest number of facts that one entity keeps. Further events are refused (`entity_full`)."""
 

@@ -110,3 +110,9 @@ WINDOWS: dict[str, Window] = {
 
 COMPARED = ("7d", "30d", "90d", "365d", "mtd", "qtd")
 """Windows whose end is compared with their start, account by account: retention, movements of recurring revenue."""
+
+
+def sales_period_of(at: int, rules: Rules) -> tuple[int, int]:
+    """The first instant (ms) of the sales period that holds an instant, and that of the next one."""
+    window = WINDOWS["mtd" if rules.sales_period == "month" else "qtd"]
+    return window.start(at, rules.tz) or 0, window.leaves(at, rules)

@@ -32,7 +32,7 @@ _EXAMPLES = {
     "rules.response_policies": "[{name: demo, source: demo request, target: PT5M, clock: working_hours}]",
     "rules.response_exempt_sources": "[import, list]",
     "rules.commission_tiers": "[{attainment: 0, rate: 0.05}, {attainment: 1, rate: 0.08}]",
-    "rules.stages": "[{name: Proposal, probability: 0.4}, {name: Closed Won, kind: won}]",
+    "rules.stages": "[{name: Proposal, probability: 0.4, limit_days: 14}, {name: Closed Won, kind: won}]",
     "rules.unredacted": "[rep]",
 }
 """Of what holds more than one value."""

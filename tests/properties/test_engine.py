@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from salesgauge.schemas.events import EventBase
 
-STAGES = (StageRule(name="s1", probability=0.3), StageRule(name="s2"), StageRule(name="s3", kind="won"))
+STAGES = (StageRule(name="s1", probability=0.3, limit_days=5), StageRule(name="s2"), StageRule(name="s3", kind="won"))
 RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=3, stages=STAGES)
 BRIEF = RULES.model_copy(update={"fine_retention": timedelta(hours=2), "coarse_retention": timedelta(days=3)})
 """Hardly any memory of panes: nearly everything is folded into the base."""

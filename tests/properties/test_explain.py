@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from salesgauge.metrics.measures.registry import Measure
     from salesgauge.schemas.events import EventBase
 
-STAGES = (StageRule(name="stage-x", probability=0.5), StageRule(name="stage-y"))
-RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=2, stages=STAGES)
+STAGES = (StageRule(name="stage-x", probability=0.5, limit_days=1), StageRule(name="stage-y"))
+RULES = Rules(max_future=timedelta(days=100_000), label_ceiling=2, stages=STAGES, sales_period="month")
 END = int((START + timedelta(days=DAYS)).timestamp() * 1000)
 
 

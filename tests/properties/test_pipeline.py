@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.contributions import totals
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import registry as m
+from salesgauge.metrics.measures.registry import Unit
 from salesgauge.metrics.rules.model import CurrencyRate, Rules, StageRule
 from salesgauge.schemas.codec import Rejection, validate
 from tests.support.pipeline import Deal, Stage, Standing, Terms, quantile
@@ -30,10 +32,13 @@ HOUR, DAY = 3_600_000, 86_400_000
 BEGIN = 1_767_225_600_000
 """1 January 2026, midnight in UTC."""
 END = BEGIN + 150 * DAY
+ZONE = "America/New_York"
 RULES = Rules(
+    zone=ZONE,
+    sales_period="month",
     max_future=timedelta(days=10_000),
     stages=(
-        StageRule(name="Demo", probability=0.125),
+        StageRule(name="Demo", probability=0.125, limit_days=3),
         StageRule(name="Offer"),
         StageRule(name="Closed Won", kind="won"),
         StageRule(name="Closed Lost", kind="lost"),
@@ -46,17 +51,29 @@ RULES = Rules(
 
 
 def _rate(currency: str, at: int) -> Fraction:
-    february = int(datetime(2026, 2, 1, tzinfo=UTC).timestamp()) * 1000
+    february = int(datetime(2026, 2, 1, tzinfo=ZoneInfo(ZONE)).timestamp()) * 1000
     return {"USD": Fraction(3, 4) if at >= february else Fraction(9, 10)}.get(currency, Fraction(1))
 
 
 TERMS = Terms(
-    (Stage("Demo", Fraction(1, 8)), Stage("Offer"), Stage("Closed Won", kind="won"), Stage("Closed Lost", kind="lost")),
-    _rate,
+    (
+        Stage("Demo", Fraction(1, 8), limit=3 * DAY),
+        Stage("Offer"),
+        Stage("Closed Won", kind="won"),
+        Stage("Closed Lost", kind="lost"),
+    ),
+    ZONE,
+    months=1,
+    rate=_rate,
 )
 
 _days = st.sampled_from([0, 1, 1, 2, 5, 20, 31, 32, 45, 59, 60, 90, 91, 120])
 _instants = st.builds(lambda day, hour: BEGIN + day * DAY + hour * HOUR, _days, st.sampled_from([0, 0, 1, 12, 23]))
+_dates = st.sampled_from([BEGIN - DAY, BEGIN + 20 * DAY, BEGIN + 40 * DAY, BEGIN + 70 * DAY, BEGIN + 100 * DAY])
+_touched = st.fixed_dictionaries({
+    "event": st.just("activity_logged"), "lead_id": st.just("l"), "kind": st.sampled_from(["call", "email", "note"]),
+    "automated": st.sampled_from([False, False, True]),
+})  # fmt: skip
 _reps, _teams = st.sampled_from(["ann", "bob"]), st.sampled_from([None, None, "north"])
 _amounts = st.sampled_from([0, 10, 99.99, 1000])
 _currencies = st.sampled_from(["EUR", "USD", "USD"])
@@ -74,7 +91,7 @@ _changed = st.fixed_dictionaries({
     "category": _maybe(st.sampled_from(["commit", "best_case", "omitted"]), clears=True),
     "probability": _maybe(st.sampled_from([0, 0.25, 0.3333333, 1]), clears=True),
     "amount": _maybe(_amounts, clears=True), "currency": _maybe(_currencies, clears=True),
-    "rep_id": _maybe(_reps, clears=True),
+    "rep_id": _maybe(_reps, clears=True), "expected_close": _maybe(_dates, clears=True) | _dates,
 })  # fmt: skip
 _opened = st.fixed_dictionaries({
     "event": st.just("opportunity_created"), "lead_id": st.sampled_from([_ABSENT, "l"]), "rep_id": _maybe(_reps),
@@ -97,7 +114,7 @@ _owned = st.fixed_dictionaries(
 @st.composite
 def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Events about two deals of one lead, some of them recorded later, and some of these corrected."""
-    kinds = _changed | _changed | _changed | _opened | _closes | _closes | _ends | _owned
+    kinds = _changed | _changed | _changed | _opened | _closes | _closes | _ends | _owned | _touched
     drawn = [draw(_opened), *draw(st.lists(kinds, max_size=10))]
     found: list[dict[str, Any]] = []
     for number, fields in enumerate(drawn):
@@ -108,7 +125,7 @@ def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
             event["rec"] += number  # of several openings one was recorded last
         elif event["event"] == "lead_assigned":
             event["at"] = event["rec"] = at + number  # one owner at a time
-        if event["event"] != "lead_assigned":
+        if event["event"] not in ("lead_assigned", "activity_logged"):
             event["deal_id"] = draw(st.sampled_from(["d1", "d1", "d2"])) if number else "d1"
         found.append(event)
         if event["event"].startswith("deal_") and draw(st.integers(0, 5)) == 0:
@@ -122,6 +139,8 @@ def _iso(ms: int) -> str:
 
 def _validated(event: Mapping[str, Any]) -> EventBase:
     fields = {k: v for k, v in event.items() if k not in ("at", "rec")}
+    if fields.get("expected_close"):
+        fields["expected_close"] = _iso(fields["expected_close"])
     valid = validate({**fields, "occurred_at": _iso(event["at"]), "recorded_at": _iso(event["rec"])})
     assert not isinstance(valid, Rejection), valid
     return valid
@@ -130,11 +149,13 @@ def _validated(event: Mapping[str, Any]) -> EventBase:
 def deals(events: Sequence[dict[str, Any]]) -> list[Deal]:
     """The deals of a history by the batch computation."""
     assigned = sorted((e["at"], e["rep_id"], e.get("team") or "") for e in events if e["event"] == "lead_assigned")
+    touched = (e for e in events if e["event"] == "activity_logged" and not e["automated"] and e["kind"] != "note")
+    touches = [e["at"] for e in touched]
     found = []
     for name in ("d1", "d2"):
         own = [e for e in events if e.get("deal_id") == name]
         of_lead = any(e.get("lead_id") for e in own)
-        found.append(Deal(own, assigned if of_lead else [], TERMS))
+        found.append(Deal(own, assigned if of_lead else [], TERMS, touches if of_lead else []))
     return found
 
 
@@ -211,7 +232,47 @@ def test_visits_funnel_and_losses_equal_the_batch_computation(events: list[dict[
     assert totals(row for row in rows if row[0] in STEPS) == +expected
 
 
-def _without_zeros(numbers: Numbers) -> dict[tuple[str, ...], float]:
+@given(histories(), st.lists(_instants, max_size=2), st.randoms(use_true_random=False))
+def test_what_is_due_and_stalled_equals_the_batch_computation(
+    events: list[dict[str, Any]], instants: list[int], rng: random.Random
+) -> None:
+    rows = fed(events, rng, END).shard.contributions()
+    known = deals(events)
+    for x in sorted({*instants, *(event["at"] for event in events)}):
+        found: dict[Any, Fraction] = defaultdict(Fraction)
+        for measure, labels, at, _, amount in rows:
+            if measure in DUES and at <= x:
+                found[measure, labels] += Fraction(amount, 1_000_000 if measure.unit is Unit.MINOR else 1)
+        assert _without_zeros(found) == pytest.approx(_without_zeros(_dues(known, x)), abs=1e-6)
+
+
+def _dues(known: Iterable[Deal], x: int) -> dict[Any, Fraction]:
+    """What the sums by measure and labels should be at an instant."""
+    expected: dict[Any, Fraction] = defaultdict(Fraction)
+    for deal in known:
+        now, due = deal.at(x), deal.due(x, TERMS.period(x)[0])
+        if due is not None:
+            expected[m.PIPELINE_DUE, _owner(due)] += due.amount
+        if now is not None and deal.stalled(x):
+            expected[m.STALLED_DEALS, ("Demo", *_owner(now))] += 1
+        for change, amount, whose in deal.moves(x):
+            expected[m.PIPELINE_MOVED, (change, *_owner(whose))] += amount
+        for at, later, then in deal.pushes():
+            expected[m.PUSHES if later else m.PULLED_IN, (then.stage or "unknown", *_owner(then))] += at <= x
+        for at, slipped, then in deal.slips():
+            expected[m.SLIP_DUE, _owner(then)] += at <= x
+            expected[m.SLIPPED, _owner(then)] += slipped and at <= x
+    return expected
+
+
+def _owner(deal: Standing) -> tuple[str, str]:
+    return deal.rep or "unknown", deal.team or "unknown"
+
+
+DUES = (m.PIPELINE_DUE, m.PIPELINE_MOVED, m.STALLED_DEALS, m.PUSHES, m.PULLED_IN, m.SLIP_DUE, m.SLIPPED)
+
+
+def _without_zeros(numbers: Numbers) -> dict[Any, float]:
     return {labels: float(number) for labels, number in numbers.items() if abs(number) > Fraction(1, 100_000)}
 
 

@@ -128,7 +128,7 @@ class Oracle:
         self._store("shifts", "opens BIGINT, closes BIGINT", shifts)
         default = Policy("default", settings.sla, business=settings.sla_in_business_hours)
         self._terms = Terms((default,), sorted(shifts))
-        self._stages = pipeline.Terms(settings.stages)
+        self._stages = pipeline.Terms(settings.stages, settings.zone)
         for statement in _BUSINESS_TIME:
             self.db.execute(statement)
 
@@ -194,34 +194,54 @@ class Oracle:
             "reply_answers", "lead VARCHAR, ts BIGINT, ms BIGINT, drep VARCHAR, dteam VARCHAR, said VARCHAR", replies
         )
 
-    def _draw_up_pipeline(self, t: int) -> None:
+    def _draw_up_pipeline(self, t: int) -> None:  # noqa: C901 - a table a line
         """The deals that are open at ``t`` (:mod:`.pipeline`)."""
         owners: dict[str, list[tuple[int, str, str]]] = {}
         for lead, *claim in self.db.execute("SELECT lead, since, rep, team FROM ownership ORDER BY since").fetchall():
             owners.setdefault(lead, []).append(tuple(claim))
-        open_now, visits, funnel, losses = [], [], [], []
+        open_now, visits, funnel, losses, pushes, slips, due, moves = ([] for _ in range(8))
+        touched = self.db.execute(
+            "SELECT lead, ts FROM touches WHERE kind <> 'note' UNION SELECT lead, ts FROM held_meetings"
+        )
+        touches: dict[str, list[int]] = {}
+        for lead, at in touched.fetchall():
+            touches.setdefault(lead, []).append(at)
+        period = self._stages.period(t)[0]
         for lead, events in self._by_deal():
-            deal = pipeline.Deal(events, owners.get(lead, ()), self._stages)
+            deal = pipeline.Deal(events, owners.get(lead, ()), self._stages, touches.get(lead, ()))
             now, lost = deal.at(t), deal.lost()
             if now is not None:
                 weighted = None if now.probability is None else now.amount * now.probability
                 open_now.append((
                     lead, t, now.rep, now.team, now.stage, now.category, now.opened, *map(
-                        _micros, (now.amount, weighted or ZERO, now.amount if weighted is None else ZERO)),
+                        _micros, (now.amount, weighted or ZERO, now.amount if weighted is None else ZERO)), deal.stalled(t),
                 ))  # fmt: skip
             for visit in deal.visits():
                 ms = (visit.until or t) - visit.since
                 visits.append((lead, visit.since, visit.rep, visit.team, visit.stage, ms, visit.until is None))
             funnel += [(lead, at, rep, team, stage, passed) for stage, at, passed, rep, team in deal.funnel()]
+            for at, later, then in deal.pushes():
+                pushes.append((lead, at, then.rep, then.team, then.stage, later))
+            for at, slipped, then in deal.slips():
+                slips.append((lead, at, then.rep, then.team, slipped))
+            if (now_due := deal.due(t, period)) is not None:
+                due.append((lead, t, now_due.rep, now_due.team, _micros(now_due.amount)))
+            for change, amount, whose in deal.moves(t):
+                moves.append((lead, t, whose.rep, whose.team, change, _micros(amount)))
             if lost is not None:
                 losses.append((events[0]["deal_id"], _micros(lost[1])))
         of_deal = "lead VARCHAR, ts BIGINT, drep VARCHAR, dteam VARCHAR, stage VARCHAR"
         self._store(
             "open_now",
-            f"{of_deal}, category VARCHAR, opened BIGINT, amount BIGINT, weighted BIGINT, unrated BIGINT",
+            f"{of_deal}, category VARCHAR, opened BIGINT, amount BIGINT, weighted BIGINT, unrated BIGINT, stalled BOOLEAN",
             open_now,
         )
         self._store("visits", f"{of_deal}, ms BIGINT, still BOOLEAN", visits)
+        self._store("pushed", f"{of_deal}, later BOOLEAN", pushes)
+        owned = "lead VARCHAR, ts BIGINT, drep VARCHAR, dteam VARCHAR"
+        self._store("slips", f"{owned}, slipped BOOLEAN", slips)
+        self._store("due_now", f"{owned}, value BIGINT", due)
+        self._store("moved", f"{owned}, change VARCHAR, value BIGINT", moves)
         self._store("funnel", f"{of_deal}, passed BOOLEAN", funnel)
         self._store("lost_amounts", "deal_id VARCHAR, value BIGINT", losses)
 
@@ -448,7 +468,18 @@ def _pipeline() -> Iterator[str]:
         yield f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM " + teamed(
             f"SELECT * FROM visits WHERE still = {still}", "drep", "dteam"
         )
-    yield "CREATE OR REPLACE TABLE stage_entries AS SELECT * FROM " + teamed("SELECT * FROM funnel", "drep", "dteam")
+    yield "CREATE OR REPLACE TABLE stalled AS SELECT * FROM open_deals WHERE stalled"
+    for name, table in (
+        ("stage_entries", "funnel"),
+        ("expected_closes", "slips"),
+        ("due_deals", "due_now"),
+        ("moved_amounts", "moved"),
+    ):
+        yield f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM " + teamed(f"SELECT * FROM {table}", "drep", "dteam")
+    yield "CREATE OR REPLACE TABLE pushes AS SELECT * REPLACE (known(stage) AS stage) FROM " + teamed(
+        "SELECT * FROM pushed", "drep", "dteam"
+    )
+    yield "CREATE OR REPLACE TABLE closed_all AS SELECT ts FROM won UNION ALL SELECT ts FROM lost"
     yield """
         CREATE OR REPLACE TABLE losses AS
         SELECT l.*, l.products[1] AS product, known(l.lost_reason) AS reason, a.value
@@ -1225,6 +1256,23 @@ FORMULAS: dict[str, dict[str, tuple[Formula, tuple[Term, ...]]]] = {
         "value": (_itself, (LOSSES,)),
         "amount": (_itself, (_money("losses"),)),
         "share": (over, (LOSSES, _across(LOSSES, "reason"))),
+    },
+    "stalled_deals": {"value": (_itself, (_count("stalled"),)), "amount": (_itself, (_money("stalled", column="amount"),))},
+    "pushes": {
+        "value": (_itself, (_count("pushes", where="later"),)),
+        "pulled_in": (_itself, (_count("pushes", where="NOT later"),)),
+    },
+    "slip_ratio": {"value": (over, (_count("expected_closes", where="slipped"), _count("expected_closes")))},
+    "pipeline_coverage": {
+        "value": (lambda due, quota, won: over(due, (quota - won) / MICROS), (_money("due_deals"), QUOTA, QUOTA_WON)),
+        "due": (_itself, (_money("due_deals"),)),
+    },
+    "pipeline_bridge": {"value": (_itself, (_money("moved_amounts"),))},
+    "pipeline_velocity": {
+        "value": (
+            lambda n, gross, closed, cycle: n * gross / closed / (cycle / DAY) if closed and cycle else None,
+            (_count("open_deals"), GROSS, _count("closed_all"), _count("cycles", "quantile_cont(x.ms, 0.5)")),
+        )
     },
     "employee_turnover_ratio": {
         "value": (_turnover, (

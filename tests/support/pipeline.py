@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from fractions import Fraction
 from hashlib import blake2b
 from typing import Any
+from zoneinfo import ZoneInfo
 
 Event = Mapping[str, Any]
 Owners = Sequence[tuple[int, str, str]]
@@ -22,14 +24,28 @@ class Stage:
     name: str
     probability: Fraction | None = None
     kind: str = "open"
+    limit: int | None = None
+    """In ms."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Stages in their order; what one unit of a currency is worth at an instant."""
+    """Stages in their order; what one unit of a currency is worth at an instant; the months of a sales period."""
 
     stages: tuple[Stage, ...] = ()
+    zone: str = "UTC"
+    months: int = 3
     rate: Callable[[str, int], Fraction] = lambda _currency, _at: Fraction(1)
+
+    def period(self, x: int) -> tuple[int, int]:
+        """The first instant of the sales period of an instant, and that of the next."""
+        zone = ZoneInfo(self.zone)
+        day = datetime.fromtimestamp(x / 1000, zone)
+        month = (day.year * 12 + day.month - 1) // self.months * self.months
+        first, last = (
+            datetime((month + step) // 12, (month + step) % 12 + 1, 1, tzinfo=zone) for step in (0, self.months)
+        )
+        return int(first.timestamp()) * 1000, int(last.timestamp()) * 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Standing:
     rep: str
     team: str
     opened: int | None
+    expected: int | None
 
 
 @dataclass(frozen=True)
@@ -59,8 +76,8 @@ class Visit:
 class Deal:
     """What is known of one deal, and of the owners of the lead that it came from."""
 
-    def __init__(self, events: Sequence[Event], owners: Owners, terms: Terms) -> None:
-        self.terms, self.owners = terms, owners
+    def __init__(self, events: Sequence[Event], owners: Owners, terms: Terms, touches: Sequence[int] = ()) -> None:
+        self.terms, self.owners, self.touches = terms, owners, touches
         held: dict[str, Event] = {}
         for event in sorted(events, key=lambda e: e["rec"]):
             held[event["event_id"]] = event
@@ -75,12 +92,13 @@ class Deal:
         if said is not None:
             self.attributes.append({**said, "at": self.opened, "said": said["at"]})
         self.outcomes = self._outcomes()
+        self.deleted = self._is_deleted()
+        self._known: dict[int, Standing | None] = {}
 
     def _of(self, *names: str) -> list[dict[str, Any]]:
         return [e for e in self.events if e["event"] in names]
 
-    @property
-    def deleted(self) -> bool:
+    def _is_deleted(self) -> bool:
         steps = self._of("deal_deleted", "deal_restored")
         last = max(steps, key=lambda e: (e["place"], e["at"], e["event"]), default=None)
         return last is not None and last["event"] == "deal_deleted"
@@ -149,14 +167,76 @@ class Deal:
         said = Fraction(last.get("amount") or 0) * self.terms.rate(last.get("currency") or "", last["at"])
         return last["at"], said or self.worth(last["at"])
 
+    def instants(self) -> list[int]:
+        """When anything happens that may change what the deal is."""
+        return sorted({*(e["at"] for e in [*self.events, *self.attributes]), *(since for since, _, _ in self.owners)})
+
+    def stalled(self, x: int) -> bool:
+        """Whether the deal is open and past the limit of its stage."""
+        visit = next((v for v in self.visits() if v.since <= x and (v.until is None or x < v.until)), None)
+        limit = next((s.limit for s in self.terms.stages if visit is not None and s.name == visit.stage), None)
+        if visit is None or limit is None:
+            return False
+        return x - max([visit.since, *(at for at in self.touches if visit.since < at <= x)]) >= limit
+
+    def due(self, x: int, period: int) -> Standing | None:
+        """What the deal is, if it is open and expected to be closed in the period that begins at ``period``."""
+        now = self.at(x)
+        return now if now is not None and now.expected and self.terms.period(now.expected)[0] == period else None
+
+    def _dated(self) -> bool:
+        return any(e.get("expected_close") for e in self.attributes)
+
+    def pushes(self) -> list[tuple[int, bool, Standing]]:
+        """(instant, whether to a later period, what the deal is then)."""
+        found = []
+        for x in self.instants() if self._dated() else ():
+            before, now = self.at(x - 1), self.at(x)
+            if before is not None and now is not None and before.expected and now.expected:
+                old, new = (self.terms.period(expected)[0] for expected in (before.expected, now.expected))
+                if old != new:
+                    found.append((x, new > old, now))
+        return found
+
+    def slips(self) -> list[tuple[int, bool, Standing]]:
+        """(end of the period, whether the deal is open then, what it was at the start) of each that it was due in."""
+        periods = {self.terms.period(e["expected_close"]) for e in self.attributes if e.get("expected_close")}
+        return [(last, self.is_open(last), due) for first, last in periods if (due := self.due(first, first))]
+
+    def moves(self, t: int) -> list[tuple[str, Fraction, Standing]]:
+        """(change, amount, whose) of what was due at the start of the period of ``t``, and changed since."""
+        if not self._dated():
+            return []
+        first = self.terms.period(t)[0]
+        start = self.due(first, first)
+        found = [] if start is None else [("start", start.amount, start)]
+        for x in self.instants():
+            if first < x <= t:
+                found += self._moves_at(x, self.due(x - 1, first), self.due(x, first))
+        return found
+
+    def _moves_at(self, x: int, old: Standing | None, new: Standing | None) -> list[tuple[str, Fraction, Standing]]:
+        if old is not None and new is not None:
+            gain = new.amount - old.amount
+            moved = [("increased" if gain > 0 else "decreased", gain, new)]
+            if (old.rep, old.team) != (new.rep, new.team):
+                moved += [("reassigned", -old.amount, old), ("reassigned", old.amount, new)]
+            return moved
+        if new is not None:
+            seen = any(self.is_open(y) for y in self.instants() if y < x)
+            entry = "moved_in" if self.is_open(x - 1) else "reopened" if seen else "created"
+            return [(entry, new.amount, new)]
+        if old is not None:
+            outcome = next((e["event"][5:] for e in self.outcomes if e["at"] == x), "")
+            by_stage = next((s.kind for s in self.terms.stages if s.name == self._said("stage", x)[0]), "")
+            return [("moved_out" if self.is_open(x) else outcome or by_stage, -old.amount, old)]
+        return []
+
     def visits(self) -> list[Visit]:
         """The stretches in one stage; looked at whenever something happens."""
-        instants = sorted(
-            {*(e["at"] for e in [*self.events, *self.attributes]), *(since for since, _, _ in self.owners)}
-        )
         found: list[Visit] = []
         current: Visit | None = None
-        for x in instants:
+        for x in self.instants():
             now = self.at(x)
             if current is not None and (now is None or now.stage != current.stage):
                 found.append(replace(current, until=x))
@@ -184,8 +264,11 @@ class Deal:
 
     def at(self, x: int) -> Standing | None:
         """What the deal is at an instant; None where it is not open."""
-        if not self.is_open(x):
-            return None
+        if x not in self._known:
+            self._known[x] = self._at(x) if self.is_open(x) else None
+        return self._known[x]
+
+    def _at(self, x: int) -> Standing:
         stage = self._said("stage", x)[0] or ""
         probability = self._said("probability", x)[0]
         if probability is None:
@@ -194,7 +277,7 @@ class Deal:
         rep, team = self.owner(x)
         category = self._said("category", x)[0] or ""
         chance = None if probability is None else Fraction(str(probability))
-        return Standing(stage, category, chance, worth, rep, team, self.opened)
+        return Standing(stage, category, chance, worth, rep, team, self.opened, self._said("expected_close", x)[0])
 
 
 def _order(e: Event) -> tuple[int, int, bool, int]:

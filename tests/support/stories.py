@@ -33,7 +33,7 @@ def ms(text: str) -> int:
 def event(name: str, at: str, **fields: Any) -> EventBase:
     """An event; its id is new unless it is given as ``id``."""
     for field in ("recorded_at", "scheduled_for", "period_start", "period_end", "expected_close"):
-        if field in fields:
+        if fields.get(field):
             fields[field] = when(fields[field])
     event_id = fields.pop("id", None) or f"event-{next(_numbers)}"
     result = validate({"event": name, "event_id": event_id, "occurred_at": when(at), **fields})
