@@ -260,7 +260,7 @@ def test_windows_switch_by_click_and_key_and_are_kept_in_the_address(browser: Br
 
 
 def test_the_keyboard_reaches_everything(browser: Browser, busy: BoardServer):
-    with opened(browser, busy) as page:
+    with opened(browser, busy, "#window=30d") as page:
         page.keyboard.press("/")
         page.keyboard.type("win rate")
         visible = page.eval_on_selector_all(
@@ -430,7 +430,7 @@ def test_an_empty_exporter_says_so(browser: Browser):
 
 def test_what_is_served_is_what_is_packed(busy: BoardServer):
     assert len(board.page_gzip()) < 40_000
-    assert busy.requests == [] or all(path.startswith("/api/board") for path in busy.requests)
+    assert busy.requests == [] or all(path.startswith("/api/") for path in busy.requests)
 
 
 # --- scope, address, states
@@ -533,3 +533,45 @@ def test_the_phone_folds_what_is_not_urgent(browser: Browser, busy: BoardServer)
         assert page.locator("#kpis .kpi:visible").count() == 0
         page.click("#role-0 summary")
         assert page.locator("#role-0 .kpi:visible").count() > 5
+
+
+def leads_that_wait() -> BoardServer:
+    """One late, one in time, of two reps; and a lead that was answered."""
+    server = small(lead("late", 50), lead("soon", 5, rep="bob"), lead("done", 90), touch("done", 80))
+    server.links = {"lead": "https://crm.example/leads/{id}"}
+    return server
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_number_of_waiting_leads_opens_their_list(browser: Browser, width: int):
+    """With the keyboard alone, on a wide and on a narrow screen; the list is live, and leads to the CRM."""
+    with (
+        serving(leads_that_wait()) as server,
+        opened(browser, server, viewport={"width": width, "height": 844}) as page,
+    ):
+        page.focus("#w-open")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#detail .records tbody tr")
+        rows = [row.split("\t") for row in page.locator("#detail .records tbody tr").all_inner_texts()]
+        assert [(row[0], row[3]) for row in rows] == [("late", "ann"), ("soon", "bob")]
+        assert "over" in rows[0][2]
+        assert "over" not in rows[1][2]
+        assert page.get_attribute("#detail .records tbody a", "href") == "https://crm.example/leads/late"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        server.apply([touch("late", 0)])
+        until(lambda: page.locator("#detail .records tbody tr").count() == 1, 12, "the list follows", every=0.2)
+        page.keyboard.press("Escape")
+        page.keyboard.press("l")
+        page.wait_for_selector("#detail .records tbody tr")
+
+
+def test_each_number_names_its_records(browser: Browser):
+    with serving(leads_that_wait()) as server, opened(browser, server, "#window=24h&kpi=lead_response_seconds") as page:
+        page.wait_for_selector("#detail .records tbody tr")
+        assert "lead done" in page.inner_text("#detail .records tbody")
+        assert "10 min" in page.inner_text("#detail .records tbody")
+        assert page.evaluate(CONTRAST) == []
+    with serving(leads_that_wait()) as server:
+        server.unanswered = "too many different questions at once; ask again"
+        with opened(browser, server, "#window=24h&kpi=lead_response_seconds", strict=False) as page:
+            becomes(page, "#detail .records", "cannot be shown: too many different questions")

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from salesgauge.metrics.engine import Machine
+from salesgauge.metrics.explain.waiting import WaitingList, WaitingQuestion
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.kpi import SCOPES
 from salesgauge.metrics.kpis.targets import Target
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.events import EVENTS
+from salesgauge.streams.io.explanation_json import encode, explanation_document
+from salesgauge.streams.io.waiting_json import waiting_document
+from salesgauge.streams.replay.explaining import Wanted, find, question
 from salesgauge.streams.serve import board
 from salesgauge.streams.simulation.history import Organisation, history
 from tests.support.process import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from salesgauge.schemas.events import EventBase
 
@@ -56,6 +61,9 @@ class BoardServer:
     reasons: tuple[str, ...] = ()
     seen: tuple[str, ...] | None = tuple(EVENTS)
     requests: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    unanswered: str = ""
+    """Why no records are shown."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
@@ -114,10 +122,36 @@ class BoardServer:
         answer = self.answer(dict(request.query))
         return web.Response(body=answer.body, status=answer.status, content_type=answer.content_type)
 
+    async def _records(self, request: web.Request) -> web.Response:
+        self.requests.append(request.path_qs)
+        if self.unanswered:
+            return web.json_response({"error": self.unanswered}, status=503)
+        with self._lock:
+            document = self._explained(dict(request.query)) if "kpi" in request.query else self._waiting(request.query)
+        return web.Response(body=encode(document | {"missing": []}), content_type="application/json")
+
+    def _explained(self, query: dict[str, str]) -> dict[str, Any]:
+        labels: dict[str, str] = {dim: query[dim] for dim in SCOPES if dim in query}
+        wanted = Wanted(kpi=query["kpi"], window=query["window"], labels=labels, limit=int(query["limit"]), facts=False)
+        asked = question(wanted, find(wanted), self.machine.view)
+        return explanation_document(self.machine.explain(asked), self.links)
+
+    def _waiting(self, query: Mapping[str, str]) -> dict[str, Any]:
+        labels: dict[str, str] = {dim: query[dim] for dim in SCOPES if dim in query}
+        asked = WaitingQuestion(at=self.now, labels=labels, limit=int(query["limit"]))
+        still = self.machine.shard.still()
+        listed = WaitingList(asked, self.machine.rules, still.who)
+        for state in still.each():
+            listed.take(state)
+        return waiting_document(asked, listed.answer(), self.links)
+
     def app(self) -> web.Application:
         """The application."""
         app = web.Application()
-        app.add_routes([web.get("/", self._page), web.get("/api/board", self._api)])
+        app.add_routes([
+            web.get("/", self._page), web.get("/api/board", self._api),
+            web.get("/api/explain", self._records), web.get("/api/leads/waiting", self._records),
+        ])  # fmt: skip
         return app
 
 

@@ -17,7 +17,7 @@ from salesgauge.streams.serve.board.presentation import presentations, roles, st
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SCRIPTS = ("state", "format", "charts", "cards", "waiting", "address", "drawer", "keys", "main")
+_SCRIPTS = ("state", "format", "charts", "cards", "waiting", "address", "records", "drawer", "keys", "main")
 """Parts of one script, in this order."""
 
 _PLACES = ("/*style*/", "/*data*/", "/*script*/")

@@ -45,12 +45,14 @@
         h("dl", { class: "facts" }, fact(over, now.why || (now.not_by ? `cannot be told by ${now.not_by.join(" and ")}` : [kpi.headline === "p50" ? "median" : "", fraction, now.few ? "too few to rely on" : ""].filter(Boolean).join(" · ") || who())),
           fact("against the period before", moved(kpi, now)), fact("likely (95 %)", now.likely && !now.few ? likely(now.likely).replace(" likely", "") : ""), fact("target", [wanted(kpi, now).replace("target ", ""), judgment.text].filter(Boolean).join(" · ")))));
     }
+    if (kpi.id === WAITS) body.append(records(kpi, now.read));
     const width = Math.max(320, Math.min(920, $("detail").clientWidth - (innerWidth < 720 ? 32 : 56)));
     body.append(...(data.course ? course(kpi, data, width) : trend(kpi, data)), ...histogram(kpi, data));
     if (data.targets.length) body.append(h("h3", null, "Targets"), targets(kpi, data));
     if (data.breakdowns.length && !Object.keys(state.scope).length) body.append(h("div", { class: "columns" }, ...data.breakdowns.map((part) => breakdown(kpi, part, now)).filter(Boolean)));
     if (kpi.headline && data.over.length > 1) body.append(h("h3", null, "Over each window"), table(kpi, data));
     else if (now.stats && Object.keys(now.stats).length > 1) body.append(h("dl", null, ...secondary(kpi, now).flatMap(([name, text]) => [h("dt", null, name), h("dd", null, text)])));
+    if (kpi.headline && kpi.id !== WAITS && !now.not_by && kpi.windows.includes(now.read)) body.append(records(kpi, now.read));
     const terms = [["Formula", kpi.definition], ["Scope", { cohort: "the leads that entered in the window, as they are now", period: "what happened in the window", stock: "current state" }[kpi.form]],
       kpi.caveats ? ["Caveats", kpi.caveats] : null, ["Needs", kpi.requires.map((group) => group.split("|").join(" or ")).join(", ")], ["Metric", kpi.metric]].filter(Boolean);
     body.append(h("dl", { class: "terms" }, ...terms.flatMap(([name, text]) => [h("dt", null, name), h("dd", null, text)])));

@@ -1,6 +1,6 @@
   // --- keys, theme, wall
   const KEY_HELP = [[["/"], "find a KPI"], [["1", "…", "9", "0"], "window, from 1 h to all"], [["←", "→", "↑", "↓"], "move between KPIs"], [["Enter"], "open one in full"], [["[", "]"], "KPI before and next"],
-    [["f"], "narrow to a team, rep or source"], [["x"], "whole company again"], [["r"], "leads waiting by rep, team, source"], [["t"], "dark or light"], [["w"], "wall screen; arrows turn the page"], [["Esc"], "close, clear"]];
+    [["f"], "narrow to a team, rep or source"], [["x"], "whole company again"], [["r"], "leads waiting by rep, team, source"], [["l"], "list the leads that wait"], [["t"], "dark or light"], [["w"], "wall screen; arrows turn the page"], [["Esc"], "close, clear"]];
   function help() {
     $("keys").replaceChildren(h("article", null, header("Keys", "k-title"), h("dl", null, ...KEY_HELP.flatMap(([keys, text]) => [h("dt", null, ...keys.map((key) => h("kbd", null, key))), h("dd", null, text)]))));
     $("keys").showModal();
@@ -78,6 +78,7 @@
     else if (event.key === "f") $("s-team").focus();
     else if (event.key === "x") narrow("team", "");
     else if (event.key === "r" && state.payload) { state.by = SCOPES_BY[(SCOPES_BY.indexOf(state.by) + 1) % 3]; marks(); remember(); waiting(); }
+    else if (event.key === "l") open(WAITS);
     else if (event.key === "?") help();
     else return;
     event.preventDefault();
@@ -89,6 +90,7 @@
     $("wall").addEventListener("click", () => wall(true));
     $("help").addEventListener("click", help);
     $("copy").addEventListener("click", share);
+    $("w-open").addEventListener("click", () => open(WAITS));
     $("w-all").addEventListener("click", () => { state.every = !state.every; waiting(); });
     $("clear").addEventListener("click", () => narrow("team", ""));
     for (const name of SCOPES) $(`s-${name}`).addEventListener("change", (event) => narrow(name, event.target.value));
