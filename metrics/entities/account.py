@@ -139,7 +139,7 @@ def _named_key(deal: Deal) -> str:
 
 def _gather_subscriptions(keys: dict[str, Key]) -> None:
     pairs = [(fact, name) for name, key in keys.items() for fact in key.billing]
-    pairs.sort(key=lambda pair: (pair[0].at, pair[0].id, pair[1]))
+    pairs.sort(key=lambda pair: (chronological(pair[0]), pair[1]))
     home: dict[str, str] = {}
     for key in keys.values():
         key.billing = []

@@ -217,7 +217,7 @@ def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
     if not rep:
         owned = [(rep, team) for since, rep, team in history.owners if at is None or since <= at]
         rep, team = owned[-1] if owned else (NO_REP, NO_TEAM)
-        rep = rep or (origin.owners.rep(at) if at is not None else NO_REP)
+        rep = rep or (origin.owner(at) if at is not None else NO_REP)
         said = said or team
     return rep, origin.owners.team(rep, said, rules)
 
@@ -251,7 +251,7 @@ def _add_opening(deal: Deal, rules: Rules, out: Contributions) -> None:
     opened, at = deal.history.opened, deal.history.opened_at
     if opened is None:
         return
-    rep = opened.rep or deal.origin.owners.rep(at)
+    rep = opened.rep or deal.origin.owner(at)
     team = deal.origin.owners.team(rep, opened.team, rules)
     source = deal.origin.source
     out.add(m.OPPORTUNITIES, at, 1, rep=rep, team=team, source=source)

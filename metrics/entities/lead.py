@@ -24,8 +24,8 @@ from salesgauge.metrics.entities.facts import (
 )
 from salesgauge.metrics.entities.identities import Survivors
 from salesgauge.metrics.entities.profile import Profile, fold_profile
-from salesgauge.metrics.entities.requests import CUSTOMER_STAGES
-from salesgauge.metrics.entities.response import add_responses, followed_up, owner_labels
+from salesgauge.metrics.entities.requests import CUSTOMER_STAGES, meetings_held
+from salesgauge.metrics.entities.response import add_responses, credited, followed_up
 from salesgauge.metrics.entities.state import Box, State, chronological
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.measures.labels import Channel, CohortLabels
@@ -199,21 +199,24 @@ def _add_arrival(lead: Lead, created: Created, out: Contributions) -> None:
 
 
 def _add_conversation(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
-    """The first reply by a person, or the first meeting held."""
+    """The first reply by a person, or the first meeting held. It is whose an answer would be."""
     profile = lead.profile
-    times = [reply.at for reply in lead.replies[:1]]
-    times += [done.at for done in profile.completed.values() if done.outcome == "held"]
-    times += [a.at for a in profile.activities if not a.automated and a.kind in ("meeting", "video")][:1]
-    talk = min(times, default=None)
-    if talk is not None and talk >= created.at:
-        out.sample(m.CONTACT, talk, talk - created.at, **owner_labels(profile, talk, rules))
+    talks = [(reply.at, reply.rep, reply.team) for reply in lead.replies[:1]]
+    talks += [(touch.at, touch.rep, touch.team) for touch in meetings_held(profile)]
+    held = (a for a in profile.activities if not a.automated and a.kind in ("meeting", "video"))
+    talks += [(activity.at, activity.rep, activity.team) for activity in held]
+    if not talks:
+        return
+    at, rep, team = min(talks)
+    if at >= created.at:
+        out.sample(m.CONTACT, at, at - created.at, **credited(profile, at, rules, profile.source, rep, team))
 
 
 def _add_qualification(lead: Lead, created: Created, rules: Rules, out: Contributions) -> None:
     staged = lead.first_stage(_QUALIFIED_STAGES)
     at = created.at if created.qualified else staged.at if staged else None
     if at is not None and at >= created.at:
-        out.sample(m.QUALIFICATION, at, at - created.at, **owner_labels(lead.profile, at, rules))
+        out.sample(m.QUALIFICATION, at, at - created.at, **credited(lead.profile, at, rules, lead.profile.source))
 
 
 def _add_contact(lead: Lead, rules: Rules, out: Contributions) -> None:

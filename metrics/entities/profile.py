@@ -98,6 +98,10 @@ class Profile:
         """Where the lead is."""
         return self.created.location if self.created else Location("")
 
+    def owner(self, at: int) -> Rep:
+        """Who owned the lead then, whoever came later; before its record was made, whose it was made."""
+        return self.owners.held_by(at if self.created is None else max(at, self.created.at))[0]
+
     def demos(self) -> list[tuple[int, Rep]]:
         """(instant, rep) of each demo held, sorted."""
         demos = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from salesgauge.metrics.entities.facts import Booked, Created, Paused, Proposal, Reengaged, Resumed
+from salesgauge.metrics.entities.profile import Profile
 from salesgauge.metrics.measures.labels import Channel, Rep, Source, Team
 from salesgauge.metrics.rules.calendars import AllHours, Clock
 from salesgauge.metrics.rules.model import MINUTE, Policy, Rules
@@ -122,13 +123,17 @@ def touches(lead: Lead) -> list[Touch]:
     found = [Touch(a.at, a.id, a.rep, a.team) for a in profile.activities if a.human_touch and a.kind != "note"]
     offered = [f for f in lead.facts if isinstance(f, Proposal) or (isinstance(f, Booked) and not f.by_lead)]
     found += [Touch(fact.at, fact.id, fact.rep, fact.team) for fact in offered]
+    return sorted([*found, *meetings_held(profile)])
+
+
+def meetings_held(profile: Profile) -> Iterator[Touch]:
+    """The meetings that were held, by who held them, else by who booked them."""
     for done in profile.completed.values():
         if done.outcome == "held":
             booked = profile.meetings.get(done.meeting)
             by_booking = booked is not None and not done.rep
             doer = booked if by_booking and booked is not None else done
-            found.append(Touch(done.at, done.id, doer.rep, doer.team))
-    return sorted(found)
+            yield Touch(done.at, done.id, doer.rep, doer.team)
 
 
 def read_requests(lead: Lead, evidence: Sequence[Touch], rules: Rules) -> list[Request]:
@@ -196,7 +201,7 @@ def _ended(lead: Lead, request: Request, evidence: Sequence[Touch], until: float
     closed = _closed(lead, request.at, until)
     if answer is not None and (closed is None or answer.at <= closed):
         return replace(request, answer=answer)
-    if closed is None and request.first and _was_closed(lead, request.at, until):
+    if request.first and (_was_dealt(lead, request.at) or (closed is None and _is_closed(lead, until))):
         closed = request.at  # a record made after the fact: nobody ever waited
     return replace(request, closed_at=closed)
 
@@ -211,9 +216,13 @@ def _closed(lead: Lead, start: int, until: float) -> int | None:
     return min([*times, *([] if entered is None else [entered])], default=None)
 
 
-def _was_closed(lead: Lead, at: int, until: float) -> bool:
+def _was_dealt(lead: Lead, at: int) -> bool:
+    return any(closed < at for closed in _closes(lead))
+
+
+def _is_closed(lead: Lead, until: float) -> bool:
     stages = [staged.stage for staged in lead.stages if staged.at <= until]
-    return any(closed < at for closed in _closes(lead)) or (bool(stages) and stages[-1] in CLOSED_STAGES)
+    return bool(stages) and stages[-1] in CLOSED_STAGES
 
 
 def _closes(lead: Lead) -> list[int]:

@@ -24,12 +24,6 @@ PAUSED, WAITING, AT_RISK, LATE = OPEN_STATES = ("paused", "waiting", "at_risk", 
 ANSWERED, CLOSED, EXEMPT = "answered", "closed", "exempt"
 
 
-def owner_labels(profile: Profile, at: int, rules: Rules) -> OwnerLabels:
-    """Rep, team and source: the owner at an instant; before the first owner is known, the first one."""
-    rep, team = profile.owners.at(at)
-    return OwnerLabels(rep=rep, team=team or profile.owners.team(rep, team, rules), source=profile.source)
-
-
 def followed_up(lead: Lead) -> bool:
     """Whether a person turned to the lead at its creation or later."""
     created = lead.created
@@ -43,7 +37,7 @@ def add_responses(lead: Lead, rules: Rules, out: Contributions) -> None:
         policy = request.policy.name
         if request.exempt:
             out.add(m.REQUESTS_EXEMPT, request.at, 1, source=request.source, policy=policy)
-            _add_state(EXEMPT, request.at, request, _credited(lead.profile, request.at, rules, request.source), out)
+            _add_state(EXEMPT, request.at, request, credited(lead.profile, request.at, rules, request.source), out)
             continue
         out.add(m.REQUESTS, request.at, 1, source=request.source, policy=policy)
         for at in request.repeats:
@@ -57,7 +51,7 @@ def add_responses(lead: Lead, rules: Rules, out: Contributions) -> None:
     _add_next_responses(lead, evidence, rules, out)
 
 
-def _credited(
+def credited(
     profile: Profile, at: int, rules: Rules, source: Source, doer: Rep = NO_REP, doers_team: Team = NO_TEAM
 ) -> OwnerLabels:
     """The owner at an instant; where nobody owned the lead then, ``doer``. Who came later gets nothing."""
@@ -74,7 +68,7 @@ def _add_state(state: str, at: int, request: Request, labels: OwnerLabels, out: 
 
 def _add_answer(profile: Profile, request: Request, touch: Touch, rules: Rules, out: Contributions) -> None:
     at = max(touch.at, request.at)
-    labels = _credited(profile, at, rules, request.source, touch.rep, touch.team)
+    labels = credited(profile, at, rules, request.source, touch.rep, touch.team)
     clock = _working_hours(request, labels["team"], rules)
     response, business = request.waited(request.at, at), request.waited(request.at, at, clock)
     out.sample(m.RESPONSE, at, response, **labels)
@@ -92,7 +86,7 @@ def _add_answer(profile: Profile, request: Request, touch: Touch, rules: Rules, 
     assert deadline is not None  # its pauses ended with the answer
     in_time = at <= deadline
     _add_due(
-        deadline, request, labels if in_time else _credited(profile, deadline, rules, request.source), out, met=in_time
+        deadline, request, labels if in_time else credited(profile, deadline, rules, request.source), out, met=in_time
     )
 
 
@@ -107,12 +101,12 @@ def _add_due(deadline: int, request: Request, labels: OwnerLabels, out: Contribu
 
 
 def _add_close(profile: Profile, request: Request, closed: int, rules: Rules, out: Contributions) -> None:
-    labels = _credited(profile, closed, rules, request.source)
+    labels = credited(profile, closed, rules, request.source)
     out.sample(m.RESPONSE_CENSORED, request.at, request.waited(request.at, closed), **labels)
     _add_state(CLOSED, closed, request, labels, out)
     deadline = request.deadline
     if deadline is not None and deadline < closed:
-        _add_due(deadline, request, _credited(profile, deadline, rules, request.source), out)
+        _add_due(deadline, request, credited(profile, deadline, rules, request.source), out)
 
 
 class OpenRequest(NamedTuple):
@@ -149,7 +143,7 @@ def open_request(lead: Lead, rules: Rules, at: int) -> OpenRequest | None:
 def _waiting_for(profile: Profile, request: Request, rules: Rules) -> OwnerLabels:
     """Whose request it is that waits: the present owner's."""
     owners = profile.owners
-    owner = _credited(profile, owners.since[-1] if owners.who else request.at, rules, request.source)
+    owner = credited(profile, owners.since[-1] if owners.who else request.at, rules, request.source)
     return OwnerLabels(rep=owner["rep"] or UNOWNED, team=owner["team"], source=owner["source"])
 
 
@@ -165,7 +159,7 @@ def _add_wait(profile: Profile, request: Request, rules: Rules, out: Contributio
         out.add(m.WAITING_SINCE, since, 1, **labels)
         out.add(m.WAITING_ON_CLOCK, on_clock, 1, clock=request.policy.clock_name, **labels)
     if deadline is not None:
-        _add_due(deadline, request, _credited(profile, deadline, rules, request.source), out)
+        _add_due(deadline, request, credited(profile, deadline, rules, request.source), out)
 
 
 class _Change(NamedTuple):
@@ -217,6 +211,6 @@ def _add_next_responses(lead: Lead, evidence: Sequence[Touch], rules: Rules, out
             return
         if reply.at >= answered:
             answered = touch.at
-            owner = _credited(lead.profile, touch.at, rules, lead.profile.source, touch.rep, touch.team)
+            owner = credited(lead.profile, touch.at, rules, lead.profile.source, touch.rep, touch.team)
             rep, team = owner["rep"], owner["team"]
             out.sample(m.NEXT_RESPONSE, touch.at, touch.at - reply.at, rep=rep, team=team, channel=reply.channel)

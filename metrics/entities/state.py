@@ -44,7 +44,8 @@ class _PackedState(msgspec.Struct, frozen=True, array_like=True, omit_defaults=T
     named: list[str] = []
 
 
-chronological = attrgetter("at", "id")
+chronological = attrgetter("at", "rec", "id")
+"""By time; of equals, which exports that know only days have many of, the one recorded last comes last."""
 
 
 @dataclass(slots=True)
@@ -94,7 +95,7 @@ class Box:
         return self.places.get(fact.id, {}).get(fact.at, fact.recorded)
 
     def sorted(self) -> list[Fact]:
-        """The facts by time, then id."""
+        """The facts in order of time."""
         return sorted(self.facts.values(), key=chronological)
 
     def _note(self, fact_id: int, at: int, recorded: int) -> bool:

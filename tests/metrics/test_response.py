@@ -105,6 +105,13 @@ def test_what_ends_a_wait_without_an_answer() -> None:
     assert states([created("a"), lost("a", "05-01 09:00")], "06-03 00:00") == {"closed": 1}, "a record made afterwards"
 
 
+def test_a_record_made_after_its_deal_was_closed_never_waited_whatever_is_sold_later() -> None:
+    past = [created("a", "06-02 09:00"), won("d", "06-01 09:00", 5, lead_id="a")]
+    for events in (past, [*past, won("e", "06-20 09:00", 5, lead_id="a")]):
+        assert read(events, "lead_response_sla_ratio", window="30d") is None
+        assert read(events, "leads_waiting") == 0
+
+
 def test_a_customer_may_be_exempt() -> None:
     events = [created("a"), won("a", "06-03 09:00"), reengaged("a", "06-10 09:00")]
     assert states(events, "06-20 00:00") == {"closed": 1, "late": 1}

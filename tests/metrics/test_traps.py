@@ -29,6 +29,7 @@ from tests.support.stories import (
     assigned,
     churned,
     created,
+    demo,
     event,
     lost,
     machine,
@@ -360,6 +361,33 @@ def test_9_reassignment_a_lead_may_belong_to_a_team_before_it_belongs_to_a_rep()
         assert value(engine, "lead_response_seconds", stat="mean", rep="eve") == 3600
         assert value(engine, "lead_assignment_response_seconds", stat="count") == 0  # nobody owned it yet
         assert value(engine, "sales_revenue", team="south") == 100
+
+
+def test_9_reassignment_what_was_before_an_owner_came_is_not_the_owners() -> None:
+    late = assigned("a", "bob", "06-05 09:00")
+    talk = [created("a"), reply("a", "06-02 10:00"), stage("a", "sql", "06-02 11:00"), late]
+    for kpi in ("lead_contact_seconds", "lead_qualification_seconds"):
+        assert read(talk, kpi, stat="count") == 1
+        assert read(talk, kpi, stat="count", rep="bob") is None
+    assert read([*talk, demo("a", "06-02 09:30", rep_id="ann")], "lead_contact_seconds", stat="count", rep="ann") == 1
+    assert read([*talk, assigned("a", "ann", "06-02 09:10")], "lead_contact_seconds", stat="count", rep="ann") == 1
+    deal = [created("a"), opened("a", "d", "06-03 09:00"), won("d", "06-04 09:00", 100, lead_id="a"), late]
+    assert read(deal, "sales_revenue", rep="bob") is None
+    assert read(deal, "opportunities_created", rep="bob") is None
+    owned = [created("a", "06-05 08:00", rep_id="bob"), won("d", "06-04 09:00", 100, lead_id="a")]
+    assert read(owned, "sales_revenue", rep="bob") == 100  # the record of the lead was made after the deal
+
+
+def test_9_reassignment_of_assignments_on_one_day_the_one_recorded_last_holds() -> None:
+    events = [
+        created("a"),
+        *(assigned("a", rep, "06-03 00:00", recorded_at=f"06-03 {hour}:00", id=f"{rep}{number}")
+          for number in range(4) for rep, hour in (("ann", 11), ("bob", 12), ("cid", 10))),
+        won("d", "06-04 09:00", 100, lead_id="a"),
+    ]  # fmt: skip
+    assert read(events, "sales_revenue", rep="bob") == 100
+    assert read(events, "leads_waiting", rep="bob") is None
+    assert read(events, "deals_won", rep="bob") == 1
 
 
 # --- 10. Merged leads and accounts

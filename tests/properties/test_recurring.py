@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.facts import fact_id
+from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.codec import Rejection, validate
 from tests.support import recurring as batch
+from tests.support.shards import World
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Sequence
 
     from salesgauge.schemas.events import EventBase
@@ -79,9 +81,21 @@ def _kinds(currencies: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, An
     return billing | billing | billing | won | won | churn | credit
 
 
+_fates = st.sampled_from(
+    [[], [], [], [], ["deal_deleted"], ["deal_deleted", "deal_restored"], ["deal_changed"],
+     ["deal_changed", "deal_deleted", "deal_restored"], ["deal_deleted", "deal_restored", "deal_deleted"]]
+)  # fmt: skip
+"""What happens to a deal after it was won."""
+_merges = st.sampled_from(
+    [[], [], [], ["ab"], ["ba"], ["ca"], ["ab", "bc"], ["bc", "ab"], ["ab", "bc", "ca"], ["ab", "ba"], ["ab", "cb"],
+     ["ac", "ab"], ["ab", "ac", "bc"]]
+)  # fmt: skip
+"""The second lives on: one alone, chains, circles, stars, and one key merged into two."""
+
+
 @st.composite
 def histories(draw: st.DrawFn, currencies: st.SearchStrategy[str] = _currency) -> list[dict[str, Any]]:
-    """Facts about three accounts, some of them corrected, two of the accounts perhaps one."""
+    """Facts about three accounts, some of them corrected; deals that move, are deleted and restored; merges."""
     facts = [fact | {"at": draw(_instants)} for fact in draw(st.lists(_kinds(currencies), min_size=1, max_size=12))]
     found = []
     for number, fact in enumerate(facts):
@@ -96,13 +110,15 @@ def histories(draw: st.DrawFn, currencies: st.SearchStrategy[str] = _currency) -
             if "cancels_at" in corrected:
                 corrected["cancels_at"] = 0
             found.append(corrected)
-        if fact["event"] == "deal_won" and draw(st.integers(0, 7)) == 0:
-            gone = {"event": "deal_deleted", "deal": fact["deal"], "at": fact["at"] + DAY, "id": f"x{number}"}
-            found.append(gone | {"recorded": fact["at"] + DAY})
-    if draw(st.booleans()):
-        about, survivor = draw(st.sampled_from([("a", "b"), ("b", "a"), ("c", "a")]))
-        merge = {"event": "account_merged", "account": about, "survivor": survivor, "at": BEGIN, "recorded": BEGIN}
-        found.append(merge | {"id": "merge"})
+        if fact["event"] == "deal_won":
+            for days, event in enumerate(draw(_fates), 1):
+                later = {"deal": fact["deal"], "at": fact["at"] + days * DAY, "recorded": fact["at"] + days * DAY}
+                account = {"account": draw(_accounts)} if event == "deal_changed" else {}
+                found.append({"event": event, "id": f"x{number}.{days}"} | later | account)
+    for number, pair in enumerate(draw(_merges)):
+        merge = {"event": "account_merged", "account": pair[0], "survivor": pair[1], "at": BEGIN}
+        merge |= {"recorded": BEGIN + number}
+        found.append(merge | {"id": f"merge{number}"})
     return found
 
 
@@ -144,10 +160,10 @@ def machine(facts: Sequence[dict[str, Any]], now: int, rules: Rules = RULES) -> 
     return found
 
 
-def readings(engine: Machine) -> dict[tuple[str, str, str], float]:
+def readings(engine: Machine | World) -> dict[tuple[str, str, str], float]:
     """The figures of recurring revenue by name, window; movements by their kind."""
     ids = [*KPIS.values(), "mrr", "mrr_movement", "scheduled_churn_mrr"]
-    kpis = engine.catalogue.select(ids)
+    kpis = CATALOGUE.select(ids)
     return {
         (r.kpi, r.window, f"{r.labels.get('movement', '')} {r.stat}"): r.value
         for r in engine.readings(kpis)
@@ -155,7 +171,7 @@ def readings(engine: Machine) -> dict[tuple[str, str, str], float]:
     }
 
 
-def check(engine: Machine, accounts: dict[str, batch.Account], now: int) -> None:
+def check(engine: Machine | World, accounts: dict[str, batch.Account], now: int) -> None:
     found = readings(engine)
     for window in WINDOWS:
         expected = batch.figures(accounts, window, now, RATES, ZONE)
@@ -204,6 +220,16 @@ def test_order_and_clock_change_nothing(facts: list[dict[str, Any]], instants: l
         engine.apply([as_event(arriving.pop()) for _ in range(min(len(arriving), rng.randrange(6)))])
     engine.apply([as_event(fact) for fact in arriving])
     check(engine, in_batch(facts), instants[-1])
+
+
+@given(facts=histories(), now=_now, seed=st.integers(0, 2**32), size=st.integers(1, 8), faults=st.booleans())
+def test_the_number_of_shards_changes_nothing(
+    facts: list[dict[str, Any]], now: int, seed: int, size: int, *, faults: bool
+) -> None:
+    """Facts in any order and again, over shards that crash, each at its own pace; see :class:`World`."""
+    world = World(RULES, now, random.Random(seed), size, faults=faults)
+    world.play([as_event(fact) for fact in facts])
+    check(world, in_batch(facts), now)
 
 
 @given(facts=histories(st.sampled_from(["", "EUR"])), now=_now)

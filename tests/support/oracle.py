@@ -337,13 +337,22 @@ def owned(query: str) -> str:
         LEFT JOIN ownership f ON f.lead = x.lead AND f.place = 1)"""
 
 
-def teamed(query: str, rep: str, said: str) -> str:
+def owned_then(query: str) -> str:
+    """Add (orep, oteam): who owned the lead at the row's instant; before its record was made, whose it was made."""
+    return f"""(
+        SELECT x.* EXCLUDE own_at, coalesce(o.rep, '') AS orep, coalesce(o.team, '') AS oteam
+        FROM (SELECT y.*, greatest(y.ts, coalesce(c.ts, y.ts)) AS own_at
+              FROM ({query}) y LEFT JOIN created c ON c.lead = y.lead) x
+        ASOF LEFT JOIN ownership o ON o.lead = x.lead AND o.since <= x.own_at)"""
+
+
+def teamed(query: str, rep: str, said: str, owners: Callable[[str], str] = owned) -> str:
     """Add the rep's team: what was said, else what the lead knows of that rep, else what the rep joined last."""
     return f"""(
         SELECT y.* EXCLUDE (orep, oteam), known({rep}) AS rep, known(coalesce(nullif({said}, ''), k.team, j.team)) AS team,
             coalesce(c.source, 'unknown') AS source, coalesce(c.campaign, 'unknown') AS campaign,
             coalesce(c.location, 'unknown') AS lead_location, c.ts AS created_at, orep
-        FROM {owned(query)} y
+        FROM {owners(query)} y
         LEFT JOIN rep_teams k ON k.lead = y.lead AND k.rep = {rep}
         LEFT JOIN joined_teams j ON j.rep = {rep}
         LEFT JOIN created c ON c.lead = y.lead)"""
@@ -352,6 +361,20 @@ def teamed(query: str, rep: str, said: str) -> str:
 def doer(query: str) -> str:
     """Rows with (drep, dteam) who did it; else it is the owner's."""
     return teamed(query, "coalesce(nullif(drep, ''), orep)", "dteam")
+
+
+def dealt(query: str) -> str:
+    """Rows with (drep, dteam) of deals; else they are the owner's then."""
+    return teamed(query, "coalesce(nullif(drep, ''), orep)", "dteam", owned_then)
+
+
+def credited(query: str) -> str:
+    """Rows that belong to the owner then; where there was none, to (drep, dteam) who did it."""
+    rep, team = (
+        "CASE WHEN orep = '' THEN drep ELSE orep END",
+        "CASE WHEN orep = '' THEN coalesce(nullif(oteam, ''), dteam) ELSE oteam END",
+    )
+    return teamed(query, rep, team, owned_then)
 
 
 def owner(query: str) -> str:
@@ -434,7 +457,7 @@ def _deals() -> Iterator[str]:
             arg_max(coalesce(team, ''), rec) AS dteam, arg_max(micros(coalesce(amount, 0)), rec) AS amount,
             arg_max(account_id, rec) AS account
         FROM ev WHERE event = 'opportunity_created' GROUP BY 1, 2"""
-    yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + doer("""
+    yield "CREATE OR REPLACE TABLE deals AS SELECT * FROM " + dealt("""
         SELECT c.deal_id, n.lead, c.ts, c.event, c.is_credit,
             coalesce(nullif(c.rep_id, ''), p.rep_id) AS drep,
             coalesce(nullif(c.team, ''), CASE WHEN coalesce(c.rep_id, '') = '' THEN p.team END) AS dteam, c.kind, c.location, c.product AS lost_product, c.reason AS lost_reason, c.lines, micros(c.mrr) AS mrr, c.referred_by,
@@ -453,7 +476,7 @@ def _deals() -> Iterator[str]:
         SELECT deal_id, account, ts, rep, team, kind, is_credit, 'unknown' AS reason, rep AS named_rep, line.product AS product, referred_by,
             coalesce(nullif(location, ''), lead_location) AS location, micros(line.quantity * line.unit_price) AS value
         FROM (SELECT *, unnest(lines) AS line FROM deals WHERE event = 'deal_won' AND len(lines) > 0)"""
-    yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + doer("""
+    yield "CREATE OR REPLACE TABLE opportunities AS SELECT * FROM " + dealt("""
         SELECT o.*, EXISTS (FROM won w WHERE w.deal_id = o.deal_id AND w.lead = o.lead) AS is_won FROM opened o""")
 
 
@@ -592,12 +615,14 @@ def _meetings() -> Iterator[str]:
     yield "CREATE OR REPLACE TABLE demos AS SELECT * FROM " + doer("SELECT * FROM held_meetings WHERE kind = 'demo'")
     yield (
         "CREATE OR REPLACE TABLE conversations AS SELECT *, ts - created_at AS ms FROM "
-        + owner("""
-        SELECT lead, min(ts) AS ts FROM (
-            SELECT lead, occurred_at AS ts FROM ev WHERE event = 'reply_received' AND NOT auto_reply
-            UNION ALL SELECT lead, ts FROM held_meetings
-            UNION ALL SELECT lead, occurred_at FROM ev WHERE event = 'activity_logged'
-                AND lead IS NOT NULL AND kind IN ('meeting', 'video') AND NOT automated) GROUP BY 1""")
+        + credited("""
+        SELECT lead, min(ts) AS ts, arg_min(drep, ts) AS drep, arg_min(dteam, ts) AS dteam FROM (
+            SELECT lead, occurred_at AS ts, coalesce(rep_id, '') AS drep, coalesce(team, '') AS dteam FROM ev
+                WHERE event = 'reply_received' AND NOT auto_reply
+            UNION ALL SELECT lead, ts, drep, dteam FROM held_meetings
+            UNION ALL SELECT lead, occurred_at, coalesce(rep_id, ''), coalesce(team, '') FROM ev
+                WHERE event = 'activity_logged' AND lead IS NOT NULL AND kind IN ('meeting', 'video')
+                AND NOT automated) GROUP BY 1""")
         + (" WHERE ts >= created_at")
     )
     yield """
@@ -616,8 +641,8 @@ def _stages(settings: Settings) -> Iterator[str]:
         FROM ev WHERE event = 'lifecycle_stage_changed' GROUP BY 1"""
     yield (
         "CREATE OR REPLACE TABLE qualifications AS SELECT *, ts - created_at AS ms FROM "
-        + owner("""
-        SELECT c.lead, CASE WHEN c.qualified THEN c.ts ELSE f.qualified END AS ts
+        + credited("""
+        SELECT c.lead, '' AS drep, '' AS dteam, CASE WHEN c.qualified THEN c.ts ELSE f.qualified END AS ts
         FROM created c LEFT JOIN first_stages f USING (lead)
         WHERE c.qualified OR f.qualified IS NOT NULL""")
         + " WHERE ts >= created_at"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HOUR = 3_600_000
 DAY = 24 * HOUR
 ROLLING = {"7d": 7 * DAY, "30d": 30 * DAY, "90d": 90 * DAY, "365d": 365 * DAY}
+_STATEMENTS = ("deal_won", "subscription_changed", "customer_churned", "deal_credited")
 KINDS = ("new", "reactivation", "expansion", "contraction", "churn")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -96,20 +97,23 @@ def read(events: Iterable[Facts], currency: str = "EUR") -> dict[str, Account]:
     """The accounts that events tell of.
 
     Events are dictionaries with ``at`` and ``recorded`` in ms, and amounts as fractions. Of several with one ``id`` the
-    one recorded last holds. Merges are not in chains. Deals have one close, unless they are deleted.
+    one recorded last holds; no two merges are recorded at one instant. Deals have one close.
     """
     latest: dict[str, Facts] = {}
     for event in sorted(events, key=lambda e: e["recorded"]):
         latest[event["id"]] = event
-    facts = sorted(latest.values(), key=lambda e: (e["at"], e["order"]))
-    into = {e["account"]: e["survivor"] for e in facts if e["event"] == "account_merged"}
-    gone = {e["deal"] for e in facts if e["event"] == "deal_deleted"}
+    facts = sorted(latest.values(), key=lambda e: (e["at"], e["recorded"], e["order"]))
+    into = survivors([e for e in facts if e["event"] == "account_merged"])
+    fates = sorted((e for e in facts if e["event"] in ("deal_deleted", "deal_restored")), key=lambda e: e["recorded"])
+    gone = {deal for deal, fate in {e["deal"]: e["event"] for e in fates}.items() if fate == "deal_deleted"}
+    moved = {e["deal"]: e["account"] for e in facts if e["event"] in ("deal_won", "deal_changed")}
     first_key: dict[tuple[Any, Any], str] = {}
     keyed: dict[str, list[Facts]] = defaultdict(list)
     for fact in facts:
-        if fact["event"] in ("account_merged", "deal_deleted") or fact.get("deal") in gone:
+        if fact["event"] not in _STATEMENTS or fact.get("deal") in gone:
             continue
-        key, who = fact["account"], into.get(fact["account"], fact["account"])
+        key = moved[fact["deal"]] if fact["event"] == "deal_won" else fact["account"]
+        who = into.get(key, key)
         if fact.get("subscription"):
             key = first_key.setdefault((who, fact["subscription"]), key)
         keyed[key].append(fact)
@@ -122,6 +126,29 @@ def read(events: Iterable[Facts], currency: str = "EUR") -> dict[str, Account]:
         who = into.get(key, key)
         _write(accounts.setdefault(who, Account()), own, key, who, currency)
     return accounts
+
+
+def survivors(merges: Iterable[Facts]) -> dict[str, str]:
+    """The key in which each merged key lives on.
+
+    Keys that merges connect are one account. It lives on in a key that was never merged away; of several, and where all
+    were, in the one that the merge recorded last names.
+    """
+    standing = [merge for merge in merges if merge["account"] != merge["survivor"]]
+    groups: list[set[str]] = []
+    for merge in standing:
+        pair = {merge["account"], merge["survivor"]}
+        joined = pair.union(*(group for group in groups if group & pair))
+        groups = [group for group in groups if not group & pair] + [joined]
+    found = {}
+    for group in groups:
+        own = [merge for merge in standing if merge["account"] in group]
+        whole = {merge["survivor"] for merge in own} - {merge["account"] for merge in own}
+        last = max(
+            (merge for merge in own if not whole or merge["survivor"] in whole), key=lambda merge: merge["recorded"]
+        )
+        found |= dict.fromkeys(group, last["survivor"])
+    return found
 
 
 def _write(account: Account, facts: list[Facts], key: str, who: str, reporting: str) -> None:  # noqa: C901, PLR0912

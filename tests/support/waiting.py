@@ -252,9 +252,9 @@ class _Lead:
                 shut.append((last[0], 1, "closed", "", ""))
                 break
         ends = sorted(answers + shut, key=lambda end: end[:2])
-        if not ends and case.first:
+        if case.first and (not ends or ends[0][2] == "closed"):
             before = [stage for ts, stage in self.stages if ts <= until]
-            if any(ts < case.asked for ts, _ in self.closes) or (before and before[-1] in CLOSED):
+            if any(ts < case.asked for ts, _ in self.closes) or (not ends and before and before[-1] in CLOSED):
                 return case.asked, "closed", "", ""
         return (ends[0][0], *ends[0][2:]) if ends else None
 
