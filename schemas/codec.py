@@ -128,8 +128,23 @@ def _unreadable(payload: bytes | None) -> Rejection | None:
     except msgspec.ValidationError as error:
         return Rejection(Reason.NOT_AN_OBJECT, _short(str(error)))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        return Rejection(Reason.NOT_JSON, _short(str(error)))
+        return Rejection(Reason.NOT_JSON, _what_else(payload) or _short(str(error)))
     return None
+
+
+_OTHER_FORMS = {
+    b"\x00": "it begins with a zero byte, as the serializers of a schema registry write it: produce plain JSON, or let "
+    "`salesgauge ingest` read the topic",
+    b"\xef\xbb\xbf": "it begins with a byte order mark: produce UTF-8 without one",
+    b"\xff\xfe": "it is UTF-16: produce UTF-8",
+    b"\xfe\xff": "it is UTF-16: produce UTF-8",
+    b"\x1f\x8b": "it is packed by gzip: let the producer's `compression.type` do that",
+}
+
+
+def _what_else(payload: bytes) -> str:
+    """What a payload that is no JSON looks like; empty where it looks like nothing known."""
+    return next((said for mark, said in _OTHER_FORMS.items() if payload.startswith(mark)), "")
 
 
 def _validate_many(payloads: list[bytes]) -> list[EventBase | Rejection]:

@@ -50,8 +50,9 @@ class History:
     """What a deal's own facts tell. Instants are ms.
 
     ``outcomes`` are the closes and re-openings that stand, by their business time, all of it different. ``leads`` and
-    ``accounts`` are the keys that it had, in order, each once; ``owners`` are (instant, rep, team) as the deal's facts
-    say, without a rep where they say that it has none. ``changes`` are of its attributes, in order.
+    ``accounts`` are the keys that it had, in the order in which they were named, some again; ``owners`` are (instant,
+    rep, team) as the deal's facts say, without a rep where they say that it has none. ``changes`` are of its
+    attributes, in order.
     """
 
     opened: Opened | None
@@ -85,8 +86,8 @@ def fold(box: Box) -> History:
         outcomes=outcomes,
         deleted=deleted,
         changes=tuple(fact for fact in said if isinstance(fact, Changed)),
-        leads=_distinct(getattr(fact, "lead", "") for fact in attributes),
-        accounts=_distinct(getattr(fact, "account", "") for fact in attributes),
+        leads=tuple(key for fact in attributes if (key := getattr(fact, "lead", ""))),
+        accounts=tuple(key for fact in attributes if (key := getattr(fact, "account", ""))),
         owners=tuple((fact.at, fact.rep, fact.team) for fact in said if fact.rep or _has_none(fact)),
         credits=tuple(fact for fact in facts if isinstance(fact, Credited)),
         first_at=facts[0].at if facts else 0,
@@ -118,15 +119,6 @@ def _outcomes(box: Box, facts: Iterable[Fact]) -> tuple[tuple[Close | Reopened, 
     return tuple(standing), deleted
 
 
-def _distinct(keys: Iterable[str]) -> tuple[str, ...]:
-    """The keys without repetition; one that comes again stands where it came last, but the first stays the first."""
-    named = [key for key in keys if key]
-    if not named:
-        return ()
-    later = dict.fromkeys(reversed(named[1:]))
-    return tuple(dict.fromkeys((named[0], *reversed(later))))
-
-
 @dataclass(frozen=True, slots=True)
 class Deal:
     """A deal with what other entities say of its leads: what measures are made of. Addresses are those of survivors."""
@@ -134,7 +126,7 @@ class Deal:
     key: str
     history: History
     leads: tuple[str, ...]
-    """Addresses of the leads that it had, in order."""
+    """Addresses of the leads that it had, each once; the one that has it is the last."""
     account: str
     """The address of the account that it belongs to: the one named last, else one named like its last lead."""
     origin: Profile
@@ -199,9 +191,10 @@ def deals_of(state: State, who: Survivors, rules: Rules) -> list[Deal]:
 
 
 def _read_deal(key: str, history: History, known: Mapping[str, Profile], who: Survivors, rules: Rules) -> Deal:
-    leads = tuple(dict.fromkeys(who(address(LEAD, lead)) for lead in history.leads))
+    named = [who(address(LEAD, lead)) for lead in history.leads]
+    leads = tuple(reversed(dict.fromkeys(reversed(named))))
     profiles = {lead: known[lead] for lead in leads}
-    origin = profiles[leads[0 if rules.deal_origin == "first" else -1]] if leads else Profile()
+    origin = profiles[named[0 if rules.deal_origin == "first" else -1]] if named else Profile()
     owner, team = _owner(history, origin, rules)
     account = who(address(ACCOUNT, history.accounts[-1])) if history.accounts else ""
     if not account and leads:

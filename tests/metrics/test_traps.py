@@ -453,6 +453,22 @@ def test_10_a_deal_opened_by_a_lead_and_won_on_the_account_is_found() -> None:
         assert value(engine, "leads_waiting") == 0
 
 
+def test_10_a_deal_that_came_back_is_where_it_is() -> None:
+    moves = [
+        opened("a", "d", "06-03 09:00", account_id="x"),
+        event("deal_changed", "06-04 09:00", deal_id="d", lead_id="b", account_id="y"),
+        event("deal_changed", "06-05 09:00", deal_id="d", lead_id="a", account_id="x"),
+    ]
+    sources = [created("a", source="web"), created("b", source="fair"), created("c", "06-02 10:00", source="call")]
+    events = [*sources, *moves, won("d", "06-06 09:00", 100, account_id="x", mrr=10)]
+    assert read(events, "customer_lifecycle_seconds", stat="count", source="web") == 1
+    assert read([*events, churned("x", "06-07 09:00")], "churn_events") == 1
+    assert read([*events, churned("x", "06-07 09:00")], "revenue_per_account", stat="mrr") is None
+    merged = event("lead_merged", "06-08 09:00", lead_id="a", survivor_id="c")
+    back = [*sources, moves[0], moves[1], merged, won("d", "06-06 09:00", 100, lead_id="a")]
+    assert read(back, "customer_lifecycle_seconds", stat="count", source="web") == 1
+
+
 def test_10_an_expansion_can_be_reopened_through_a_lead() -> None:
     events = [won("d", "06-04 09:00", 100, account_id="A"),
               event("deal_reopened", "06-05 09:00", lead_id="a", account_id="A", deal_id="d")]  # fmt: skip

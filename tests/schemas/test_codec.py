@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -97,6 +98,23 @@ def test_payloads_cannot_conspire(conspiracy: list[bytes]) -> None:
     """Joined to one array they would be other events, or fewer, or more."""
     assert decode_batch(conspiracy) == [decode(part) for part in conspiracy]
     assert sum(isinstance(result, EventBase) for result in decode_batch(conspiracy)) == conspiracy.count(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        (b"\x00\x00\x00\x00\x07" + GOOD, "schema registry"),
+        (b"\xef\xbb\xbf" + GOOD, "byte order mark"),
+        (GOOD.decode().encode("utf-16"), "UTF-16"),
+        (gzip.compress(GOOD), "gzip"),
+    ],
+    ids=["framed", "marked", "utf-16", "packed"],
+)
+def test_what_producers_take_for_json_is_named(payload: bytes, said: str) -> None:
+    rejection = decode(payload)
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.NOT_JSON
+    assert said in rejection.detail
 
 
 FRAGMENTS = st.lists(

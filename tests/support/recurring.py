@@ -140,14 +140,14 @@ def survivors(merges: Iterable[Facts]) -> dict[str, str]:
         pair = {merge["account"], merge["survivor"]}
         joined = pair.union(*(group for group in groups if group & pair))
         groups = [group for group in groups if not group & pair] + [joined]
-    found = {}
+    found: dict[str, str] = {}
     for group in groups:
         own = [merge for merge in standing if merge["account"] in group]
         whole = {merge["survivor"] for merge in own} - {merge["account"] for merge in own}
         last = max(
             (merge for merge in own if not whole or merge["survivor"] in whole), key=lambda merge: merge["recorded"]
         )
-        found |= dict.fromkeys(group, last["survivor"])
+        found |= dict.fromkeys(group, str(last["survivor"]))
     return found
 
 
