@@ -61,7 +61,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 def application(settings: Web) -> web.Application:
     """An application whose routes are guarded: credentials, time limits, headers."""
-    return web.Application(middlewares=[_guard, _authentication(settings)])
+    app = web.Application(middlewares=[_guard, _authentication(settings)])
+    app.on_response_prepare.append(_prepare)  # also what aiohttp answers by itself: an odd `Expect`
+    return app
 
 
 async def listen(app: web.Application, settings: Web, *, any_port: bool = False) -> web.AppRunner:
@@ -234,7 +236,6 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             response = await _answered(request, handler)
-            _protect(response)
             await response.prepare(request)
             await response.write_eof()
             return response
@@ -255,6 +256,11 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception:  # noqa: BLE001 - told in the log; the connection and the others go on
         _log.exception("a request failed: %s %r", request.method, request.path)
         return web.json_response({"error": "Internal Server Error"}, status=500)
+
+
+async def _prepare(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = SECURITY_HEADERS["Server"]  # aiohttp has set its own
+    _protect(response)
 
 
 def _protect(response: web.StreamResponse) -> None:
