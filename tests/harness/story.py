@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kafka.admin import NewPartitions
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.schemas.codec import Rejection, decode, encode
-from salesgauge.schemas.events import EVENTS, topic_of
+from salesgauge.schemas.events import EVENTS, SurveyAnswered, topic_of
 from salesgauge.streams.io.instants import wall_clock
+from salesgauge.streams.kafka.topics import changelog_topic
 from salesgauge.streams.replay.event_topics import EventTopics
 from salesgauge.streams.replay.virtual_clock import ClockedEngine
 from tests.support.hostile import EveryKind
-from tests.support.live import Live, Message, Oracle, differences, keyed, until_exact
+from tests.support.live import CHANGELOG_MARK, Live, Message, Oracle, differences, keyed, until_exact
 from tests.support.payloads import Payloads
 from tests.support.wait import until
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from salesgauge.schemas.events import EventBase
     from salesgauge.streams.serve.exporter import Exporter
+    from tests.support.live import Worker
 
 MOST_WORKERS = 3
 MOST_PARTITIONS = 6
@@ -53,6 +56,7 @@ class Story:
     """One story on one installation.
 
     Attributes:
+        odd: variables for a worker with a guarantee switched off (:mod:`tests.support.odd_worker`); empty: a right one.
         told: what was done, for whoever reads a failure.
         events: what was published so far, each once.
     """
@@ -60,6 +64,7 @@ class Story:
     seed: int
     live: Live
     broker: Broker
+    odd: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     events: list[EventBase] = field(default_factory=list)
 
@@ -70,7 +75,9 @@ class Story:
         self._grown: dict[str, int] = {}
         self._batches = 0
         self._exporter: Exporter | None = None
-        self._open = ExitStack()
+        self._open, self._stack = ExitStack(), ExitStack()
+        self._answers = 0
+        """NPS answers that were published, or are about to be: no event takes one back."""
 
     @property
     def actions(self) -> dict[str, tuple[int, Callable[[], None]]]:
@@ -81,6 +88,8 @@ class Story:
             "kill a worker": (2, self.kill),
             "end a worker": (1, self.end),
             "pause a worker": (2, self.pause),
+            "take over from a worker": (2, self.take_over),
+            "repeat the changelog": (1, self.repeat_changelog),
             "start a worker": (3, self.start),
             "restart the exporter": (2, self.restart_exporter),
             "freeze the broker": (1, self.freeze),
@@ -99,8 +108,9 @@ class Story:
             AssertionError: something shows that should not; the message has the seed and the story.
         """
         try:
-            with self._open:
+            with self._stack, self._open:
                 self.restart_exporter()
+                self._watched = self._stack.enter_context(Watch(lambda: self._exporter, lambda: self._answers))
                 self.start()
                 for _ in range(steps):
                     self.step()
@@ -126,6 +136,7 @@ class Story:
         again = self._rng.sample(fresh, len(fresh) // 10) + self._rng.sample(self.events, min(len(self.events), 5))
         batch = fresh + again
         self._rng.shuffle(batch)
+        self._answers += sum(isinstance(event, SurveyAnswered) and event.kind == "nps" for event in fresh)
         self._send([Message(event.topic, event.key, encode(event)) for event in batch])
         self.events += fresh
 
@@ -147,7 +158,11 @@ class Story:
     def start(self) -> None:
         """One more, up to a number."""
         if len(self.live.running) < MOST_WORKERS:
-            self.live.worker()
+            self._worker()
+
+    def _worker(self) -> None:
+        module = "tests.support.odd_worker" if self.odd else "salesgauge"
+        self.live.worker(module=module, env=self.odd)
 
     def kill(self) -> None:
         """By SIGKILL."""
@@ -168,7 +183,37 @@ class Story:
             time.sleep(PAUSE_SECONDS)
             worker.resume()
 
+    def take_over(self) -> None:
+        """Another worker has all that a paused one had, and goes on with it, before that one wakes."""
+        self.start()
+        if len(self.live.running) < 2:
+            return
+        zombie, *others = self._rng.sample(self.live.running, len(self.live.running))
+        self.publish()
+        zombie.pause()
+        try:
+            until(lambda: self._owned(others) == self.live.partitions, 60, "others take over from a paused worker")
+            self.publish()
+        finally:
+            zombie.resume()
+
+    def _owned(self, workers: list[Worker]) -> int:
+        with suppress(OSError):  # it is being replaced, or has just ended
+            return sum(worker.owned for worker in workers)
+        return 0
+
     # --- the rest
+
+    def repeat_changelog(self) -> None:
+        """Old records of the changelog come again after newer ones, as a zombie or a copied topic would write them."""
+        records = [
+            record
+            for record in self.live.read(changelog_topic(self.live.settings))
+            if not record.key.startswith(CHANGELOG_MARK)
+        ]
+        for record in self._rng.sample(records, min(len(records), 200)):
+            self.live.producer.send(record.topic, record.value, record.key, record.headers, record.partition)
+        self.live.producer.flush(timeout=60)
 
     def restart_exporter(self) -> None:
         """It begins with nothing."""
@@ -193,12 +238,13 @@ class Story:
     def settle(self) -> None:
         """Wait until all is processed; what is shown is what the events alone say, and nothing is told twice."""
         if not self.live.running:
-            self.live.worker()
+            self._worker()
         assert self._exporter is not None
         self.live.until_drained(120)
         until_exact(self._exporter.board, Oracle(self.events, self.live.settings), 60)
         found = dict(self.live.dead_letters())
         assert found == self.live.poison, f"{len(found)} dead letters, {len(self.live.poison)} expected"
+        assert not self._watched.wrong, self._watched.wrong[:3]
 
     def replay(self) -> None:
         """What the topics hold, computed without workers, is the same."""
@@ -208,6 +254,41 @@ class Story:
         found = differences(keyed(evaluation.readings), oracle.readings(at))
         assert not found, f"a replay differs: {found[:5]}"
         assert not source.warnings
+
+
+class Watch:
+    """Looks at an exporter five times a second: what it counts of events that nothing takes back never falls while it
+    lives, and is never more than was published."""
+
+    def __init__(self, exporter: Callable[[], Exporter | None], published: Callable[[], int]) -> None:
+        self._exporter, self._published = exporter, published
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.looked = 0
+        self.wrong: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(10)
+
+    def _watch(self) -> None:
+        seen, of = 0.0, self._exporter()
+        while not self._done.wait(0.2):
+            exporter = self._exporter()
+            if exporter is None:
+                continue
+            seen, of = (seen if exporter is of else 0.0), exporter
+            with exporter.board.now() as view:
+                readings = view.readings(CATALOGUE.select(["nps_score"]), frozenset({"all"}))
+                shown = next((r.denominator or 0 for r in readings if r.stat == "value" and not r.labels), 0)
+            self.looked += 1
+            if not seen <= shown <= self._published():
+                self.wrong.append(f"{shown:g} NPS answers after {seen:g}; {self._published()} were published")
+            seen = max(seen, shown)
 
 
 def embedded(process: Any) -> Broker:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,9 +52,22 @@ def test_many_stories(own_kafka: Callable[..., Any], tmp_path: Path, number: int
         on_apache(own_kafka, tmp_path, seed)
 
 
-def on_embedded(folder: Path, seed: int) -> None:
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("guarantee", ["ODD_CARELESS", "ODD_FORGETS", "ODD_UNFENCED", "ODD_DEAF", "ODD_SILENT"])
+def test_a_guarantee_that_is_switched_off_is_found(tmp_path: Path, guarantee: str) -> None:
+    """Each by some story of fifty; :mod:`tests.support.odd_worker` says what is switched off."""
+    for seed in range(50):
+        with suppress(AssertionError):
+            on_embedded(tmp_path / str(seed), seed, {guarantee: "1"})
+            continue
+        return
+    pytest.fail("no story finds it")
+
+
+def on_embedded(folder: Path, seed: int, odd: dict[str, str] | None = None) -> None:
     with EmbeddedBroker() as broker, Live(broker.bootstrap, folder) as live:
-        Story(seed, live, embedded(broker._process)).play(STEPS)
+        Story(seed, live, embedded(broker._process), odd or {}).play(STEPS)
 
 
 def on_apache(own_kafka: Callable[..., Any], folder: Path, seed: int) -> None:
