@@ -139,7 +139,8 @@ BY_NOW = {
 }  # fmt: skip
 """What is of now, though it stands at an earlier instant: who waits is the present owner's, and no more when it ended;
 who a lead was given to first; accounts at their latest revenue; an account comes from where its first deal that says so
-came from."""
+came from. The open pipeline (``pipeline_…``) has a computation of its own, in test_pipeline.py.
+"""
 
 
 @given(facts=histories(), later=st.lists(st.tuples(LATER, _after), min_size=1, max_size=6))
@@ -157,7 +158,7 @@ def test_what_is_new_changes_nothing_before_it(
         {
             key: amount
             for key, amount in total(machine(events).shard).items()
-            if key[2] < begins and key[0].name not in BY_NOW
+            if key[2] < begins and key[0].name not in BY_NOW and not key[0].name.startswith("pipeline_")
         }
         for events in (known, whole)
     )
