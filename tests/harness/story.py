@@ -89,7 +89,7 @@ class Story:
             "end a worker": (1, self.end),
             "pause a worker": (2, self.pause),
             "take over from a worker": (2, self.take_over),
-            "repeat the changelog": (1, self.repeat_changelog),
+            "repeat the changelog": (2, self.repeat_changelog),
             "start a worker": (3, self.start),
             "restart the exporter": (2, self.restart_exporter),
             "freeze the broker": (1, self.freeze),
@@ -205,7 +205,10 @@ class Story:
     # --- the rest
 
     def repeat_changelog(self) -> None:
-        """Old records of the changelog come again after newer ones, as a zombie or a copied topic would write them."""
+        """Old records of the changelog come again after newer ones, as a zombie or a copied topic would write them.
+
+        A worker ends then, so that another one reads them.
+        """
         records = [
             record
             for record in self.live.read(changelog_topic(self.live.settings))
@@ -214,6 +217,7 @@ class Story:
         for record in self._rng.sample(records, min(len(records), 200)):
             self.live.producer.send(record.topic, record.value, record.key, record.headers, record.partition)
         self.live.producer.flush(timeout=60)
+        self.kill()
 
     def restart_exporter(self) -> None:
         """It begins with nothing."""
