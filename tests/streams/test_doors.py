@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 PROBES = ("/healthz", "/readyz", "/metrics")
-ROUTES = (*PROBES, "/api/kpis", "/api/board", "/api/explain", "/", "/nowhere")
+ROUTES = (*PROBES, "/api/kpis", "/api/board", "/api/explain", "/api/leads/waiting", "/", "/nowhere")
 LONGEST_ANSWER_SECONDS = 10
 
 
