@@ -117,7 +117,7 @@ _KPIS_INTRODUCTION = """Each KPI has one entry. W is the window and t is the ins
   until t. A *stock* KPI looks at the state at t.
 - **No value.** A quotient with a zero denominator has no value. It is not shown as zero.
 - **Metrics.** Each breakdown is a metric of its own: `crm_<id>_by_<dimensions>`. Every quotient also has
-  `_numerator` and `_denominator`. Every cohort KPI has the mean age of its cohort in seconds, `_age_seconds`. A
+  `_numerator` and `_denominator`. Every cohort quotient has the mean age of its cohort in seconds, `_age_seconds`. A
   dimension that no event names is `unknown`.
 - **Windows** end at t, inclusive. A rolling window begins at t minus its length, inclusive, or at the next full
   minute (up to 24 h) or full hour (longer ones). At a full hour all windows are exact. See
