@@ -29,6 +29,7 @@ COPY metrics ./metrics
 COPY streams ./streams
 COPY grafana ./grafana
 COPY prometheus ./prometheus
+COPY sources ./sources
 # Git is not here to tell the version: --build-arg VERSION=$(git describe --tags) does.
 ARG VERSION=
 ENV SETUPTOOLS_SCM_PRETEND_VERSION_FOR_SALESGAUGE=${VERSION}

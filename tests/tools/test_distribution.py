@@ -316,5 +316,6 @@ def works(program: Path, folder: Path, *before: str) -> None:
         "prometheus/rules/alerts.yml",
         "prometheus/templates/salesgauge.tmpl",
         "prometheus/thresholds.yml",
+        "sources/README.md",
     }
     run(program, *before, "generate", "--check", "--root", stack, cwd=folder)
