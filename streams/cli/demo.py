@@ -3,46 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
-from datetime import timedelta
+from collections import deque
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from salesgauge.metrics.kpis.kpi import NOW, Place, Stat, Unit
 from salesgauge.streams.cli.common import Failed, available_port, err, explained, out
+from salesgauge.streams.cli.demo_view import Story, numbers, readings
 from salesgauge.streams.cli.live import run_loop, run_watched
+from salesgauge.streams.serve.board import from_file
+from salesgauge.streams.simulation.fast_clock import PACE
+from salesgauge.streams.simulation.feed import Demonstration
+from salesgauge.streams.simulation.organisation import Organisation
+from salesgauge.streams.simulation.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from salesgauge.metrics.kpis.readings import Reading
+    from rich.table import Table
+
     from salesgauge.streams.composition import Process
+    from salesgauge.streams.settings.model import Settings
 
 _PARTITIONS = 4
-_ZONE = "Europe/Berlin"
+_LEADS_PER_DAY = 130
 _REFRESH_SECONDS = 0.5
-_PLAIN_SECONDS = 5.0
+_PLAIN_SECONDS = 15.0
+_LINES = 12
+_TARGETS = files("salesgauge.streams.simulation") / "targets.yml"
 
 _BROKERS = {"embedded": "embedded broker", "kafka": "Apache Kafka"}
-_COLUMNS = ("1h", "24h", "30d")
+_SCENARIOS = "\n\n".join(f"  {name}: {scenario.summary}" for name, scenario in SCENARIOS.items())
 
 
-@click.command()
+@click.command(epilog=f"Scenarios:\n\n{_SCENARIOS}")
 @click.option("--for", "seconds", type=click.FloatRange(min=1), metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--scenario",
+    type=click.Choice(list(SCENARIOS)),
+    default=next(iter(SCENARIOS)),
+    show_default=True,
+    help="What happens to the company, see below.",
+)
+@click.option(
+    "--pace",
+    type=click.FloatRange(1, 600),
+    default=PACE,
+    show_default=True,
+    help="How many times as fast as real time the company's working time passes.",
+)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9108, show_default=True, help="Port of the board and of /metrics."
 )
-@click.option("--days", type=click.FloatRange(min=1), default=60, show_default=True, help="Days of simulated history.")
+@click.option("--days", type=click.FloatRange(min=1), default=45, show_default=True, help="Days of simulated history.")
 @click.option(
     "--seed",
     type=int,
@@ -64,133 +86,126 @@ _COLUMNS = ("1h", "24h", "30d")
 )
 @explained
 def demo_command(
-    seconds: float | None, port: int, days: float, seed: int, broker: str, kafka_libs: Path | None
+    seconds: float | None,
+    scenario: str,
+    pace: float,
+    port: int,
+    days: float,
+    seed: int,
+    broker: str,
+    kafka_libs: Path | None,
 ) -> None:
     """Broker, simulated CRM, worker, exporter and board, in one command.
 
-    The history of a simulated sales organisation is published to a broker on this machine that speaks Kafka's
-    protocol. Then it goes on live. The KPIs are shown here, on the board and on /metrics. Nothing is kept.
+    The history of a simulated sales organisation is published to a broker on this machine that speaks Kafka's protocol.
+    Then its time goes on, faster than real time (--pace): a working day takes ten minutes, nights and weekends are left
+    out. Something happens to the company; what it is, and where to look, is said here. Nothing is kept.
     """
-    from salesgauge.streams.composition import process
     from salesgauge.streams.io.logs import quiet_logs
     from salesgauge.streams.kafka import topics
     from salesgauge.streams.kafka.apache import CHECKOUT_JARS, ApacheBroker
     from salesgauge.streams.kafka.embedded import EmbeddedBroker
+    from salesgauge.streams.kafka.publisher import Publisher
     from salesgauge.streams.settings.model import load
 
     quiet_logs()
+    demonstration = Demonstration(
+        Organisation(seed=seed, leads_per_day=_LEADS_PER_DAY), scenario, days, datetime.now(UTC), pace
+    )
     apache = ApacheBroker(kafka_libs or CHECKOUT_JARS)
-    with EmbeddedBroker() if broker == "embedded" else apache as running:
-        settings = load(
-            None,
-            {
-                "kafka.bootstrap": running.bootstrap,
-                "kafka.partitions": _PARTITIONS,
-                "kafka.replication": 1,
-                "web.port": available_port(port),
-                "rules.zone": _ZONE,
-            },
-        )
+    with EmbeddedBroker() if broker == "embedded" else apache as running, as_file(_TARGETS) as targets:
+        settings = load(None, _values(demonstration.organisation, running.bootstrap, available_port(port), targets))
         topics.create(settings)
         err.print(f"{_BROKERS[broker]} at {running.bootstrap}; {days:g} days of a simulated organisation are coming in")
-        simulator = _simulate(running.bootstrap, days, seed)
-        try:
-            run_loop(_show(lambda: process(settings, worker=True, exporter=True), simulator, seconds))
-        finally:
-            simulator.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                simulator.wait(timeout=5)
+        with demonstration.feeding(partial(Publisher, settings.kafka)) as feeder:
+            run_loop(_show(settings, demonstration, feeder, seconds))
 
 
-def _simulate(bootstrap: str, days: float, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "salesgauge", "simulate", "--publish", "--bootstrap", bootstrap]
-    options = ["--live", "--quiet", "--days", str(days), "--seed", str(seed), "--zone", _ZONE]
-    return subprocess.Popen([*command, *options], stdin=subprocess.DEVNULL)  # noqa: S603 - this very program
+def _values(organisation: Organisation, bootstrap: str, port: int, targets: Path) -> dict[str, Any]:
+    """The settings that suit the company: its hours, its targets."""
+    return {
+        "kafka.bootstrap": bootstrap,
+        "kafka.partitions": _PARTITIONS,
+        "kafka.replication": 1,
+        "web.port": port,
+        "thresholds": targets,
+        "rules.zone": organisation.zone,
+        "rules.sla_in_business_hours": True,
+        "rules.calendar": {
+            "opens": f"{organisation.opens:%H:%M}",
+            "closes": f"{organisation.closes:%H:%M}",
+            "holidays": organisation.country or "",
+        },
+    }
 
 
-async def _show(build: Callable[[], Process], simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
-    built = build()
-    await run_watched(built, _watch(built, simulator, seconds))
+async def _show(settings: Settings, demonstration: Demonstration, feeder: Any, seconds: float | None) -> None:
+    from salesgauge.streams.composition import process
+
+    built = process(settings, worker=True, exporter=True, clock=demonstration.clock)
+    await run_watched(built, _watch(built, demonstration, feeder, seconds))
 
 
-async def _watch(built: Process, simulator: subprocess.Popen[bytes], seconds: float | None) -> None:
+async def _watch(built: Process, demonstration: Demonstration, feeder: Any, seconds: float | None) -> None:
+    assert built.exporter is not None
+    assert built.server is not None
     began = time.monotonic()
-    first: float | None = None
-    plain = not out.is_terminal
-    printed = 0.0
-    with nullcontext() if plain else Live(console=out, refresh_per_second=4) as live:
+    board, running = built.exporter.board, demonstration.clock
+    assert built.settings.thresholds is not None
+    story = Story(demonstration, board, from_file(built.settings.thresholds, board.catalogue))
+    shown = _Shown([f"board   {built.server.url}/", f"metrics {built.server.url}/metrics"])
+    with shown.live:
         while seconds is None or time.monotonic() - began < seconds:
             await asyncio.sleep(_REFRESH_SECONDS)
-            if simulator.poll() is not None:
-                raise Failed(f"the simulator ended with exit code {simulator.returncode}")
-            readings = await asyncio.to_thread(_readings, built)
-            if readings and first is None:
-                first = time.monotonic() - began
-            picture = _picture(built, readings, time.monotonic() - began)
-            if isinstance(live, Live):
-                live.update(picture)
-            elif time.monotonic() - printed >= _PLAIN_SECONDS:
-                printed = time.monotonic()
-                out.print(picture)
-    if first is None:
-        raise Failed("no reading appeared; give it longer with --for, or look at the messages above")
-    err.print(f"first readings after {first:.1f} s")
+            if not feeder.is_alive():
+                raise Failed(f"the simulator ended with exit code {feeder.exitcode}")
+            totals = board.totals()
+            if not running.running and 0 < (demonstration.history or 0) <= totals.events + totals.rejected:
+                running.start()
+                shown.say([_begins(totals.events, time.monotonic() - began, demonstration.pace)])
+            read = await asyncio.to_thread(readings, board)
+            if demonstration.clock.running:
+                shown.say(await asyncio.to_thread(story.news))
+            shown.draw(numbers(board, read, _title(story, demonstration, totals.events)))
+    if not running.running:
+        raise Failed("the history was not read in time; give it longer with --for, or look at the messages above")
 
 
-def _readings(built: Process) -> dict[tuple[str, str, str], Reading]:
-    """Whole readings of the rows shown, by KPI, stat and window; none before the first publication."""
-    exporter = built.exporter
-    assert exporter is not None
-    board = exporter.board
-    if not board.subscriber.statuses:
-        return {}
-    kpis = list({kpi.id: kpi for kpi, _ in board.catalogue.shown(Place.TERMINAL)}.values())
-    with board.now() as view:
-        windows = frozenset({*_COLUMNS, "all"})
-        return {(r.kpi, r.stat, r.window): r for r in view.readings(kpis, windows) if not r.labels}
+def _begins(events: int, seconds: float, pace: float) -> str:
+    return (
+        f"{events:,} events of history read after {seconds:.0f} s. The company's time goes on, {pace:g} times as fast "
+        "as yours; closed hours are left out."
+    )
 
 
-def _picture(built: Process, readings: Mapping[tuple[str, str, str], Reading], elapsed: float) -> Group:
-    exporter, server = built.exporter, built.server
-    assert exporter is not None
-    assert server is not None
-    totals = exporter.board.totals()
-    table = Table("KPI", *(f"last {c}" for c in _COLUMNS), title="salesgauge", min_width=70)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for kpi, shown in exporter.board.catalogue.shown(Place.TERMINAL):
-        stat = kpi.stat(shown.stat) if shown.stat else kpi.headline
-        title = shown.title or kpi.title
-        cells = {w: _format(stat, readings.get((kpi.id, stat.name, w))) for w in (*_COLUMNS, "all")}
-        if kpi.windows == NOW:
-            table.add_row(title, "", "", f"[bold]{cells['all']}[/] now")
-        else:
-            table.add_row(title, *(cells[column] if column in kpi.windows else "" for column in _COLUMNS))
-    line = f"{totals.events:,} events, {totals.entities:,} entities, {elapsed:.0f} s; Ctrl-C ends"
-    return Group(table, Text(f"board   {server.url}/\nmetrics {server.url}/metrics\n{line}"))
+def _title(story: Story, demonstration: Demonstration, events: int) -> str:
+    if demonstration.clock.running:
+        return f"{story.time:%A %d %B %Y, %H:%M}; {events:,} events"
+    return f"reading the history, {events:,} events"
 
 
-def _format(stat: Stat, reading: Reading | None) -> str:
-    if reading is None:
-        return "-"
-    value = reading.value
-    match stat.unit:
-        case Unit.SECONDS:
-            return _duration(value)
-        case Unit.SHARE:
-            return f"{value:.1%}"
-        case Unit.MONEY:
-            return f"{value:,.0f} EUR"
-        case _:
-            return f"{value:,.0f}"
+class _Shown:
+    """The terminal: a table that is renewed, with the last lines below it; in a log, lines and now and then a table."""
 
+    def __init__(self, first: Sequence[str]) -> None:
+        self.live: Any = Live(console=out, refresh_per_second=4) if out.is_terminal else nullcontext()
+        self._first = first
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._printed = 0.0
+        if not out.is_terminal:
+            out.print("\n".join(first), markup=False, highlight=False)
 
-def _duration(seconds: float) -> str:
-    span = timedelta(seconds=seconds)
-    if span < timedelta(minutes=1):
-        return f"{seconds:.0f} s"
-    if span < timedelta(hours=1):
-        return f"{span / timedelta(minutes=1):.0f} min"
-    if span < timedelta(days=1):
-        return f"{span / timedelta(hours=1):.1f} h"
-    return f"{span.days} days"
+    def say(self, lines: Sequence[str]) -> None:
+        """Add lines."""
+        self._lines.extend(lines)
+        if lines and not out.is_terminal:
+            out.print("\n".join(lines), markup=False, highlight=False)
+
+    def draw(self, table: Table) -> None:
+        """Show the numbers."""
+        if isinstance(self.live, Live):
+            text = Text("\n".join([*self._first, "", *self._lines, "", "Ctrl-C ends"]))
+            self.live.update(Group(table, text))
+        elif time.monotonic() - self._printed >= _PLAIN_SECONDS:
+            self._printed = time.monotonic()
+            out.print(table)

@@ -76,7 +76,7 @@ class Board:
     settings: Settings
     catalogue: Catalogue = field(default_factory=CATALOGUE.scoped)
     clock: Callable[[], int] = wall_clock
-    """Now, in ms since the epoch."""
+    """The instant of the KPIs, in ms since the epoch."""
     view: View = field(init=False)
     subscriber: Subscriber = field(init=False)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -124,19 +124,10 @@ class Follower:
         subscriber: takes the records.
         lock: held while it does.
         bad_records: counts what is no publication.
-        clock: now, in ms since the epoch.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        subscriber: Subscriber,
-        lock: threading.RLock,
-        bad_records: Counter,
-        clock: Callable[[], int] = wall_clock,
-    ) -> None:
+    def __init__(self, settings: Settings, subscriber: Subscriber, lock: threading.RLock, bad_records: Counter) -> None:
         self.settings = settings
-        self._clock = clock
         self.error = ""
         self.caught_up = False
         self._subscriber = subscriber
@@ -162,7 +153,7 @@ class Follower:
         statuses = dict(self._subscriber.statuses)  # a copy is one step for other threads: probes wait for nothing
         partitions = self.settings.kafka.partitions
         lag = dict(self._lag)
-        ages = [self._clock() - status.at for status in statuses.values()]
+        ages = [wall_clock() - status.at for status in statuses.values()]
         reasons = []
         if self.error:
             reasons.append(self.error)
@@ -329,7 +320,7 @@ class Exporter:
             self._next = None
 
     def _follower_of(self, board: Board) -> Follower:
-        return Follower(board.settings, board.subscriber, board.lock, self._bad_records, board.clock)
+        return Follower(board.settings, board.subscriber, board.lock, self._bad_records)
 
 
 def _end(client: KafkaConsumer, partition: TopicPartition, ends: dict[TopicPartition, int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import date
 
+    from salesgauge.streams.simulation.crm_log import SimulatedLead
     from salesgauge.streams.simulation.organisation import Acceleration, LeadSource
+    from salesgauge.streams.simulation.people import SimulatedRep
 
 PROFILE = (
     0.3, 0.2, 0.1, 0.1, 0.2, 0.5, 1.5, 4.0, 9.0, 11.5, 11.0, 8.5,
@@ -45,27 +48,41 @@ _LEAST_SPEND = 0.25  # of the budget, on quiet days
 _SALES_COST = 21_000  # minor units per rep and working day
 
 
+@dataclass(slots=True, eq=False)
+class _Flood:
+    """Leads beside the usual ones."""
+
+    source: LeadSource
+    campaign: str
+    per_hour: float
+    junk: float
+    leads: list[SimulatedLead] = field(default_factory=list)
+
+
 class Company:
     """Plans a day at its midnight (in a `Acceleration`: a working day's length after the last)."""
 
     def __init__(self, env: Environment) -> None:
         self._env = env
         prices = PriceList(env)
-        self._roster = Roster(env)
-        crm = CrmLog(env, self._roster)
-        self._accounts = Accounts(env, self._roster, crm, prices)
-        self._leads = Leads(env, self._roster, crm, Pipeline(env, crm, self._accounts, prices))
+        self.roster = Roster(env)
+        crm = CrmLog(env, self.roster)
+        self._accounts = Accounts(env, self.roster, crm, prices)
+        self.pipeline = Pipeline(env, crm, self._accounts, prices)
+        self.leads = Leads(env, self.roster, crm, self.pipeline)
         self._sources = Weighted([(source, source.share) for source in env.organisation.sources])
         self._campaigns: dict[str, tuple[str, ...]] = {}
         self._price_levels = dict(env.organisation.competitors)
         self._number = 0
         self._leads_before = 0
         self._acceleration: Acceleration | None = None
+        self._flood: _Flood | None = None
         self._accelerated_from = (0, 0)
 
     def open(self) -> None:
         """The first day, from now on."""
-        self._roster.open()
+        self.roster.open()
+        self._accounts.open()
         self._day()
 
     def accelerate(self, acceleration: Acceleration) -> None:
@@ -73,7 +90,7 @@ class Company:
         self._env.accelerate(acceleration, dropped=(self._day, self._arrive))  # both are planned anew
         self._acceleration = acceleration
         self._accelerated_from = (self._env.now, self._env.emitted)
-        self._leads_before = self._leads.created
+        self._leads_before = self.leads.created
         self._second()
         self._env.at(self._env.now + self._day_length(), self._day)
 
@@ -88,10 +105,10 @@ class Company:
             leads = self._plan_leads(today)
             env.at(env.clock.midnight(today + timedelta(days=1)), self._day)
         else:
-            leads = self._leads.created - self._leads_before
-            self._leads_before = self._leads.created
+            leads = self.leads.created - self._leads_before
+            self._leads_before = self.leads.created
             env.at(env.now + self._day_length(), self._day)
-        self._roster.day(today, self._number)
+        self.roster.day(today, self._number)
         self._plan_spend(leads, working=working)
         if working:
             self._plan_prices()
@@ -132,7 +149,7 @@ class Company:
 
     def _arrive(self) -> None:
         source = self._sources.pick(self._env.random())
-        self._leads.create(source, self._campaign_of(source))
+        self.leads.create(source, self._campaign_of(source))
 
     def _second(self) -> None:
         """A second of an acceleration: as many leads as the pace or the wished rate of events asks for."""
@@ -150,6 +167,34 @@ class Company:
         for _ in range(env.poisson(mean)):
             env.at(env.now + int(env.random() * SECOND), self._arrive)
         env.at(env.now + SECOND, self._second)
+
+    # --- what scenarios change
+
+    def rep(self, name: str) -> SimulatedRep:
+        """A rep who works here.
+
+        Raises:
+            KeyError: nobody of that name does.
+        """
+        return {rep.rep_id: rep for rep in self.roster.reps}[name]
+
+    def flood(self, source: str, per_hour: float, junk: float) -> None:
+        """From now on a source brings so many leads more; ``junk`` is the share with nobody behind them."""
+        found = next(s for s in self._env.organisation.sources if s.name == source)
+        self._flood = _Flood(found, self._campaigns[source][-1], per_hour, junk)
+        self._flood_in(self._flood)
+
+    def drain(self) -> None:
+        """The flood stops, and the junk is deleted."""
+        if self._flood is not None:
+            self.leads.sweep(self._flood.leads)
+            self._flood = None
+
+    def _flood_in(self, flood: _Flood) -> None:
+        if self._flood is not flood:
+            return
+        flood.leads.append(self.leads.create(flood.source, flood.campaign, junk=flood.junk))
+        self._env.work(1 / flood.per_hour, 0.5, self._flood_in, flood)
 
     # --- campaigns and money
 
@@ -184,7 +229,7 @@ class Company:
                     env.at(when(), self._spend, name, amount, "marketing", source.name)
         if working:
             for team in organisation.teams:
-                size = sum(rep.team == team for rep in self._roster.reps)
+                size = sum(rep.team == team for rep in self.roster.reps)
                 amount = round(env.around(_SALES_COST * max(size, 1), 0.1))
                 env.at(when(), self._spend, f"sales-{team}", amount, "sales", "sales")
 

@@ -11,7 +11,7 @@ from salesgauge.streams.simulation.environment import Environment, Weighted, mon
 if TYPE_CHECKING:
     from salesgauge.streams.simulation.organisation import Organisation, SoldProduct
 
-TERMS = ((1, 0.25), (3, 0.25), (12, 0.50))  # months, weight
+TERMS = ((1, 0.08), (3, 0.17), (12, 0.60), (24, 0.15))  # months, weight
 _DISCOUNTS = ((0, 0.5), (5, 0.15), (10, 0.2), (20, 0.15))  # per cent
 _MOST_LINES = 3
 LOSS_REASONS = (

@@ -156,6 +156,10 @@ class Environment:
             )
         )
 
+    def emit_later(self, event: Callable[..., EventBase], fields: dict[str, Any]) -> None:
+        """`emit`, as an action of the agenda."""
+        self.emit(event, **fields)
+
     def later(self, hours: float) -> datetime:
         """A ``recorded_at``: about so many (calendar) hours after now."""
         return moment(self.clock.elapse(self.now, self.around(hours, 0.7) * HOUR))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from salesgauge.schemas.events import EventBase
+    from salesgauge.streams.simulation.scenarios import Change
 
 __all__ = [
     "Acceleration",
@@ -49,11 +50,15 @@ T = TypeVar("T")
 
 
 def events(
-    organisation: Organisation, start: datetime, *, acceleration: Acceleration | None = None
+    organisation: Organisation,
+    start: datetime,
+    *,
+    acceleration: Acceleration | None = None,
+    changes: Iterable[tuple[datetime, Change]] = (),
 ) -> Iterator[EventBase]:
     """All events of an organisation that begins at ``start``, ordered by ``occurred_at``; it never ends.
 
-    Until the acceleration begins, the events are those without it.
+    Until the acceleration or the first of the changes begins, the events are those without them.
 
     Raises:
         SimulationError: ``start`` has no time zone, or the acceleration lies before it.
@@ -61,16 +66,23 @@ def events(
     _require_zone(start)
     if acceleration is not None and acceleration.since < start:
         raise SimulationError("an acceleration cannot begin before the start")
-    return _events(organisation, start, acceleration)
+    return _events(organisation, start, acceleration, changes)
 
 
-def _events(organisation: Organisation, start: datetime, acceleration: Acceleration | None) -> Iterator[EventBase]:
+def _events(
+    organisation: Organisation,
+    start: datetime,
+    acceleration: Acceleration | None,
+    changes: Iterable[tuple[datetime, Change]],
+) -> Iterator[EventBase]:
     env = Environment(organisation, milliseconds(start))
     company = Company(env)
     env.at(env.now, company.open)
     if acceleration is not None:
         # Before all else that is due at that instant: it is on the agenda before the company opens.
         env.at(milliseconds(acceleration.since), company.accelerate, acceleration)
+    for at, change in changes:
+        env.at(milliseconds(at), change.apply, company)
     emitted = env.events
     while True:
         env.step()

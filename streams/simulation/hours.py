@@ -26,7 +26,7 @@ class BusinessClock:
     """
 
     def __init__(self, organisation: Organisation, start: int) -> None:
-        self._zone = ZoneInfo(organisation.zone)
+        self.zone = ZoneInfo(organisation.zone)
         self._holidays = holidays.country_holidays(organisation.country) if organisation.country else {}
         self._hours = (organisation.opens, organisation.closes)
         self._next = self.local(start).date() - _DAY
@@ -46,11 +46,11 @@ class BusinessClock:
 
     def local(self, at: int) -> datetime:
         """The wall clock in the business time zone."""
-        return datetime.fromtimestamp(at / 1000, self._zone)
+        return datetime.fromtimestamp(at / 1000, self.zone)
 
     def midnight(self, day: date) -> int:
         """The instant at which a local day begins."""
-        return int(datetime(day.year, day.month, day.day, tzinfo=self._zone).timestamp() * 1000)
+        return int(datetime(day.year, day.month, day.day, tzinfo=self.zone).timestamp() * 1000)
 
     def works_on(self, day: date) -> bool:
         """Is it neither weekend nor public holiday?"""
@@ -115,4 +115,4 @@ class BusinessClock:
         self._next += _DAY
 
     def _at(self, day: date, clock: time) -> int:
-        return int(datetime.combine(day, clock, self._zone).timestamp() * 1000)
+        return int(datetime.combine(day, clock, self.zone).timestamp() * 1000)

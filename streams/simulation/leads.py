@@ -8,19 +8,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from salesgauge.schemas.events import LeadCreated, LeadMerged, MeetingBooked, MeetingCompleted, ReplyReceived
+from salesgauge.schemas.events import (
+    LeadCreated,
+    LeadDeleted,
+    LeadMerged,
+    LeadReengaged,
+    LeadRestored,
+    ReplyClassified,
+    ReplyReceived,
+    ResponsePaused,
+    ResponseResumed,
+)
 from salesgauge.streams.simulation.crm_log import CONTACTS, WORKING_DAY, CrmLog, SimulatedLead
-from salesgauge.streams.simulation.environment import MINUTE, SECOND, Environment, Weighted, moment
+from salesgauge.streams.simulation.environment import MINUTE, SECOND, Environment, Weighted
+from salesgauge.streams.simulation.inboxes import Inboxes
+from salesgauge.streams.simulation.meetings import Meetings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from salesgauge.streams.simulation.organisation import LeadSource
     from salesgauge.streams.simulation.people import Roster, SimulatedRep
     from salesgauge.streams.simulation.pipeline import Pipeline
 
 _QUICK_ANSWER = 30 * MINUTE
 _REPLY_CHANCE = {"call": 0.33, "email": 0.24, "social": 0.16, "video": 0.45}
-_OUTCOMES = Weighted((("held", 0.79), ("no_show", 0.12), ("cancelled", 0.09)))
-_SLOT = 30 * MINUTE
+_FROM_A_LIST_HOURS = 4.0  # whoever does not wait is not answered at once
+_JUNK = 0.01  # share of the leads behind whom there is nobody
+_CALENDAR_LINK = 0.03
+_MISJUDGED = 0.15  # of the junk: it was a person after all
+_CLASSIFIED_LATER = 0.3
+_SQL = 3  # rank
 
 
 class Leads:
@@ -30,34 +48,46 @@ class Leads:
         self._env = env
         self._roster = roster
         self._crm = crm
-        self._pipeline = pipeline
+        self._meetings = Meetings(env, crm, pipeline, self._unmet)
+        self.inboxes = Inboxes(env, roster, self._answer)
         self._locations = Weighted(env.organisation.locations)
         self.created = 0
 
     # --- arrival
 
-    def create(self, source: LeadSource, campaign: str | None) -> None:
-        """A lead arrives; most are routed at once, the others after some minutes."""
+    def create(self, source: LeadSource, campaign: str | None, *, junk: float = _JUNK) -> SimulatedLead:
+        """A lead arrives; most are routed at once, the others after some minutes. ``junk``: chance that it is none."""
         env = self._env
         self.created += 1
         rep = self._roster.route() if env.chance(0.7) else None
         lead = SimulatedLead(env.new_id("lead"), source, self._locations.pick(env.random()), rep, env.now)
+        lead.junk = env.chance(junk)
         self._announce(lead, campaign)
-        subscriber = source.name == "webinar" and env.chance(0.5)
+        subscriber = source.name == "Webinar" and env.chance(0.5)
         self._crm.advance(lead, "subscriber" if subscriber else "lead")
         if env.chance(0.85):
             env.at(env.now + int(env.between(1, 40) * SECOND), self._sequence_email, lead)
-        if env.chance(0.3 + 0.35 * source.qualified):
+        if not lead.junk:
+            self._ripen(lead)
+        if rep is None:
+            env.wait(0.02, 0.6, self._assign, lead)
+        else:
+            self._received(lead, rep)
+        return lead
+
+    def _ripen(self, lead: SimulatedLead) -> None:
+        """What the lead itself may do next."""
+        env = self._env
+        if env.chance(0.06 + 0.42 * lead.source.qualified):
             env.wait(0.7, 1.2, self._crm.advance, lead, "mql")
         if env.chance(0.012):
             env.wait(6, 1.0, self._duplicate, lead)
-        if rep is None:
-            env.wait(0.06, 0.8, self._assign, lead)
-        else:
-            self._queue(lead, rep)
+        if env.chance(0.03):
+            env.wait(9 * 24, 0.6, self._ask_again, lead)
 
     def _announce(self, lead: SimulatedLead, campaign: str | None) -> None:
         env, rep = self._env, lead.rep
+        qualified = env.chance(0.0 if lead.junk else lead.source.qualified) if env.chance(0.92) else None
         env.emit(
             LeadCreated,
             lead_id=lead.lead_id,
@@ -66,12 +96,22 @@ class Leads:
             location=lead.location,
             rep_id=rep.rep_id if rep else None,
             team=rep.team if rep else None,
-            qualified=env.chance(lead.source.qualified) if env.chance(0.92) else None,
+            qualified=qualified,
+            needs_response=None if lead.source.asks else False,
         )
 
     def _assign(self, lead: SimulatedLead) -> None:
         if not lead.closed:
-            self._queue(lead, self._roster.assign(lead))
+            self._received(lead, self._roster.assign(lead))
+
+    def _received(self, lead: SimulatedLead, rep: SimulatedRep) -> None:
+        """The lead has a rep; what comes next depends on whether it waits."""
+        if not lead.source.asks:
+            self._env.work(_FROM_A_LIST_HOURS, 0.6, self._touch, lead)
+        elif not lead.junk and self._env.chance(_CALENDAR_LINK):
+            self._meetings.book(lead, "intro", booked_by="lead")
+        else:
+            self.inboxes.put(lead, rep)
 
     def _sequence_email(self, lead: SimulatedLead) -> None:
         self._crm.log(lead, "email", automated=True)
@@ -93,45 +133,68 @@ class Leads:
         copy = SimulatedLead(env.new_id("lead"), source, original.location, original.rep, env.now)
         self._announce(copy, None)
         self._crm.advance(copy, "lead")
-        if copy.rep and env.chance(0.3):
-            env.work(0.5, 0.5, self._crm.log, copy, "call")
-        env.work(5, 0.8, self._merge, copy, original)
+        self.inboxes.put(copy, self._crm.owner(copy))
+        env.work(3, 0.8, self._merge, copy, original)
 
     def _merge(self, copy: SimulatedLead, survivor: SimulatedLead) -> None:
         copy.closed = True
         self._env.emit(LeadMerged, lead_id=copy.lead_id, survivor_id=survivor.lead_id)
 
+    def _ask_again(self, lead: SimulatedLead) -> None:
+        """The lead asks for something else, days later: by the form, as before."""
+        env = self._env
+        if lead.closed or lead.rank >= _SQL:
+            return
+        request_id = env.new_id("request")
+        env.emit(LeadReengaged, lead_id=lead.lead_id, request_id=request_id, source=lead.source.name)
+        self.inboxes.put(lead, self._crm.owner(lead))
+
     # --- the first answer
 
-    def _queue(self, lead: SimulatedLead, rep: SimulatedRep, attention: float = 1.0) -> None:
-        """The lead waits for its rep. Some wait for ever."""
-        env = self._env
-        load = rep.slowdown()
-        rep.waiting += 1
-        if env.chance(rep.neglect / attention):
-            env.work(2 * WORKING_DAY, 0.3, self._go_stale, lead, rep)
-            return
-        hours = rep.minutes / 60 * load * self._lunch() / attention
-        env.work(hours, 1.0, self._answer, lead, rep)
-
-    def _lunch(self) -> float:
-        return 1.8 if self._env.clock.local(self._env.now).hour == 12 else 1.0  # noqa: PLR2004 - noon
-
     def _answer(self, lead: SimulatedLead, rep: SimulatedRep) -> None:
-        rep.waiting -= 1
+        if lead.junk:
+            self._discard(lead)
+        elif self._env.chance(0.012):
+            self._pause(lead, rep)
+        else:
+            lead.answered_quickly = self._env.now - lead.created < _QUICK_ANSWER
+            self._touch(lead)
+
+    def _unmet(self, lead: SimulatedLead) -> None:
+        """The meeting that the lead booked itself did not take place: now it waits as others do."""
+        self.inboxes.put(lead, self._crm.owner(lead))
+
+    def _pause(self, lead: SimulatedLead, rep: SimulatedRep) -> None:
+        """The lead wants to be called at another time: it is its turn until then."""
+        self._env.emit(ResponsePaused, lead_id=lead.lead_id, reason="asked for a later call")
+        self._env.work(0.5 * WORKING_DAY, 0.4, self._resume, lead, rep)
+
+    def _resume(self, lead: SimulatedLead, rep: SimulatedRep) -> None:
+        if not lead.closed:
+            self._env.emit(ResponseResumed, lead_id=lead.lead_id)
+            self.inboxes.put(lead, self._roster.assign(lead) if rep.left else rep)
+
+    # --- nobody is behind it
+
+    def _discard(self, lead: SimulatedLead) -> None:
+        """Spam and test entries are deleted; now and then one comes back."""
         if lead.closed:
             return
-        if rep.left:
-            self._queue(lead, self._roster.assign(lead))
-            return
-        lead.answered_quickly = self._env.now - lead.created < _QUICK_ANSWER
-        self._touch(lead)
+        lead.closed = True
+        self._env.emit(LeadDeleted, lead_id=lead.lead_id)
+        if self._env.chance(_MISJUDGED):
+            self._env.work(0.7, 0.5, self._restore, lead)
 
-    def _go_stale(self, lead: SimulatedLead, rep: SimulatedRep) -> None:
-        """Nobody cared for two days: most such leads go to somebody else, the others are forgotten."""
-        rep.waiting -= 1
-        if not lead.closed and self._env.chance(0.55):
-            self._queue(lead, self._roster.assign(lead), attention=2.0)
+    def _restore(self, lead: SimulatedLead) -> None:
+        lead.closed = lead.junk = False
+        self._env.emit(LeadRestored, lead_id=lead.lead_id)
+        self.inboxes.put(lead, self._crm.owner(lead))
+
+    def sweep(self, leads: Iterable[SimulatedLead]) -> None:
+        """Delete what of these is junk, within an hour or two."""
+        for lead in leads:
+            if lead.junk and not lead.closed:
+                self._env.work(0.5, 0.5, self._discard, lead)
 
     # --- touches and replies
 
@@ -158,7 +221,7 @@ class Leads:
         if lead.closed:
             return
         warmth = lead.source.quality * (1.25 if lead.answered_quickly else 0.9)
-        positive = min(0.30 * warmth, 0.75)
+        positive = min(0.11 * warmth, 0.4)
         luck = env.random()
         if luck < positive:
             self._reply_event(lead, channel, "positive")
@@ -172,73 +235,31 @@ class Leads:
             env.work(3, 0.9, self._touch, lead)
 
     def _reply_event(self, lead: SimulatedLead, channel: str, sentiment: str, *, auto_reply: bool = False) -> None:
-        rep = lead.rep
-        self._env.emit(
+        """A reply; a tool judges some of them only after some minutes."""
+        env, rep = self._env, lead.rep
+        reply_id = env.new_id("reply")
+        later = not auto_reply and env.chance(_CLASSIFIED_LATER)
+        env.emit(
             ReplyReceived,
             lead_id=lead.lead_id,
+            reply_id=reply_id,
             channel=channel,
-            sentiment=sentiment,
+            sentiment="neutral" if later else sentiment,
             auto_reply=auto_reply,
             rep_id=rep.rep_id if rep else None,
             team=rep.team if rep else None,
         )
+        if later:
+            env.at(env.now + env.number(1, 10) * MINUTE, self._classify, lead, reply_id, sentiment)
+
+    def _classify(self, lead: SimulatedLead, reply_id: str, sentiment: str) -> None:
+        if not lead.closed:
+            self._env.emit(ReplyClassified, lead_id=lead.lead_id, reply_id=reply_id, sentiment=sentiment)
 
     def _qualify(self, lead: SimulatedLead) -> None:
         if lead.closed:
             return
         self._crm.log(lead, "call")
+        self._crm.advance(lead, "mql")
         self._crm.advance(lead, "sql")
-        self._book(lead, "intro" if self._env.chance(0.6) else "demo")
-
-    # --- meetings
-
-    def _book(self, lead: SimulatedLead, kind: str, rebooked: int = 0) -> None:
-        env = self._env
-        if lead.closed:
-            return
-        rep = self._crm.owner(lead)
-        slot = max(1, int(_SLOT / env.clock.pace))
-        earliest = env.clock.after(env.now, env.around(1.2 * WORKING_DAY, 0.6) * 60 * MINUTE)
-        scheduled = -(-earliest // slot) * slot
-        meeting_id = env.new_id("meeting")
-        env.emit(
-            MeetingBooked,
-            lead_id=lead.lead_id,
-            meeting_id=meeting_id,
-            kind=kind,
-            scheduled_for=moment(scheduled),
-            rep_id=rep.rep_id,
-            team=rep.team,
-        )
-        outcome = _OUTCOMES.pick(env.random())
-        ends = scheduled + (slot if outcome == "held" else slot // 2)
-        entry = {"meeting_id": meeting_id, "kind": kind, "outcome": outcome}
-        env.at(ends, self._meet, lead, entry, rebooked)
-
-    def _meet(self, lead: SimulatedLead, entry: dict[str, str], rebooked: int) -> None:
-        env = self._env
-        if lead.closed:
-            return
-        rep, kind, outcome = self._crm.owner(lead), entry["kind"], entry["outcome"]
-        env.emit(MeetingCompleted, lead_id=lead.lead_id, rep_id=rep.rep_id, team=rep.team, **entry)
-        if outcome != "held":
-            self._missed(lead, kind, rebooked)
-            return
-        self._crm.log(lead, "video" if env.chance(0.7) else "meeting", late=0.1)
-        if not env.chance(min(0.62 * lead.source.quality**0.4, 0.9)):
-            env.work(WORKING_DAY, 0.6, self._crm.disqualify, lead)
-        elif kind == "intro":
-            env.work(2, 0.8, self._book, lead, "demo")
-        else:
-            env.work(0.3 * WORKING_DAY, 0.8, self._pipeline.open, lead)
-
-    def _missed(self, lead: SimulatedLead, kind: str, rebooked: int) -> None:
-        if rebooked == 0 and self._env.chance(0.6):
-            self._env.work(2, 0.8, self._rebook, lead, kind)
-        elif self._env.chance(0.5):
-            self._env.work(3 * WORKING_DAY, 0.5, self._crm.disqualify, lead)
-
-    def _rebook(self, lead: SimulatedLead, kind: str) -> None:
-        if not lead.closed:
-            self._crm.log(lead, "call")
-            self._book(lead, kind, 1)
+        self._meetings.book(lead, "intro" if self._env.chance(0.6) else "demo")

@@ -31,6 +31,7 @@ class LeadSource:
         qualified: Share of its leads that the source itself calls qualified.
         cost_per_lead: Mean marketing spend per lead, in major units of the currency.
         campaigns: Ids; ``{quarter}`` and ``{month}`` become the date's, so that campaigns come and go.
+        asks: Whether its leads wait for an answer; those of a list do not.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LeadSource:
     qualified: float
     cost_per_lead: float
     campaigns: tuple[str, ...] = ()
+    asks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +54,34 @@ class SoldProduct:
 
 
 SOURCES = (
-    LeadSource("paid_search", 0.25, 1.00, 0.45, 55, ("paid_search-brand", "paid_search-{quarter}")),
-    LeadSource("paid_social", 0.18, 0.65, 0.30, 32, ("paid_social-awareness", "paid_social-{quarter}")),
-    LeadSource("organic", 0.20, 1.10, 0.50, 9, ("content",)),
-    LeadSource("webinar", 0.09, 1.25, 0.60, 48, ("webinar-{month}",)),
-    LeadSource("referral", 0.08, 1.75, 0.80, 15, ("referral-programme",)),
-    LeadSource("partner", 0.08, 1.45, 0.70, 25, ("partner-programme",)),
-    LeadSource("trade_fair", 0.05, 0.95, 0.55, 110, ("fair-{quarter}",)),
-    LeadSource("outbound", 0.07, 0.55, 0.20, 0),
+    LeadSource("Google Ads", 0.25, 1.00, 0.45, 55, ("google-brand", "google-{quarter}")),
+    LeadSource("LinkedIn Ads", 0.18, 0.65, 0.30, 62, ("linkedin-awareness", "linkedin-{quarter}")),
+    LeadSource("Website", 0.20, 1.10, 0.50, 9, ("content",)),
+    LeadSource("Webinar", 0.09, 1.25, 0.60, 48, ("webinar-{month}",)),
+    LeadSource("Referral", 0.08, 1.75, 0.80, 15, ("referral-programme",)),
+    LeadSource("Partner", 0.08, 1.45, 0.70, 25, ("partner-programme",)),
+    LeadSource("Trade fair", 0.05, 0.95, 0.55, 110, ("fair-{quarter}",), asks=False),
+    LeadSource("Outbound", 0.07, 0.55, 0.20, 0),
 )
 
 PRODUCTS = (
-    SoldProduct("Starter", 4_900, share=3.0),
-    SoldProduct("Team", 19_900, share=2.5),
-    SoldProduct("Business", 79_000, share=1.2),
-    SoldProduct("Analytics", 29_000, share=1.0),
-    SoldProduct("Support Plus", 14_500, share=0.8),
+    SoldProduct("Flowdesk Starter", 4_900, share=3.0),
+    SoldProduct("Flowdesk Team", 19_900, share=2.5),
+    SoldProduct("Flowdesk Business", 79_000, share=1.2),
+    SoldProduct("Insights", 29_000, share=1.0),
+    SoldProduct("Premium Support", 14_500, share=0.8),
     SoldProduct("Onboarding", 150_000, recurring=False, share=0.9),
 )
 
 LOCATIONS = (("online", 0.45), ("Berlin", 0.20), ("Hamburg", 0.13), ("Munich", 0.14), ("Vienna", 0.08))
-TEAMS = ("north", "south", "key_accounts")
-COMPETITORS = (("Acme", 0.92), ("Globex", 1.15), ("Initech", 0.81))
+TEAMS = ("SMB", "Mid-Market", "Enterprise")
+COMPETITORS = (("Brightlane", 0.92), ("Corvia", 1.15), ("Tallyworks", 0.81))
+STAFF = (
+    "Petra Lindqvist", "Jonas Weber", "Amira Haddad", "Tom Becker", "Elif Yilmaz", "Marco Rossi", "Nina Vogel",
+    "David Okafor", "Sofie Jensen", "Lukas Huber", "Clara Moreau", "Pawel Nowak", "Hanna Schulz", "Omar Rahimi",
+    "Ines Carvalho", "Felix Brandt", "Maja Horvat", "Ben Fischer", "Laura Costa", "Erik Sandberg",
+)  # fmt: skip
+"""Who is hired, in this order; the first of each team leads it, gets more leads and stays. All names are invented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,6 @@ class Organisation:
         leads_per_day: Mean number of leads on an average working day.
         reps: Number of reps at the start, dealt to the teams in turn.
         teams: Their names. The last one sells larger deals and has quarterly quotas, the others monthly ones.
-        overloaded: How many reps get three times their share of leads and drown in it.
         opens: When the working day begins, local time.
         closes: When it ends, local time.
         currency: Of all amounts.
@@ -96,6 +103,8 @@ class Organisation:
         products: The price list.
         locations: Places (or ``online``) with their weights.
         competitors: With their price level; 1 is ours.
+        staff: Names of reps, in the order of their hiring; beyond them reps have numbers.
+        customers: How many accounts are customers at the start.
     """
 
     seed: int = 1
@@ -104,7 +113,6 @@ class Organisation:
     leads_per_day: float = 120.0
     reps: int = 12
     teams: tuple[str, ...] = TEAMS
-    overloaded: int = 1
     opens: time = time(8, 30)
     closes: time = time(18, 0)
     currency: str = "EUR"
@@ -113,6 +121,8 @@ class Organisation:
     products: tuple[SoldProduct, ...] = PRODUCTS
     locations: tuple[tuple[str, float], ...] = LOCATIONS
     competitors: tuple[tuple[str, float], ...] = COMPETITORS
+    staff: tuple[str, ...] = STAFF
+    customers: int = 180
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated.
@@ -126,9 +136,9 @@ class Organisation:
         )
         _require(len(self.teams) > 0, "teams needs at least one name")
         _require(self.reps >= 2 * len(self.teams), "reps: at least two for each team")
-        _require(0 <= self.overloaded < self.reps, "overloaded must be fewer than the reps")
         _require(self.opens < self.closes, "opens must come before closes")
         _require(bool(self.sources) and bool(self.locations), "sources and locations need at least one entry")
+        _require(self.customers >= 0, "customers is 0 or more")
         _require(any(p.recurring for p in self.products), "products needs a recurring one")
         _check_zone(self.zone)
         _check_country(self.country)

@@ -1,9 +1,9 @@
-"""The reps: how fast, how diligent, how able, and who gets the next lead. They come and go."""
+"""The reps: how fast, how able, what waits for them, and who gets the next lead. They come and go."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from salesgauge.schemas.events import LeadAssigned, QuotaSet, RepJoined, RepLeft, SurveyAnswered
@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
     from salesgauge.streams.simulation.crm_log import SimulatedLead
 
-_PACES = (5.0, 14.0, 28.0, 9.0, 40.0, 20.0, 75.0, 12.0)  # medians of the response time, minutes
-_OVERLOADED_PACE = 150.0
-_COMFORTABLE = 8  # so many waiting leads double a rep's response time
-_SLOWEST = 4.0
-_MONTHLY_QUOTA = 4_000_000  # minor units
+_PACES = (3.0, 2.5, 4.0, 2.0, 5.0, 3.0, 3.5, 2.5)  # medians of the time until they turn to a lead, minutes
+_LEADER_WEIGHT = 3.0
+_MONTHLY_QUOTA = 4_600_000  # minor units
 _SURVEY_EVERY = 14  # days
 _LEAST_TEAM = 2
+_BUSY = 6  # so many waiting leads cost a point of mood
 
 
 @dataclass(slots=True, eq=False)
@@ -28,16 +27,19 @@ class SimulatedRep:
     """A rep's habits and what waits for them.
 
     Attributes:
-        rep_id: Stable over runs.
+        rep_id: A name; stable over runs.
         team: One of the organisation's.
-        minutes: Median working time to the first touch of a lead, when little else waits.
-        neglect: Share of the leads that they never answer.
+        minutes: Median working time until they turn to a new lead.
+        neglect: Share of the leads that they overlook.
         skill: Factor on the chance to win.
         persistence: Touches before they give a lead up.
         weight: Share of the incoming leads, 1 is usual.
         mood: Mean of their answers about working here, 0-10.
         deal_factor: Size of their deals, 1 is usual.
-        waiting: Leads of theirs that nobody has answered.
+        inbox: Leads to answer next, the first one first.
+        serving: They are answering one just now.
+        away: They answer nobody.
+        covered: Others get their leads meanwhile.
         left: They have left the company.
     """
 
@@ -50,12 +52,11 @@ class SimulatedRep:
     weight: float
     mood: float
     deal_factor: float
-    waiting: int = 0
+    inbox: list[SimulatedLead] = field(default_factory=list)
+    serving: bool = False
+    away: bool = False
+    covered: bool = False
     left: bool = False
-
-    def slowdown(self) -> float:
-        """The factor by which their load slows their answers."""
-        return min(1 + self.waiting / _COMFORTABLE, _SLOWEST)
 
 
 class Roster:
@@ -66,20 +67,21 @@ class Roster:
         self._hired = 0
         self._quota_month: tuple[int, int] | None = None
         self.reps: list[SimulatedRep] = []
+        self.distraction = 1.0
+        """Factor on the time until anybody turns to a new lead."""
         self._routing: Weighted[SimulatedRep]
 
     def open(self) -> None:
         """The first reps begin."""
         organisation = self._env.organisation
         for number in range(organisation.reps):
-            team = organisation.teams[number % len(organisation.teams)]
-            self._hire(team, overloaded=number >= organisation.reps - organisation.overloaded)
+            self._hire(organisation.teams[number % len(organisation.teams)], leads=number < len(organisation.teams))
         self._env.wait(18 * 24, 0.2, self._leave)
 
     def route(self, other_than: SimulatedRep | None = None) -> SimulatedRep:
         """The rep who gets the next lead."""
         rep = self._routing.pick(self._env.random())
-        while rep is other_than and len(self.reps) > 1:
+        while rep is other_than and sum(not rep.covered for rep in self.reps) > 1:
             rep = self._routing.pick(self._env.random())
         return rep
 
@@ -101,29 +103,40 @@ class Roster:
                 if self._env.chance(0.85):
                     self._env.work(4, 0.6, self._answer, rep)
 
-    def _hire(self, team: str, *, overloaded: bool = False) -> None:
+    # --- absence
+
+    def cover(self, rep: SimulatedRep, *, covered: bool) -> None:
+        """Others get a rep's new leads, or the rep does again."""
+        rep.covered = covered
+        self._reroute()
+
+    # --- coming and going
+
+    def _hire(self, team: str, *, leads: bool = False) -> None:
         env = self._env
-        pace = _PACES[self._hired % len(_PACES)]
+        minutes = _PACES[self._hired % len(_PACES)]
+        staff = env.organisation.staff
+        name = staff[self._hired] if self._hired < len(staff) else f"Rep {self._hired + 1}"
         self._hired += 1
         rep = SimulatedRep(
-            rep_id=f"rep-{self._hired:02d}",
+            rep_id=name,
             team=team,
-            minutes=env.around(_OVERLOADED_PACE if overloaded else pace, 0.15),
-            neglect=0.30 if overloaded else env.between(0.01, 0.12),
-            skill=env.between(0.65, 0.85) if overloaded else env.between(0.75, 1.35),
-            persistence=2 if overloaded else env.number(3, 6),
-            weight=3.0 if overloaded else 1.0,
-            mood=env.between(4.0, 6.0) if overloaded else env.between(6.8, 9.4),
+            minutes=env.around(minutes, 0.15),
+            neglect=env.between(0.002, 0.015),
+            skill=env.between(1.0, 1.3) if leads else env.between(0.75, 1.25),
+            persistence=env.number(3, 6),
+            weight=_LEADER_WEIGHT if leads else 1.0,
+            mood=env.between(7.4, 9.6),
             deal_factor=1.9 if team == env.organisation.teams[-1] else 1.0,
         )
         self.reps.append(rep)
         self._reroute()
-        env.emit(RepJoined, rep_id=rep.rep_id, team=team)
+        env.emit(RepJoined, rep_id=rep.rep_id, team=team, display_name=name)
         if self._quota_month is not None:
             self._set_quota(rep, env.clock.local(env.now).date(), new_quarter=True)
 
     def _leave(self) -> None:
-        """Somebody leaves, and a successor is looked for. The overloaded ones stay: that is the trouble."""
+        """Somebody leaves, and a successor is looked for. Those who lead a team stay."""
         env = self._env
         sizes = Counter(rep.team for rep in self.reps)
         leaving = [rep for rep in self.reps if rep.weight == 1.0 and sizes[rep.team] >= _LEAST_TEAM]
@@ -137,7 +150,8 @@ class Roster:
         env.wait(80 * 24, 0.4, self._leave)
 
     def _reroute(self) -> None:
-        self._routing = Weighted([(rep, rep.weight) for rep in self.reps])
+        open_for_more = [rep for rep in self.reps if not rep.covered] or self.reps
+        self._routing = Weighted([(rep, rep.weight) for rep in open_for_more])
 
     def _set_quota(self, rep: SimulatedRep, today: date, *, new_quarter: bool) -> None:
         env, quarterly = self._env, rep.deal_factor > 1
@@ -157,13 +171,12 @@ class Roster:
         )
 
     def _answer(self, rep: SimulatedRep) -> None:
-        if rep.left:
+        if rep.left or rep.away:
             return
-        # Load spoils the mood.
-        score = round(rep.mood - rep.slowdown() / 2 + self._env.between(-1.6, 2.4))
+        score = round(rep.mood - len(rep.inbox) / _BUSY + self._env.between(-1.6, 2.0))
         self._env.emit(
             SurveyAnswered,
-            respondent_id=f"employee-{rep.rep_id.removeprefix('rep-')}",
+            respondent_id=f"employee-{rep.rep_id}",
             kind="enps",
             score=min(max(score, 0), 10),
             rep_id=rep.rep_id,

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from salesgauge.schemas.events import DealLost, DealReopened, DealWon, OpportunityCreated, ProposalSent
-from salesgauge.streams.simulation.accounts import SETTLED, Accounts, SimulatedAccount
+from salesgauge.schemas.events import (
+    DealChanged,
+    DealDeleted,
+    DealLost,
+    DealReopened,
+    DealRestored,
+    DealWon,
+    OpportunityCreated,
+    ProposalSent,
+    RevenueSplit,
+)
+from salesgauge.streams.simulation.accounts import MONTH, SETTLED, Accounts, SimulatedAccount
 from salesgauge.streams.simulation.crm_log import CONTACTS, WORKING_DAY, CrmLog, SimulatedLead
-from salesgauge.streams.simulation.environment import Environment, money, rounded
+from salesgauge.streams.simulation.environment import DAY, Environment, moment, money, rounded
+from salesgauge.streams.simulation.hours import HOUR
 
 if TYPE_CHECKING:
     from salesgauge.streams.simulation.deals import Offer, PriceList
     from salesgauge.streams.simulation.people import SimulatedRep
+
+_WIN = 0.27  # chance of an average deal
+_DUPLICATED, _MISTAKEN, _SHARED = 0.02, 0.012, 0.05  # shares of the deals
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +41,7 @@ class SimulatedDeal:
     amount: int
     account: SimulatedAccount | None = None
     closings: int = 0
+    open: bool = True
 
 
 class Pipeline:
@@ -36,6 +52,7 @@ class Pipeline:
         self._crm = crm
         self._accounts = accounts
         self._prices = prices
+        self._negotiated: dict[str, SimulatedDeal] = {}
 
     def open(self, lead: SimulatedLead) -> None:
         """A held demo becomes an opportunity."""
@@ -48,6 +65,13 @@ class Pipeline:
         deal = SimulatedDeal(env.new_id("deal"), lead, env.new_id("account"), offer, estimate)
         self._crm.advance(lead, "opportunity")
         self._opportunity_event(deal)
+        self._stage(deal, "discovery", "pipeline", 0.15, expected_close=env.now + int(env.around(18, 0.4) * DAY))
+        if env.chance(_DUPLICATED):
+            self._duplicate(deal)
+        if env.chance(_MISTAKEN):
+            env.work(4, 0.6, self._delete, deal)
+        if env.chance(_SHARED):
+            env.work(3, 0.6, self._share, deal)
         if env.chance(0.12):
             # A typing error, put right the same day: the same fact again, recorded later.
             deal.amount = rounded(estimate * env.between(0.5, 1.6), 1_000)
@@ -69,6 +93,42 @@ class Pipeline:
             **more,
         )
 
+    def _stage(
+        self, deal: SimulatedDeal, stage: str, category: str, probability: float, expected_close: int | None = None
+    ) -> None:
+        """The deal is in a stage now; ``expected_close`` in ms, where it is set anew."""
+        more = {} if expected_close is None else {"expected_close": moment(expected_close)}
+        self._env.emit(
+            DealChanged, deal_id=deal.deal_id, stage=stage, category=category, probability=probability, **more
+        )
+
+    def _duplicate(self, deal: SimulatedDeal) -> None:
+        """The same deal was entered twice; the copy is deleted."""
+        copy = replace(deal, deal_id=self._env.new_id("deal"))
+        self._opportunity_event(copy)
+        self._env.work(3, 0.6, self._env.emit_later, DealDeleted, {"deal_id": copy.deal_id})
+
+    def _delete(self, deal: SimulatedDeal) -> None:
+        """Deleted by mistake, and back within the hour."""
+        if deal.open:
+            self._env.emit(DealDeleted, deal_id=deal.deal_id)
+            self._env.work(0.5, 0.5, self._env.emit_later, DealRestored, {"deal_id": deal.deal_id})
+
+    def _share(self, deal: SimulatedDeal) -> None:
+        """Two reps share the revenue."""
+        owner = self._crm.owner(deal.lead)
+        colleague = self._crm.colleague(owner)
+        if deal.open and colleague is not None:
+            splits = tuple(RevenueSplit(rep_id=rep.rep_id, share=Decimal("0.5")) for rep in (owner, colleague))
+            self._env.emit(DealChanged, deal_id=deal.deal_id, splits=splits)
+
+    def hurry(self, share: float, hours: float) -> None:
+        """A share of the deals under negotiation is decided within some hours of work."""
+        env = self._env
+        for deal in list(self._negotiated.values()):
+            if env.chance(share):
+                env.at(env.clock.after(env.now, env.between(0, hours) * HOUR), self._close, deal)
+
     def _propose(self, deal: SimulatedDeal, pace: float) -> None:
         env = self._env
         rep = self._crm.owner(deal.lead)
@@ -77,21 +137,32 @@ class Pipeline:
         if env.chance(0.2):
             env.work(WORKING_DAY * pace, 0.4, self._propose, deal, pace)
             return
+        self._stage(deal, "proposal", "best_case", 0.35)
+        self._negotiated[deal.deal_id] = deal
         self._negotiate(deal, pace, env.number(1, 4))
 
     def _negotiate(self, deal: SimulatedDeal, pace: float, rounds: int) -> None:
         """Some touches more, then a decision."""
         env = self._env
+        if not deal.open:
+            return
         if rounds == 0:
             self._close(deal)
             return
+        if rounds == 1:
+            moved = env.now + int(env.between(1, 6) * DAY)
+            self._stage(deal, "negotiation", "commit", 0.6, expected_close=moved if env.chance(0.4) else None)
         self._crm.log(deal.lead, CONTACTS.pick(env.random()), late=0.04)
         env.work(1.1 * WORKING_DAY * pace, 0.7, self._negotiate, deal, pace, rounds - 1)
 
     def _close(self, deal: SimulatedDeal) -> None:
+        if not deal.open:
+            return
         rep = self._crm.owner(deal.lead)
         deal.closings += 1
-        if self._env.chance(min(0.40 * rep.skill * deal.lead.source.quality**0.5, 0.85)):
+        deal.open = False
+        self._negotiated.pop(deal.deal_id, None)
+        if self._env.chance(min(_WIN * rep.skill * deal.lead.source.quality**0.5, 0.85)):
             self._win(deal, rep)
         else:
             self._lose(deal, rep)
@@ -121,6 +192,7 @@ class Pipeline:
             lines=deal.offer.event_lines(),
             currency=self._env.organisation.currency,
             mrr=money(deal.offer.mrr),
+            term_end=moment(self._env.now + deal.offer.months * MONTH),
             referred_by=referrer,
             **more,
         )
@@ -153,5 +225,6 @@ class Pipeline:
             if not deal.account.active or deal.account.age > SETTLED:
                 return  # too late: the customer has a history of their own by now
             self._accounts.suspend(deal.account)
+        deal.open = True
         self._env.emit(DealReopened, lead_id=deal.lead.lead_id, deal_id=deal.deal_id)
         self._env.work(2 * WORKING_DAY, 0.6, self._close, deal)

@@ -42,7 +42,7 @@ class Mark(enum.StrEnum):
 
 
 class Status(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker says with each commit: its clock and the newest event (ms), totals, and who it is."""
+    """What a worker says with each commit: its wall clock and the newest event (ms), totals, and who it is."""
 
     at: int = 0
     newest_event: int = 0

@@ -23,6 +23,7 @@ from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
 from salesgauge.schemas.codec import Reason, Rejection, read_batch, unknown_fields
+from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.memory import give_back
 from salesgauge.streams.kafka.connection import partition_of
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
@@ -150,7 +151,7 @@ class Worker:
 
     Args:
         settings: topics, partitions and rules.
-        clock: the wall clock, ms since the epoch.
+        clock: the instant of the KPIs, ms since the epoch.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], int], metrics: WorkerMetrics | None = None) -> None:
@@ -226,7 +227,7 @@ class Worker:
         """Claim a partition: what its earlier owners publish from now on does not count."""
         owned = self._of(partition)
         owned.generation = generation
-        return Publication(partition, owned.owner, [claim(partition, self._status(owned, self._clock()))])
+        return Publication(partition, owned.owner, [claim(partition, self._status(owned))])
 
     def due(self, partition: int) -> Publication | None:
         """What of a partition is to be published now; a partition whose panes are being built waits."""
@@ -242,7 +243,7 @@ class Worker:
         quiet = 0 <= now - owned.published_at < _HEARTBEAT_MS
         if quiet and not full and not owned.shard.panes.changed:
             return None
-        status = self._status(owned, now)
+        status = self._status(owned)
         messages = [claim(partition, status)] if full else []
         panes = owned.shard.panes
         with self.metrics.publish.time():
@@ -265,9 +266,10 @@ class Worker:
         """Whether panes of a restored partition are still being computed."""
         return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
 
-    def _status(self, owned: _Owned, now: int) -> Status:
+    def _status(self, owned: _Owned) -> Status:
+        # Whether a worker is alive is a matter of the wall clock, whatever time its numbers speak of.
         return Status(
-            now, owned.newest, owned.events, owned.rejected, len(owned.shard), self.name, owned.generation,
+            wall_clock(), owned.newest, owned.events, owned.rejected, len(owned.shard), self.name, owned.generation,
             owned.learnt, self.address,
         )  # fmt: skip
 

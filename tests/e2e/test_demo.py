@@ -13,13 +13,15 @@ import pytest
 
 from tests.support.wait import until
 
+REP = "Petra Lindqvist"
+
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("embedded_kafka")]
 
 
 @pytest.fixture
 def demo(tmp_path):
     log = (tmp_path / "demo.log").open("w+")
-    command = [sys.executable, "-m", "salesgauge", "demo", "--port", "0", "--days", "12"]
+    command = [sys.executable, "-m", "salesgauge", "demo", "--port", "0", "--days", "6", "--pace", "600"]
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
 
     def said():
@@ -41,28 +43,35 @@ def get(url):
         return error.code, error.read().decode()
 
 
-def test_the_demo_shows_live_numbers_and_ends_cleanly(demo):
+def test_the_demo_tells_a_story_that_terminal_board_and_metrics_agree_on(demo):
     process, said = demo
     until(lambda: re.search(r"board\s+(http://\S+)/", said()) or process.poll() is not None, 60, "the addresses")
     match = re.search(r"board\s+(http://\S+)/", said())
     assert match, said()
     base = match[1]
     until(lambda: get(f"{base}/readyz")[0] == 200, 60, "readiness")
-    until(lambda: "crm_leads_waiting{" in get(f"{base}/metrics")[1], 30, "a gauge")
-
-    def events():
-        return json.loads(get(f"{base}/api/kpis")[1])["events"]
-
-    until(lambda: events() > 1000, 60, "the simulated past")
-    before = events()
-    until(lambda: events() > before, 60, "events that keep coming")
     assert get(f"{base}/healthz")[0] == 200
     assert "<html" in get(f"{base}/")[1]
-    assert json.loads(get(f"{base}/api/board?window=7d")[1])["waiting"]
+
+    def board():
+        return json.loads(get(f"{base}/api/board?window=24h")[1])
+
+    def petra():
+        return [item for item in board()["firing"] if item.get("labels") == {"rep": REP}]
+
+    until(lambda: f"{REP}, who leads SMB, goes home ill" in said(), 90, "the first step")
+    until(petra, 30, "the alert on the board", every=0.1)
+    until(lambda: re.search(rf"ALERT \(\w+\): .*, {REP}: ", said()), 30, "the alert in the terminal")
+    metrics = get(f"{base}/metrics")[1]
+    assert re.search(rf'^crm_leads_waiting_late_by_rep{{.*rep="{REP}".*}} [3-9]', metrics, re.MULTILINE)
+    until(lambda: f"takes over the leads of {REP}" in said(), 60, "the last step but one")
+    until(lambda: f"over: Leads wait past the SLA, {REP}" in said(), 30, "the end of the alert")
+    until(lambda: not petra(), 30, "an empty list on the board")
+    sla = next(kpi for kpi in board()["kpis"] if kpi["id"] == "lead_response_sla_ratio")
+    assert 0.7 < sla["value"] < 0.95
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0, said()
     assert "Traceback" not in said()
-    assert re.search(r"first readings after \d", said()) or "board" in said()
 
 
 @pytest.mark.kafka

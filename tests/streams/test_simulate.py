@@ -28,6 +28,7 @@ from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS, DealWon, EventBase, LeadCreated
 from salesgauge.streams.cli.simulate import simulate_command
 from salesgauge.streams.simulation.company import PROFILE, QUIET
+from salesgauge.streams.simulation.environment import MINUTE, milliseconds
 from salesgauge.streams.simulation.history import (
     Acceleration,
     Organisation,
@@ -120,20 +121,10 @@ def test_a_history_may_begin_at_any_time_of_the_day() -> None:
 # --- complete and valid
 
 
-SIMULATED = set(EVENTS) - {
-    "account_merged", "deal_changed", "deal_credited", "deal_deleted", "deal_restored", "email_bounced",
-    "lead_deleted", "lead_reengaged", "lead_restored", "reply_classified", "response_paused", "response_resumed",
-}  # fmt: skip
-"""What the simulated organisation does; the rest are corrections and details that few CRMs tell."""
-
-
-def test_every_event_type_occurs_within_60_days(log: list[EventBase]) -> None:
-    assert {event.name for event in log} == SIMULATED
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_every_event_type_occurs_with_other_seeds(seed: int) -> None:
-    assert {event.name for event in history(Organisation(seed=seed), START, END)} == SIMULATED
+@pytest.mark.parametrize("seed", [7, 0, 1, 2])
+def test_every_kind_of_event_occurs_within_60_days(log: list[EventBase], seed: int) -> None:
+    found = log if seed == ORGANISATION.seed else history(Organisation(seed=seed), START, END)
+    assert {event.name for event in found} == set(EVENTS)
 
 
 def test_every_event_survives_the_codec(log: list[EventBase]) -> None:
@@ -203,8 +194,9 @@ def test_deals_are_decided_after_they_were_opened(log: list[EventBase]) -> None:
             assert state.setdefault(event.deal_id, event.name) == event.name  # with a customer: decided at once
 
 
-def test_a_new_customer_has_a_lead_and_a_customer_has_a_first_deal(log: list[EventBase]) -> None:
-    customers: set[str] = set()
+def test_a_new_customer_has_a_lead_and_a_customer_was_won_or_there_before(log: list[EventBase]) -> None:
+    customers = {e.account_id for e in of(log, "subscription_changed") if e.occurred_at == START}
+    assert len(customers) == ORGANISATION.customers
     stages = defaultdict(set)
     for event in log:
         if event.name == "lifecycle_stage_changed":
@@ -219,24 +211,38 @@ def test_a_new_customer_has_a_lead_and_a_customer_has_a_first_deal(log: list[Eve
             assert event.account_id in customers  # type: ignore[attr-defined]
 
 
-def test_recurring_revenue_adds_up_whoever_counts_it(log: list[EventBase]) -> None:
-    """Deals add, changes replace what was before, churn takes all: the three tell one story."""
-    mrr: dict[str, Decimal] = defaultdict(Decimal)
-    deals: dict[str, tuple[str, Decimal]] = {}
-    for event in of(log, "deal_won", "deal_reopened", "subscription_changed", "customer_churned"):
-        if event.name == "deal_won":
-            account, before = deals.get(event.deal_id, (event.account_id, Decimal()))
-            deals[event.deal_id] = (account, event.mrr)
-            mrr[account] += event.mrr - before
-        elif event.name == "deal_reopened" and event.deal_id in deals:
-            account, before = deals.pop(event.deal_id)
-            mrr[account] -= before
-        elif event.name == "subscription_changed":
-            assert event.mrr_before == mrr[event.account_id]
-            mrr[event.account_id] = event.mrr_after
+def test_recurring_revenue_adds_up(log: list[EventBase]) -> None:
+    """Billing says the level from its first word on; what it says of before is what it said, and churn takes all."""
+    billed: dict[str, Decimal] = defaultdict(Decimal)
+    absorbed: dict[str, Decimal] = defaultdict(Decimal)
+    trials = set()
+    for event in of(log, "subscription_changed", "customer_churned", "account_merged"):
+        account = event.account_id
+        if event.name == "account_merged":
+            absorbed[event.survivor_id] += billed.pop(account) + absorbed.pop(account, Decimal())
         elif event.name == "customer_churned":
-            assert event.mrr_lost == mrr.pop(event.account_id)
-    assert all(value >= 0 for value in mrr.values())
+            assert event.mrr_lost >= billed[account] + absorbed[account]  # it may leave before billing begins
+            billed.pop(account)
+            absorbed.pop(account)
+        elif event.subscription_id:
+            trials.add(event.status)
+            billed[account] += event.mrr_after
+        else:
+            assert account not in billed or event.mrr_before == billed[account]
+            billed[account] = event.mrr_after
+    assert {"trial", "active", "cancelled"} == trials
+    assert all(value > 0 for value in billed.values())
+
+
+def test_what_was_deleted_rests_until_it_is_restored(log: list[EventBase]) -> None:
+    deleted: set[str] = set()
+    for event in of(log, *(name for name in EVENTS if "lead_id" in EVENTS[name].model_fields)):
+        if event.name == "lead_restored":
+            deleted.remove(event.lead_id)
+        assert event.lead_id not in deleted
+        if event.name == "lead_deleted":
+            deleted.add(event.lead_id)
+    assert deleted
 
 
 def test_a_churned_account_is_silent(log: list[EventBase]) -> None:
@@ -294,43 +300,60 @@ def first_touches(log: Iterable[EventBase]) -> dict[str, EventBase]:
     return first
 
 
-def test_response_times_differ_by_rep_and_some_leads_wait_for_ever(log: list[EventBase]) -> None:
-    created = {event.lead_id: event for event in of(log, "lead_created")}
+def test_about_85_percent_are_answered_within_the_sla_by_all_reps(log: list[EventBase]) -> None:
+    clock = BusinessClock(ORGANISATION, milliseconds(START))
+    gone = {event.lead_id for event in of(log, "lead_merged", "lead_deleted", "response_paused")}
+    asked = {e.lead_id: e for e in of(log, "lead_created") if e.needs_response is not False and e.lead_id not in gone}
+    booked = {event.lead_id for event in of(log, "meeting_booked") if event.booked_by == "lead"}
     first = first_touches(log)
-    merged = {event.lead_id for event in of(log, "lead_merged")}
-    mature = [i for i, e in created.items() if e.occurred_at < END - timedelta(days=7) and i not in merged]
-    assert 0.02 < sum(i not in first for i in mature) / len(mature) < 0.15
-    by_rep = defaultdict(list)
-    for lead_id, touch in first.items():
-        waited = (touch.occurred_at - created[lead_id].occurred_at).total_seconds() / 60
-        by_rep[touch.rep_id].append(waited)  # type: ignore[attr-defined]
-    medians = {rep: median(times) for rep, times in by_rep.items() if len(times) > 100}
-    assert min(medians.values()) < 45
-    assert max(medians.values()) > 600  # the overloaded one
-    quick = sum(waited <= 5 for times in by_rep.values() for waited in times)
-    assert 0.02 < quick / len(first) < 0.3
+    mature = [i for i, e in asked.items() if e.occurred_at < END - timedelta(days=2) and i not in booked]
+    assert all(i in first for i in mature)
+    waits: dict[Any, list[float]] = defaultdict(list)
+    for i in mature:
+        waited = clock.worked(milliseconds(first[i].occurred_at)) - clock.worked(milliseconds(asked[i].occurred_at))
+        waits[first[i].rep_id].append(waited / MINUTE)  # type: ignore[attr-defined]
+    whole = [wait for times in waits.values() for wait in times]
+    assert 0.82 < sum(wait <= 15 for wait in whole) / len(whole) < 0.92
+    assert all(median(times) < 15 for times in waits.values())
+    assert sum(wait > 120 for wait in whole) / len(whole) < 0.01
+
+
+def test_night_arrivals_are_answered_in_the_morning(log: list[EventBase]) -> None:
+    first = first_touches(log)
+    nightly = [e for e in of(log, "lead_created") if e.occurred_at.astimezone(BERLIN).hour < 6 and e.lead_id in first]
+    answered = [first[e.lead_id].occurred_at.astimezone(BERLIN).hour for e in nightly if e.needs_response is not False]
+    assert sum(hour in (8, 9) for hour in answered) > 0.9 * len(answered)
 
 
 def test_sources_convert_differently(log: list[EventBase]) -> None:
     created = {event.lead_id: event.source for event in of(log, "lead_created")}
     leads = Counter(created.values())
     won = Counter(created[i] for i in {e.lead_id for e in of(log, "deal_won") if e.kind == "new"})
-    assert 0.015 < won.total() / leads.total() < 0.10
-    assert won["referral"] / leads["referral"] > 2 * won["paid_social"] / leads["paid_social"]
+    assert 0.008 < won.total() / leads.total() < 0.04
+    assert won["Referral"] / leads["Referral"] > 2 * won["LinkedIn Ads"] / leads["LinkedIn Ads"]
 
 
 def test_ratios_lie_where_sales_people_expect_them(log: list[EventBase]) -> None:
+    """Published benchmarks of business software: lead to MQL 26-45 %, to SQL 9-17 %, won 18-35 % of opportunities."""
     count = Counter(event.name for event in log)
+    leads = count["lead_created"]
+    reached = Counter(stage for _, stage in {(e.lead_id, e.stage) for e in of(log, "lifecycle_stage_changed")})
+    assert 0.26 < reached["mql"] / leads < 0.45
+    assert 0.09 < reached["sql"] / leads < 0.19
+    assert 0.03 < reached["opportunity"] / leads < 0.09
     held = sum(event.outcome == "held" for event in of(log, "meeting_completed"))
     assert 0.7 < held / count["meeting_completed"] < 0.9
-    new = sum(event.kind == "new" for event in of(log, "deal_won"))
-    assert 0.25 < new / (new + count["deal_lost"]) < 0.6
+    opened = {event.deal_id for event in of(log, "opportunity_created")}
+    won, lost = ({e.deal_id for e in of(log, name)} & opened for name in ("deal_won", "deal_lost"))
+    assert 0.18 < len(won) / len(won | lost) < 0.42
     sentiments = Counter(event.sentiment for event in of(log, "reply_received") if not event.auto_reply)
-    assert all(0.15 < sentiments[s] / sentiments.total() < 0.6 for s in ("positive", "negative", "neutral"))
+    sentiments.update(event.sentiment for event in of(log, "reply_classified"))
+    assert all(sentiments[s] > 0.1 * sentiments.total() for s in ("positive", "negative", "neutral"))
     automatic = sum(event.auto_reply for event in of(log, "reply_received"))
     assert 0.02 < automatic / count["reply_received"] < 0.15
+    assert count["customer_churned"] / ORGANISATION.customers < 0.12  # in two months
     marketing = sum(event.amount for event in of(log, "spend_recorded") if event.category == "marketing")
-    assert 15 < marketing / count["lead_created"] < 80
+    assert 15 < marketing / leads < 80
 
 
 def test_spend_and_leads_share_channels_and_campaigns(log: list[EventBase]) -> None:
@@ -540,7 +563,7 @@ def test_late_items_come_last() -> None:
         ({"zone": "Mars/Olympus"}, "zone"),
         ({"zone": "../etc/passwd"}, "zone"),
         ({"country": "QQ"}, "country"),
-        ({"overloaded": 12}, "overloaded"),
+        ({"customers": -1}, "customers"),
         ({"products": ()}, "products"),
     ],
 )
@@ -563,9 +586,9 @@ def test_instants_need_a_zone_and_an_order() -> None:
 
 
 def test_small_and_large_organisations_work() -> None:
-    small = Organisation(reps=2, teams=("all",), overloaded=0, leads_per_day=2)
+    small = Organisation(reps=2, teams=("all",), leads_per_day=2)
     assert list(history(small, START, START + timedelta(days=90)))
-    large = Organisation(reps=300, teams=tuple("abcdefgh"), overloaded=20, leads_per_day=5000)
+    large = Organisation(reps=300, teams=tuple("abcdefgh"), leads_per_day=5000)
     assert len(list(history(large, START, START + timedelta(days=2)))) > 8000
 
 
