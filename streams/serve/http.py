@@ -215,6 +215,7 @@ class Server:
             engine = {
                 "ready": health["ready"],
                 "reasons": health["reasons"],
+                "settling": health["settling"],
                 "lag": health["lag_records"],
                 "freshness": health["freshness_seconds"],
                 "partitions": health["partitions"],

@@ -366,6 +366,16 @@ def test_an_engine_that_is_not_ready_says_why(browser: Browser):
         assert "no heartbeat for 70 s" in page.inner_text("#engine")
 
 
+def test_numbers_that_settle_after_merges_are_marked(browser: Browser):
+    server = small(lead("a", 3))
+    server.settling = True
+    with serving(server), opened(browser, server) as page:
+        becomes(page, "#state", "Settling 15:3")
+        assert "settling merged records" in page.inner_text("#engine")
+        server.settling = False
+        becomes(page, "#state", "Live 15:3")
+
+
 def test_a_page_that_is_not_looked_at_asks_nothing(browser: Browser):
     server = small(lead("a", 3))
     with serving(server), opened(browser, server) as page:

@@ -247,6 +247,18 @@ def test_owners_beyond_the_ceiling_are_others():
     ]
 
 
+def test_ages_pass_on_the_clock_of_the_sla():
+    hours = {"mon-fri": f"{NOW - minutes(20):%H:%M}-24:00"}
+    rules = {"sla_in_business_hours": True, "calendar": {"hours": hours}, "response_policies": [
+        {"name": "always", "source": "fair", "target": minutes(15)}]}  # fmt: skip
+    made = machine(
+        lead("a", timedelta(hours=3)), lead("b", minutes(5)), lead("c", timedelta(hours=3), source="fair"), **rules
+    )
+    waiting = api.board_payload(made.view)["waiting"]
+    assert waiting["bounds"][:3] == [900, 3600, 14400]
+    assert waiting["bands"][:3] == [1, 1, 1]  # b; a, of which only the last 20 min counted; c, around the clock
+
+
 def test_a_stricter_sla_moves_the_first_band():
     made = machine(lead("a", minutes(3)), lead("b", minutes(7)), response_sla=minutes(5))
     waiting = api.board_payload(made.view)["waiting"]

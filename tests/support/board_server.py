@@ -59,6 +59,7 @@ class BoardServer:
     thresholds: tuple[Target, ...] = board.DEFAULTS
     broken: bool = False
     reasons: tuple[str, ...] = ()
+    settling: bool = False
     seen: tuple[str, ...] | None = tuple(EVENTS)
     requests: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class BoardServer:
             engine = {
                 "ready": not self.reasons,
                 "reasons": list(self.reasons),
+                "settling": self.settling,
                 "lag": 0,
                 "freshness": 1.2,
                 "partitions": 6,

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from salesgauge.metrics.kpis.targets import Target, check
 from salesgauge.metrics.rules.windows import WINDOWS
+from salesgauge.streams.io.instants import iso
 from salesgauge.streams.serve.board import chart
 from salesgauge.streams.serve.board.connected import seen
 from salesgauge.streams.serve.board.history import History
@@ -225,10 +225,10 @@ def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int
     start = WINDOWS[window].start(sums.now, rules.tz)
     told = {name: value for name, value in (engine or {}).items() if name != "seen"}
     return {
-        "at": _iso(sums.now),
+        "at": iso(sums.now),
         "zone": rules.zone,
         "currency": rules.currency,
-        "window": {"name": window, "title": TITLES[window], "start": None if start is None else _iso(start)},
+        "window": {"name": window, "title": TITLES[window], "start": None if start is None else iso(start)},
         "windows": list(WINDOWS),
         "min_n": min_n,
         "empty": not sums.sums("all"),
@@ -257,10 +257,6 @@ def _trend(history: History, window: str, kpi: str) -> Json:
         if kpi in ring["series"]:
             return {"at": ring["at"], "values": ring["series"][kpi]}
     return {"at": [], "values": []}
-
-
-def _iso(instant: int) -> str:
-    return datetime.fromtimestamp(instant / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 # --- what the exporter holds
@@ -337,7 +333,7 @@ class BoardServer:
             self.progress.look(view.sums.now, told["events"], newest, view.sums.first_instant())
         told |= self.progress.state(view.sums.now, told, empty=not view.sums.sums("all"))
         if "as_of" in told:
-            told["as_of"] = _iso(told["as_of"])
+            told["as_of"] = iso(told["as_of"])
         scope, judged = Scope.of(query), told["state"] == State.LIVE
         if kpi is not None:
             return _json(self._detail(view, kpi, window, scope, judged=judged) | {"engine": {"state": told["state"]}})

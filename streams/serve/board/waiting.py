@@ -83,24 +83,22 @@ def _rows(view: View, breakdown: tuple[str, ...], bounds: Sequence[int]) -> list
 
 
 def _bounds(view: View) -> tuple[int, ...]:
-    """Upper ages (ms) of the bands in which the waiting are counted; the first is the SLA."""
+    """Upper ages (ms) of the bands in which the waiting are counted, by the clocks of their SLA; the first is the SLA."""
     sla = view.sums.rules.sla_ms
     return (sla, *(b for b in (15 * MINUTE, HOUR, 4 * HOUR, DAY, 7 * DAY) if b > sla))
 
 
 def _ages(view: View, breakdown: tuple[str, ...], group: Group, bounds: Sequence[int]) -> list[int]:
-    """How many wait for so long, per band; the last band is what is older."""
+    """How many wait for so long on the clocks of their SLA, per band; the last band is what is older."""
     counts = [0] * (len(bounds) + 1)
-    family = view.sums.index.family(m.WAITING_SINCE.name, breakdown)
-    now = view.sums.now
-    for member in group.members:
-        number = family.get(member)
-        if number is None:
+    now, members = view.sums.now, set(group.members)
+    for values, number in view.sums.index.family(m.WAITING_ON_CLOCK.name, (*breakdown, "clock")).items():
+        if values[:-1] not in members:
             continue
-        since = view.sums.roster(number)
+        since, clock = view.sums.roster(number), view.sums.rules.clock(values[-1])
         younger = len(since) - since.bisect_right(now)
         for position, bound in enumerate(bounds):
-            within = len(since) - since.bisect_left(now - bound)
+            within = len(since) - since.bisect_left(clock.subtract(now, bound))
             counts[position] += within - younger
             younger = within
         counts[-1] += len(since) - younger

@@ -32,6 +32,7 @@
     add("freshness", typeof facts.freshness === "number" ? duration(Math.round(facts.freshness)) : undefined);
     add("partitions", facts.partitions === undefined ? undefined : `${facts.partitions}`);
     add("workers", facts.workers === undefined ? undefined : `${facts.workers}`);
+    add("settling", facts.settling ? "merged records" : undefined);
     add("time zone", state.payload.zone);
     add("numbers of", state.payload.window.title);
     const text = JSON.stringify(shown);
@@ -61,6 +62,7 @@
     const text = (reasons || []).join("; ") || "Waiting for the first worker";
     return text[0].toUpperCase() + text.slice(1);
   }
+  const SETTLING = "Merges are on their way between partitions: a lead that was merged just now may be counted nowhere, or twice, for a moment";
   function status() {
     const payload = state.payload, node = $("state");
     const name = state.failures ? "stale" : payload ? payload.engine.state || "live" : "connecting";
@@ -68,8 +70,9 @@
     flip(document.body, "stale", name === "stale" && payload);
     const share = payload && payload.engine.share !== undefined ? `, ${Math.floor(payload.engine.share * 100)} %` : "";
     const words = { stale: payload ? `Stale since ${clock(payload.at)}` : "No answer", connecting: "Connecting", starting: "Starting", "catching-up": `Catching up${share}`, incomplete: "Incomplete" };
-    put($("state-text"), words[name] || `${innerWidth < 720 ? "" : "Live "}${clock(payload.at)}`);
-    node.title = name === "stale" ? "The exporter does not answer; trying again by itself" : payload ? (payload.engine.reasons || []).join("\n") : "";
+    const settling = name === "live" && payload.engine.settling;
+    put($("state-text"), words[name] || `${settling ? "Settling " : innerWidth < 720 ? "" : "Live "}${clock(payload.at)}`);
+    node.title = name === "stale" ? "The exporter does not answer; trying again by itself" : settling ? SETTLING : payload ? (payload.engine.reasons || []).join("\n") : "";
   }
   function announce() {
     // Rarely, and only what calls for action: a reader cannot follow numbers that move each second.
