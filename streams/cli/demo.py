@@ -153,12 +153,14 @@ async def _watch(built: Process, demonstration: Demonstration, feeder: Any, seco
     board, running = built.exporter.board, demonstration.clock
     assert built.settings.thresholds is not None
     story = Story(demonstration, board, from_file(built.settings.thresholds, board.catalogue))
-    shown = _Shown([f"board   {built.server.url}/", f"metrics {built.server.url}/metrics"])
+    shown = _Shown()
     with shown.live:
         while seconds is None or time.monotonic() - began < seconds:
             await asyncio.sleep(_REFRESH_SECONDS)
             if not feeder.is_alive():
                 raise Failed(f"the simulator ended with exit code {feeder.exitcode}")
+            if built.server.listening:
+                shown.where(built.server.url)
             totals = board.totals()
             if not running.running and 0 < (demonstration.history or 0) <= totals.events + totals.rejected:
                 running.start()
@@ -187,13 +189,18 @@ def _title(story: Story, demonstration: Demonstration, events: int) -> str:
 class _Shown:
     """The terminal: a table that is renewed, with the last lines below it; in a log, lines and now and then a table."""
 
-    def __init__(self, first: Sequence[str]) -> None:
+    def __init__(self) -> None:
         self.live: Any = Live(console=out, refresh_per_second=4) if out.is_terminal else nullcontext()
-        self._first = first
+        self._where = ""
         self._lines: deque[str] = deque(maxlen=_LINES)
         self._printed = 0.0
-        if not out.is_terminal:
-            out.print("\n".join(first), markup=False, highlight=False)
+
+    def where(self, url: str) -> None:
+        """Say where the board is, once."""
+        if not self._where:
+            self._where = f"board   {url}/\nmetrics {url}/metrics"
+            if not out.is_terminal:
+                out.print(self._where, markup=False, highlight=False)
 
     def say(self, lines: Sequence[str]) -> None:
         """Add lines."""
@@ -204,7 +211,7 @@ class _Shown:
     def draw(self, table: Table) -> None:
         """Show the numbers."""
         if isinstance(self.live, Live):
-            text = Text("\n".join([*self._first, "", *self._lines, "", "Ctrl-C ends"]))
+            text = Text("\n".join([self._where, "", *self._lines, "", "Ctrl-C ends"]))
             self.live.update(Group(table, text))
         elif time.monotonic() - self._printed >= _PLAIN_SECONDS:
             self._printed = time.monotonic()

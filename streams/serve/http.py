@@ -125,6 +125,11 @@ class Server:
             await self._owners.close()
 
     @property
+    def listening(self) -> bool:
+        """Whether it can be reached."""
+        return self._runner is not None
+
+    @property
     def url(self) -> str:
         """Where to look."""
         return f"{'https' if self._settings.tls else 'http'}://{self._settings.host}:{self.port}"

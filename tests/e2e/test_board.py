@@ -449,18 +449,18 @@ def test_what_is_served_is_what_is_packed(busy: BoardServer):
 def test_one_choice_narrows_every_number_and_what_cannot_be_narrowed_says_so(browser: Browser, busy: BoardServer):
     with opened(browser, busy, "#window=30d") as page:
         whole = int(page.get_attribute("#w-count", "data-value") or 0)
-        page.select_option("#s-team", "north")
+        page.select_option("#s-team", "SMB")
         becomes(page, "#f-count", "of 7")
-        payload = json.loads(busy.answer({"window": "30d", "team": "north"}).body)
+        payload = json.loads(busy.answer({"window": "30d", "team": "SMB"}).body)
         assert page.get_attribute("#w-count", "data-value") == str(payload["waiting"]["count"])
         assert 0 < payload["waiting"]["count"] < whole
         assert page.inner_text("#kpis [data-kpi=competitor_price_ratio] .meta") == "cannot be told by team"
         values = {k["id"]: k["value"] for k in payload["kpis"]}
         assert float(shown(page)["deals_won"] or -1) == values["deals_won"]
-        assert "team=north" in page.url
+        assert "team=SMB" in page.url
         page.reload()
         page.wait_for_selector(LIVE)
-        assert page.input_value("#s-team") == "north"
+        assert page.input_value("#s-team") == "SMB"
         page.keyboard.press("x")
         becomes(page, "#f-count", "of 12")
         page.go_back()

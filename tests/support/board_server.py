@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -22,7 +23,8 @@ from salesgauge.streams.io.explanation_json import encode, explanation_document
 from salesgauge.streams.io.waiting_json import waiting_document
 from salesgauge.streams.replay.explaining import Wanted, find, question
 from salesgauge.streams.serve import board
-from salesgauge.streams.simulation.history import Organisation, history
+from salesgauge.streams.simulation.history import Organisation, events
+from salesgauge.streams.simulation.scenarios import Absence, Attention, Change
 from tests.support.process import free_port
 
 if TYPE_CHECKING:
@@ -35,12 +37,19 @@ NOON = datetime(2026, 3, 12, 14, 37, tzinfo=UTC)
 _OPEN_SEED = 7
 
 
+def troubled(organisation: Organisation, start: datetime, end: datetime) -> list[EventBase]:
+    """The simulator's history of a company in trouble: one rep has been away for days, and nobody has time today."""
+    away, late = end - timedelta(days=6), end - timedelta(days=2)
+    changes: list[tuple[datetime, Change]] = [(away, Absence(organisation.staff[0])), (late, Attention(300.0))]
+    return list(takewhile(lambda e: e.occurred_at < end, events(organisation, start, changes=changes)))
+
+
 def filled_machine(end: datetime = NOON, days: float = 40, organisation: Organisation | None = None) -> Machine:
-    """A machine with the simulator's history up to ``end``."""
+    """A machine with the history of a company in trouble up to ``end``."""
     org = organisation or Organisation(leads_per_day=40, reps=9, seed=_OPEN_SEED)
     machine = Machine(Rules(zone=org.zone), CATALOGUE.scoped())
     machine.advance(milliseconds(end))
-    machine.apply(list(history(org, end - timedelta(days=days), end)))
+    machine.apply(troubled(org, end - timedelta(days=days), end))
     return machine
 
 

@@ -83,7 +83,7 @@ def _rows(view: View, breakdown: tuple[str, ...], bounds: Sequence[int]) -> list
 
 
 def _bounds(view: View) -> tuple[int, ...]:
-    """Upper ages (ms) of the bands in which the waiting are counted, by the clocks of their SLA; the first is the SLA."""
+    """Upper ages of the bands in which the waiting are counted, ms on the clocks of their SLA; the first is the SLA."""
     sla = view.sums.rules.sla_ms
     return (sla, *(b for b in (15 * MINUTE, HOUR, 4 * HOUR, DAY, 7 * DAY) if b > sla))
 
