@@ -164,7 +164,7 @@ async def _watch(built: Process, demonstration: Demonstration, feeder: Any, seco
             totals = board.totals()
             if not running.running and 0 < (demonstration.history or 0) <= totals.events + totals.rejected:
                 running.start()
-                shown.say([_begins(totals.events, time.monotonic() - began, demonstration.pace)])
+                shown.say(_begins(totals.events, time.monotonic() - began, demonstration.pace))
             read = await asyncio.to_thread(readings, board)
             if demonstration.clock.running:
                 shown.say(await asyncio.to_thread(story.news))
@@ -173,11 +173,11 @@ async def _watch(built: Process, demonstration: Demonstration, feeder: Any, seco
         raise Failed("the history was not read in time; give it longer with --for, or look at the messages above")
 
 
-def _begins(events: int, seconds: float, pace: float) -> str:
-    return (
-        f"{events:,} events of history read after {seconds:.0f} s. The company's time goes on, {pace:g} times as fast "
-        "as yours; closed hours are left out."
-    )
+def _begins(events: int, seconds: float, pace: float) -> list[str]:
+    return [
+        f"{events:,} events of history, read in {seconds:.0f} s.",
+        f"From now on the company's working time passes {pace:g} times as fast as yours; closed hours are left out.",
+    ]
 
 
 def _title(story: Story, demonstration: Demonstration, events: int) -> str:

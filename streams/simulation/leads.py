@@ -205,7 +205,8 @@ class Leads:
             return
         rep = self._crm.owner(lead)
         kind = CONTACTS.pick(env.random())
-        self._crm.log(lead, kind, late=0.04)
+        # First answers are entered at once, or leads would seem to wait for hours that do not.
+        self._crm.log(lead, kind, late=0.04 if lead.touches else 0.0)
         lead.touches += 1
         if kind == "email" and env.chance(0.04):
             env.at(env.now + env.number(1, 60) * SECOND, self._out_of_office, lead)
@@ -261,5 +262,5 @@ class Leads:
             return
         self._crm.log(lead, "call")
         self._crm.advance(lead, "mql")
-        self._crm.advance(lead, "sql")
+        self._env.at(self._env.now + MINUTE, self._crm.advance, lead, "sql")
         self._meetings.book(lead, "intro" if self._env.chance(0.6) else "demo")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,16 @@ from salesgauge.metrics.kpis.kpi import Unit
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
 from salesgauge.metrics.rules.model import CalendarRule, Rules
 from salesgauge.schemas.codec import encode
+from salesgauge.schemas.events import DealWon
 from salesgauge.streams.simulation.history import Organisation, disturb, history
+from salesgauge.streams.simulation.organisation import SOURCES
 from tests.support import hostile
 from tests.support.hostile import Hostile
 from tests.support.oracle import FORMULAS, QUANTILES, SAMPLES, Oracle, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from salesgauge.schemas.events import EventBase
     from tests.support.oracle import Key
 
@@ -48,6 +53,7 @@ RARE = {
     ("requests_exempt", "value"),
     ("unowned_waiting", "value"),
     ("bounce_ratio", "value"),
+    ("early_churn_ratio", "value"),
 }
 """What one of the two small organisations may not have; the other one has it."""
 LONG = {
@@ -81,9 +87,31 @@ UNSIMULATED = {
     ("pipeline_coverage", "value"),
     ("pipeline_coverage", "due"),
     ("pipeline_bridge", "value"),
+    ("weighted_pipeline", "unrated"),
 }
 """What organisations have only with events that the simulation does not tell of; other tests compare it."""
 UTC_RULES, UTC_SETTINGS = Rules(label_ceiling=10_000), Settings()
+
+
+UNKNOWN = {
+    "account_merged",
+    "deal_credited",
+    "deal_deleted",
+    "deal_restored",
+    "email_bounced",
+    "lead_deleted",
+    "lead_restored",
+    "reply_classified",
+}
+"""Kinds of events that the batch computation does not know; properties and worked examples are about them."""
+
+
+def known(history: Iterable[EventBase]) -> Iterator[EventBase]:
+    """What the batch computation knows of a history; it does not know trials and the ends of contracts either."""
+    for event in history:
+        if event.name in UNKNOWN or getattr(event, "subscription_id", None):
+            continue
+        yield event.model_copy(update={"term_end": None}) if isinstance(event, DealWon) else event
 
 
 SURVIVAL = {"survival_p50", "survival_p50_low", "survival_p50_high"}
@@ -114,8 +142,9 @@ def test_all_kpis_equal_the_batch_computation(
 ) -> None:
     start = datetime(2025, 2, 20, 0, 0, tzinfo=UTC)
     end = start + timedelta(days=days)
-    organisation = Organisation(seed=seed, leads_per_day=leads_per_day, reps=7)
-    events = list(history(organisation, start, end))
+    sources = tuple(replace(source, quality=2.5 * source.quality) for source in SOURCES)  # more customers
+    organisation = Organisation(seed=seed, leads_per_day=leads_per_day, reps=7, sources=sources)
+    events = list(known(history(organisation, start, end)))
     oracle = Oracle(map(encode, events), settings)
     seen: set[tuple[str, str]] = set()
     for age in ages:
