@@ -122,7 +122,7 @@ def _number_and_place(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
         panel["id"] = number
         place = panel["gridPos"]
         for ref, target in zip(ascii_uppercase, panel.get("targets", []), strict=False):
-            target["refId"] = ref
+            target["refId"] = target.get("refId") or ref
         if panel["type"] == "row":
             y, x, height = y + height, 0, 0
             panel["gridPos"] = {"h": 1, "w": _WIDTH, "x": 0, "y": y}

@@ -46,6 +46,7 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_scrape_seconds_count": (),
         "salesgauge_scrape_seconds_sum": (),
         "salesgauge_ready": (),
+        "salesgauge_kpi_connected": {"kpi"},
         # of ingest
         "salesgauge_ingest_received_total": {"source"},
         "salesgauge_ingest_refused_total": {"source", "reason"},
@@ -226,6 +227,9 @@ def _size() -> list[timeseries.Panel]:
         _lines("Folded label values", "Values shown as `other`, because there are more than the ceiling.", "none",
                ("max by (kpi, breakdown) (salesgauge_folded_label_values)", "{{kpi}} by {{breakdown}}"),
                empty="nothing is folded"),
+        _lines("KPIs not connected", "KPIs without a value, since a kind of event that they need never came: "
+               "`salesgauge kpis ID` names the kinds.", "none",
+               ("max by (kpi) (salesgauge_kpi_connected) == 0", "{{kpi}}"), empty="all are connected"),
         _lines("Memory", "Resident memory of each process.", "bytes",
                (f"max by (job, instance) (process_resident_memory_bytes{{{jobs}}})", "{{job}} {{instance}}"),
                empty="not exposed on this system"),

@@ -37,11 +37,13 @@ from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     DynamicConfigValue,
     FieldColorModeId,
+    ValueMap,
+    ValueMappingResult,
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from salesgauge.grafana.promql import FILTERS, count_behind, gauge, scoped
-from salesgauge.grafana.units import colours, decimals, unit, why_empty
+from salesgauge.grafana.promql import FILTERS, count_behind, gauge, scoped, unconnected
+from salesgauge.grafana.units import NEUTRAL, colours, decimals, unit, why_absent, why_empty
 from salesgauge.metrics.kpis.kpi import Kpi, Unit
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ SCORECARD = "salesgauge-rep-scorecard"
 SHORT = ("1h", "24h", "today")
 
 _TOP = 12
+_UNCONNECTED = "Unconnected"
 _Panel = stat.Panel | timeseries.Panel | bargauge.Panel | table.Panel
 
 
@@ -68,15 +71,19 @@ class Numbers:
 
     def tile(self, kpi: Kpi, name: str = "value", *, width: int = 4, title: str = "") -> stat.Panel:
         """The number as it is now."""
+        target = instant(gauge(kpi, name, window=window_of(kpi)), legend_of(kpi, name))
+        return self._number(kpi, name, target, width, title)
+
+    def _number(self, kpi: Kpi, name: str, target: Dataquery, width: int, title: str = "") -> stat.Panel:
         behind = count_behind(kpi)
         panel = (
             big(title or title_of(kpi, name), describe(kpi, name), width)
             .unit(unit(kpi, name, self.thresholds.currency))
             .thresholds(self._colours(kpi, name))
             .color_mode(self._mode(kpi, name))
-            .no_value(why_empty(kpi))
-            .with_target(instant(gauge(kpi, name, window=window_of(kpi)), legend_of(kpi, name)))
+            .with_target(target)
         )
+        _say_absence(panel, kpi, name)
         places = decimals(kpi, name)
         if places is not None:
             panel.decimals(places)
@@ -90,10 +97,9 @@ class Numbers:
         The course is drawn where the number always has a value; of others a value of the past could be taken for one
         of the present.
         """
-        panel = self.tile(kpi, name, width=width)
-        query = scoped(kpi, name, window_of(kpi))
         always = not kpi.stat(name).formula.can_be_empty() and kpi.trend
-        panel.targets([ranged(query, legend_of(kpi, name)) if always else instant(query, legend_of(kpi, name))])
+        target = (ranged if always else instant)(scoped(kpi, name, window_of(kpi)), legend_of(kpi, name))
+        panel = self._number(kpi, name, target, width)
         return panel.graph_mode(BigValueGraphMode.AREA if always else BigValueGraphMode.NONE)
 
     def _colours(self, kpi: Kpi, name: str, by: Breakdown = ()) -> ThresholdsConfig:
@@ -110,7 +116,7 @@ class Numbers:
             lines(title or f"{title_by(kpi, first, by)}, over time", describe(kpi, first), width)
             .unit(unit(kpi, first, self.thresholds.currency))
             .thresholds(self._colours(kpi, first, by))
-            .no_value(why_empty(kpi))
+            .no_value(why_empty(kpi, first, absent=True))
         )
         if self.thresholds.target(kpi.id, first, by) is not None:
             panel.thresholds_style(GraphThresholdsStyleConfig().mode(GraphTresholdsStyleMode.DASHED))
@@ -143,7 +149,7 @@ class Numbers:
             .height(8)
             .unit(unit(kpi, name, self.thresholds.currency))
             .thresholds(self._colours(kpi, name, by))
-            .no_value(why_empty(kpi))
+            .no_value(why_empty(kpi, name, absent=True))
             .display_mode(BarGaugeDisplayMode.BASIC)
             .orientation(VizOrientation.HORIZONTAL)
             .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(values=False))
@@ -204,11 +210,11 @@ class Numbers:
             .unit(unit(kpi, name, self.thresholds.currency))
             .thresholds(self._colours(kpi, name, ("rep",)))
             .color_mode(self._mode(kpi, name))
-            .no_value(why_empty(kpi))
             .text_mode(BigValueTextMode.VALUE_AND_NAME)
             .with_target(instant(own, "{{rep}}"))
             .with_target(instant(f"quantile(0.5, {everybody})", "median of all reps"))
         )
+        _say_absence(panel, kpi, name)
         places = decimals(kpi, name)
         return panel if places is None else panel.decimals(places)
 
@@ -226,6 +232,17 @@ class Numbers:
             properties.append(DynamicConfigValue("thresholds", self._colours(kpi, name, (by,)).build()))
             properties.append(DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
         return properties
+
+
+def _say_absence(panel: stat.Panel, kpi: Kpi, name: str) -> None:
+    """Let a number say why it is absent: nothing to speak of, or events that never came."""
+    requires = kpi.stat(name).requires
+    panel.no_value(why_empty(kpi, name, absent=bool(requires)))
+    if requires:
+        return  # the exporter says of KPIs whether they are connected, not of each number
+    zero = ValueMap({"0": ValueMappingResult(text=why_absent(kpi.requires), color=NEUTRAL)})
+    panel.with_target(instant(unconnected(kpi), "not connected").ref_id(_UNCONNECTED))
+    panel.override_by_query(_UNCONNECTED, [DynamicConfigValue("mappings", [zero])])
 
 
 # --- queries ----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from salesgauge.metrics.kpis.families import family_name
+from salesgauge.metrics.kpis.families import CONNECTED, family_name
 from salesgauge.metrics.kpis.kpi import Unit
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ def scoped(kpi: Kpi, stat: str, window: str) -> str:
         parts.append(f"({value} and on () ({narrowed}))")
         whole = f"{whole} unless on () ({narrowed})"
     return " or ".join([*parts, f"({whole})"]) if parts else whole
+
+
+def unconnected(kpi: Kpi) -> str:
+    """0 where the events that a KPI requires never came, as each exporter says; else nothing."""
+    return f'max({CONNECTED}{{kpi="{kpi.id}"}}) == 0'
 
 
 def count_behind(kpi: Kpi) -> str | None:

@@ -48,10 +48,25 @@ def colours(target: Target | None, *, counted: bool = False) -> ThresholdsConfig
     return ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def why_empty(kpi: Kpi) -> str:
-    """What a panel without data says: a KPI has no value where there is nothing to speak of, which is not zero."""
-    too_short = kpi.windows != NOW and not set(LONG) <= set(kpi.windows)
-    return _reason(kpi) + (f", or a window below {kpi.windows[0]}" if too_short else "")
+def why_empty(kpi: Kpi, stat: str = "value", *, absent: bool = False) -> str:
+    """What a panel without data says: a KPI has no value where there is nothing to speak of, which is not zero.
+
+    Args:
+        kpi: the catalogue's entry.
+        stat: its number.
+        absent: whether to say, too, which events it needs: where nothing else in the panel does.
+    """
+    reasons = [_reason(kpi)]
+    if kpi.windows != NOW and not set(LONG) <= set(kpi.windows):
+        reasons.append(f"a window below {kpi.windows[0]}")
+    if absent:
+        reasons.append(why_absent(kpi.stat(stat).requires or kpi.requires))
+    return ", or ".join(reasons)
+
+
+def why_absent(requires: tuple[str, ...]) -> str:
+    """What a number says that is not connected, by the events that it needs."""
+    return f"not connected (needs {', '.join(' or '.join(group.split('|')) for group in requires)})"
 
 
 def _reason(kpi: Kpi) -> str:

@@ -106,9 +106,16 @@ class Machine:
 
     def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:
         """The readings at the machine's clock."""
+        return self._current().readings(kpis, windows)
+
+    def not_connected(self) -> dict[str, tuple[str, ...]]:
+        """See :meth:`View.not_connected`, at the machine's clock."""
+        return self._current().not_connected()
+
+    def _current(self) -> View:
         copy_changes(self.shard.panes, self.view.sums)
         self.view.sums.advance(self.shard.panes.now)
-        return self.view.readings(kpis, windows)
+        return self.view
 
     def explain(self, question: Question) -> Explanation:
         """The entities that make up a reading at the machine's clock."""

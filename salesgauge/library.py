@@ -97,6 +97,13 @@ class Engine:
         """All numbers at the clock; what has no value is left out."""
         return list(self._machine.readings())
 
+    def not_connected(self) -> dict[str, tuple[str, ...]]:
+        """The KPIs without a value for want of events, with the kinds that never came; ``a|b`` is one of the two.
+
+        Kinds that the rules name in ``zero_is_real`` count as having come.
+        """
+        return self._machine.not_connected()
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -107,12 +114,15 @@ class Snapshot:
         events: distinct events applied until then.
         rejected: records that were rejected until then.
         readings: all numbers; what has no value is left out.
+        not_connected: the KPIs without a value for want of events, by id, with the kinds that never came; ``a|b`` is
+            one of the two.
     """
 
     at: datetime
     events: int
     rejected: int
     readings: tuple[Reading, ...]
+    not_connected: Mapping[str, tuple[str, ...]]
 
     def value(self, kpi: str, window: str, stat: str = "value", **labels: str) -> float | None:
         """One number, in the unit of its stat: the total, or that of these labels; None where there is none."""
@@ -194,7 +204,7 @@ def _snapshots(source: EventFiles, request: ReplayRequest, rejects: Rejects) -> 
         run = ReplayRun(source, request, rejects)
         for one in run.evaluations():
             if run.engine.valid:
-                yield Snapshot(moment(one.at), one.events, one.rejected, tuple(one.readings))
+                yield Snapshot(moment(one.at), one.events, one.rejected, tuple(one.readings), one.not_connected)
 
 
 def convert(

@@ -970,6 +970,8 @@ def _registered() -> dict[type[EventBase], type[Fact]]:
 
 FACTS = _registered()
 """Event model -> the fact that is made of it."""
+EVENT_NAMES: dict[type[Fact], str] = {FACTS[model]: name for name, model in EVENTS.items()}
+"""Fact -> the name of the event that it is made of."""
 
 if TYPE_CHECKING:
     AnyFact = Fact

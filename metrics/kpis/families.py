@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import NamedTuple
@@ -26,6 +26,9 @@ BUCKETS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 60
 
 _LAST_CODES = [max(c for c in range(1, MAX_CODE + 1) if upper_bound(c) <= bound) for bound in BUCKETS]
 """The last bucket of a distribution below each bound."""
+
+CONNECTED = "salesgauge_kpi_connected"
+"""The family that says of each KPI whether it has the events that it requires."""
 
 _QUANTILES = {"p50": "0.5", "p90": "0.9", "p99": "0.99"}
 
@@ -85,13 +88,21 @@ def _parts(stat: str) -> tuple[str, str]:
 def families(view: View, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> list[Family]:
     """All families at the view's instant, grouped as the exposition formats want them."""
     found: dict[str, Family] = {}
-    for kpi in view.catalogue.kpis if kpis is None else kpis:
+    chosen = tuple(view.catalogue.kpis if kpis is None else kpis)
+    absent = view.not_connected(chosen)
+    for kpi in chosen:
         builder = _FamilyBuilder(kpi, found)
         for reading in view.readings([kpi], windows):
             builder.add(reading)
-        if kpi.samples is not None:
+        if kpi.samples is not None and kpi.id not in absent:
             _put_histogram(found, kpi, view, windows)
-    return list(found.values())
+    return [*found.values(), _connected(chosen, absent)]
+
+
+def _connected(kpis: Iterable[Kpi], absent: Collection[str]) -> Family:
+    samples = [Sample(CONNECTED, {"kpi": kpi.id}, float(kpi.id not in absent)) for kpi in kpis]
+    text = "1 where each event that the KPI requires ever came; 0: it has no value for want of them."
+    return Family(CONNECTED, Type.GAUGE, text, samples)
 
 
 class _FamilyBuilder:

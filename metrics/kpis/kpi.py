@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple, assert_never
 
+from salesgauge.metrics.entities.facts import EVENT_NAMES, Merge
 from salesgauge.metrics.kpis.formula import Count as SampleCount
 from salesgauge.metrics.kpis.formula import Expr, Mean, Now, Quantile, Ratio
 from salesgauge.metrics.kpis.formula import In as SampleSum
-from salesgauge.metrics.measures.registry import MEASURES, Measure
+from salesgauge.metrics.measures.registry import EVENTS_SEEN, MEASURES, Measure
 from salesgauge.metrics.rules.windows import COMPARED, WINDOWS
 from salesgauge.metrics.windows.series import Breakdown
 from salesgauge.schemas.events import EVENTS
@@ -151,6 +152,7 @@ class Stat:
         help: one sentence.
         label: for people, beside the KPI's title; without it the name is used.
         per: what one unit of a `Unit.QUOTIENT` is per: ``per customer``, ``won per lost``.
+        requires: the events without which it has no value, where these are not the KPI's.
     """
 
     name: str
@@ -159,6 +161,7 @@ class Stat:
     help: str = ""
     label: str = ""
     per: str = ""
+    requires: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -284,7 +287,8 @@ class Kpi:
     @property
     def events(self) -> tuple[str, ...]:
         """The names of all events that change it."""
-        names = (name for group in self.requires for name in group.split("|"))
+        groups = (*self.requires, *(group for stat in self.secondary for group in stat.requires))
+        names = (name for group in groups for name in group.split("|"))
         return tuple(dict.fromkeys((*names, *self.affected_by)))
 
     def narrows_to(self, dims: Breakdown) -> bool:
@@ -298,7 +302,11 @@ class Kpi:
 
     def missing(self, seen: Collection[str]) -> tuple[str, ...]:
         """The required events of which none was ever ``seen``; where there are some, the KPI is not connected."""
-        return tuple(group for group in self.requires if not any(name in seen for name in group.split("|")))
+        return _missing(self.requires, seen)
+
+    def connected(self, seen: Collection[str]) -> tuple[Stat, ...]:
+        """Its numbers of which all required events were ever ``seen``; the others have no value."""
+        return tuple(stat for stat in self.stats if not _missing(stat.requires or self.requires, seen))
 
     @property
     def drawn_on(self) -> Dashboard:
@@ -319,6 +327,7 @@ class Kpi:
         yield from seen
 
 
+_MERGES = {name for fact, name in EVENT_NAMES.items() if issubclass(fact, Merge)}
 _ID = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -331,6 +340,8 @@ def _mistakes(kpi: Kpi) -> Iterator[tuple[bool, str]]:
     yield not kpi.requires, "name in `requires` the events without which it is not connected"
     strange = [name for name in kpi.events if name not in EVENTS]
     yield bool(strange), f"there is no event {strange}; the events are {', '.join(EVENTS)}"
+    merges = [name for group in kpi.requires for name in group.split("|") if name in _MERGES]
+    yield bool(merges), f"{merges} cannot be required: a merge corrects, name it in `affected_by`"
     for stat in kpi.stats:
         yield from _stat_mistakes(stat)
     empty = kpi.headline.formula.can_be_empty()
@@ -351,6 +362,15 @@ def _stat_mistakes(stat: Stat) -> Iterator[tuple[bool, str]]:
     quotient = stat.unit is Unit.QUOTIENT
     yield quotient and not stat.per, f"the unit{where} is a quotient: say in `per` what it is per, such as 'per demo'"
     yield not quotient and bool(stat.per), f"`per`{where} belongs to a unit of Unit.QUOTIENT"
+
+
+def _missing(requires: Iterable[str], seen: Collection[str]) -> tuple[str, ...]:
+    return tuple(group for group in requires if not any(name in seen for name in group.split("|")))
+
+
+def never_came(missing: Iterable[str]) -> str:
+    """``no deal_won or subscription_changed, no deal_lost``: what `Kpi.missing` says, in words."""
+    return ", ".join(f"no {' or '.join(group.split('|'))}" for group in missing)
 
 
 @cache
@@ -401,6 +421,7 @@ class Catalogue:
                 for stat in kpi.stats:
                     for name, kept in families_of(stat.formula, breakdown):
                         wanted.setdefault(name, {(): None})[kept] = None
+        wanted[EVENTS_SEEN.name] = {(): None, ("event",): None}
         for name, breakdowns in wanted.items():
             breakdowns.update(((dim,), None) for dim in self.scopes if dim in MEASURES[name].dims)
         return {name: tuple(breakdowns) for name, breakdowns in wanted.items()}
@@ -460,4 +481,5 @@ __all__ = [
     "age",
     "applicable",
     "families_of",
+    "never_came",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from salesgauge.metrics.kpis.formula import Ratio
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Stat, applicable
 from salesgauge.metrics.kpis.reader import StretchReader, Values, WindowReader, scale
-from salesgauge.metrics.measures.registry import Kind, Measure, Unit
+from salesgauge.metrics.measures.registry import EVENTS_SEEN, Kind, Measure, Unit
 from salesgauge.metrics.rules.model import HOUR
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.metrics.shard.pane_store import Cells
@@ -62,20 +62,36 @@ class View:
     def __post_init__(self) -> None:
         self.scale = scale(self.sums.rules)
 
+    def seen(self) -> frozenset[str]:
+        """The kinds of events that ever came by the view's instant, and those of which none means zero by the rules."""
+        family = self.sums.index.family(EVENTS_SEEN.name, ("event",))
+        came = (name for (name,), number in family.items() if self.sums.total("all", number))
+        return self.sums.rules.zero_is_real.union(came)
+
+    def missing(self, kpi: Kpi) -> tuple[str, ...]:
+        """The events that a KPI requires and that never came, as `Kpi.requires` has them; then it is not connected."""
+        return kpi.missing(self.seen())
+
+    def not_connected(self, kpis: Iterable[Kpi] | None = None) -> dict[str, tuple[str, ...]]:
+        """The ids of the KPIs that have no value for want of events, with what :meth:`missing` says of them."""
+        seen = self.seen()
+        found = ((kpi.id, kpi.missing(seen)) for kpi in (self.catalogue.kpis if kpis is None else kpis))
+        return {kpi: missing for kpi, missing in found if missing}
+
     def readings(self, kpis: Iterable[Kpi] | None = None, windows: frozenset[str] | None = None) -> Iterator[Reading]:
         """All readings at the instant to which the sums were advanced; what has no value is left out."""
+        seen = self.seen()
         for kpi in self.catalogue.kpis if kpis is None else kpis:
-            for breakdown in self.breakdowns(kpi):
+            stats = kpi.connected(seen)
+            for breakdown in self.breakdowns(kpi) if stats else ():
                 for group in self.groups(kpi, breakdown):
-                    labels = dict(zip(breakdown, group.shown, strict=True))
                     for name in kpi.windows:
                         if windows is None or name in windows:
-                            yield from self._read(kpi, labels, self._reader(name, breakdown, group.members))
+                            yield from self._read(kpi, stats, name, breakdown, group)
 
     def readings_of(self, kpi: Kpi, breakdown: Breakdown, group: Group, window: str) -> Iterator[Reading]:
         """The readings of one group of a breakdown, as `groups` tells them, in one window."""
-        labels = dict(zip(breakdown, group.shown, strict=True))
-        return self._read(kpi, labels, self._reader(window, breakdown, group.members))
+        return self._read(kpi, kpi.connected(self.seen()), window, breakdown, group)
 
     def read(
         self, kpi: Kpi, stats: Iterable[Stat], window: str, labels: Mapping[str, str], *, before: bool = False
@@ -89,13 +105,17 @@ class View:
             labels: dimension -> value; empty for the whole.
             before: read the window before, of the same length; the sums keep those of `Catalogue.windows_before`.
         """
+        known = {stat.name for stat in kpi.connected(self.seen())}
         breakdown, members = self._members(kpi, labels)
         reader = self._reader(window, breakdown, members, before=before)
-        return {stat.name: reading for stat in stats if (reading := _reading(kpi, stat, labels, reader)) is not None}
+        found = ((stat.name, _reading(kpi, stat, labels, reader)) for stat in stats if stat.name in known)
+        return {name: reading for name, reading in found if reading is not None}
 
     def samples(self, kpi: Kpi, window: str, labels: Mapping[str, str]) -> Mapping[int, int]:
         """Bucket code -> count of a KPI's distribution in a window; labels as in `read`."""
         assert kpi.samples is not None, kpi.id
+        if self.missing(kpi):
+            return {}
         breakdown, members = self._members(kpi, labels)
         return self._reader(window, breakdown, members).counts(kpi.samples)
 
@@ -110,6 +130,8 @@ class View:
             edges: in ms, rising, the last one the present; on the boundaries of panes, or rounded up to them.
             labels: as in `read`.
         """
+        if self.missing(kpi):
+            return [None] * (len(edges) - 1)
         breakdown, members = self._members(kpi, labels)
         numbers = {
             number
@@ -195,8 +217,12 @@ class View:
             return sum(self.sums.counts("all", number).values())
         return abs(self.sums.total("all", number))
 
-    def _read(self, kpi: Kpi, labels: Mapping[str, str], reader: WindowReader) -> Iterator[Reading]:
-        for stat in kpi.stats:
+    def _read(
+        self, kpi: Kpi, stats: Iterable[Stat], window: str, breakdown: Breakdown, group: Group
+    ) -> Iterator[Reading]:
+        labels = dict(zip(breakdown, group.shown, strict=True))
+        reader = self._reader(window, breakdown, group.members)
+        for stat in stats:
             reading = _reading(kpi, stat, labels, reader)
             if reading is not None:
                 yield reading

@@ -52,6 +52,7 @@ class Labels(TypedDict, total=False):
     movement: str
     window: str
     currency: str
+    event: str
 
 
 class OwnerLabels(TypedDict):

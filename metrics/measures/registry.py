@@ -84,6 +84,9 @@ def roster(name: str, help_: str, *dims: str) -> Measure:
     return Measure(name, help_, dims, Kind.ROSTER, Unit.MILLISECOND)
 
 
+# Events
+EVENTS_SEEN = count("events_seen", "entities with an event of the kind, at its earliest", "event")
+
 # Leads: arrival, response, waiting
 LEADS_CREATED = count("leads_created", "leads created", "source", "campaign", "location", "rep", "channel")
 LEADS_QUALIFIED = count("leads_qualified", "qualified leads created", "rep", "source")

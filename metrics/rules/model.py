@@ -32,6 +32,7 @@ from salesgauge.metrics.rules.calendars import (
     holiday_dates,
     parse_spans,
 )
+from salesgauge.schemas.events import EVENTS
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -379,6 +380,9 @@ class Rules(BaseModel):
     skip: frozenset[str] = frozenset()
     """What is not to count: ids of events (dead letters with the reason `skipped`), and entities such as `lead/4711`,
     which add nothing. For the one that harms until its cause is mended."""
+    zero_is_real: frozenset[str] = frozenset()
+    """Kinds of events, such as `deal_lost`, that count as connected before the first one comes: none means that none
+    happened. A KPI that needs a kind of which none ever came is otherwise not connected: it has no value."""
     deal_origin: Literal["first", "last"] = "first"
     """Which of the leads that a deal had says where it came from and when its cycle began."""
     stages: tuple[StageRule, ...] = ()
@@ -396,6 +400,13 @@ class Rules(BaseModel):
         known = {dim for measure in MEASURES.values() for dim in measure.dims}
         if unknown := value - known:
             raise ValueError(f"{min(unknown)!r} is not a dimension; there are {', '.join(sorted(known))}")
+        return value
+
+    @field_validator("zero_is_real")
+    @classmethod
+    def _known_events(cls, value: frozenset[str]) -> frozenset[str]:
+        if unknown := value - EVENTS.keys():
+            raise ValueError(f"{min(unknown)!r} is not an event; there are {', '.join(sorted(EVENTS))}")
         return value
 
     @field_validator("rates")

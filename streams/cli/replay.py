@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
+from salesgauge.metrics.kpis.kpi import never_came
 from salesgauge.metrics.kpis.readings import OTHER
 from salesgauge.metrics.rules.privacy import REDACTED
 from salesgauge.schemas.errors import InputError, SalesgaugeError
@@ -33,7 +34,7 @@ from salesgauge.streams.replay.table import readings_table
 from salesgauge.streams.settings.model import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from salesgauge.streams.io.records import RecordSource
     from salesgauge.streams.replay.sinks import Sink, SinkOption
@@ -272,11 +273,10 @@ def _run(plan: _Plan, console: Console) -> str | None:
             say(note)
         _deliver(run, plan, say)
     for warning in source.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _warn(console, warning)
     if run.engine.unknown_fields:
         fields = ", ".join(f"{name} ({count:,})" for name, count in run.engine.unknown_fields.most_common(10))
-        text = f"warning: fields that no event of the kind has were ignored: {fields}; are they misspelt?"
-        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _warn(console, f"fields that no event of the kind has were ignored: {fields}; are they misspelt?")
     _summary(run, say, time.monotonic() - began, listing=plan.rejects is not None)
     return rejects.verdict(run.engine.seen) if run.engine.valid else _nothing(plan)
 
@@ -310,6 +310,8 @@ def _deliver(run: ReplayRun, plan: _Plan, say: _Say) -> None:
                 take(evaluation)
             if not many:
                 _explain(evaluation, run, plan, say)
+    if run.engine.valid:
+        _warn_not_connected(run.engine.show().not_connected, say.console)
 
 
 def _explain(evaluation: Evaluation, run: ReplayRun, plan: _Plan, say: _Say) -> None:
@@ -321,6 +323,23 @@ def _explain(evaluation: Evaluation, run: ReplayRun, plan: _Plan, say: _Say) -> 
         stdout.print(readings_table(evaluation, stdout.width, breakdowns=plan.breakdowns))
     if not plan.sinks or any(sink.option.flag == "--json" for sink in plan.sinks):
         _note_labels(evaluation, run, say)
+
+
+def _warn_not_connected(absent: Mapping[str, Sequence[str]], console: Console) -> None:
+    """Name the KPIs without a value for want of events, those with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for kpi, missing in absent.items():
+        by_reason.setdefault(never_came(missing), []).append(kpi)
+    if by_reason:
+        named = "; ".join(f"{reason}: {', '.join(kpis)}" for reason, kpis in by_reason.items())
+        _warn(
+            console,
+            f"not connected, so without a value (`rules.zero_is_real` names events of which none is real): {named}",
+        )
+
+
+def _warn(console: Console, text: str) -> None:
+    console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _note_labels(evaluation: Evaluation, run: ReplayRun, say: _Say) -> None:

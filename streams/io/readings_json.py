@@ -9,14 +9,17 @@ import msgspec
 from salesgauge.streams.io.instants import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from salesgauge.metrics.kpis.readings import Reading
 
 
-def readings_document(at: int, events: int, rejected: int, readings: Iterable[Reading]) -> dict[str, Any]:
-    """``{"at", "events", "rejected", "readings": [...]}``; ``at`` in ms.
+def readings_document(
+    at: int, events: int, rejected: int, readings: Iterable[Reading], not_connected: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """``{"at", "events", "rejected", "not_connected": {...}, "readings": [...]}``; ``at`` in ms.
 
+    ``not_connected`` has the KPIs that cannot have a value, with the events that never came: ``a|b`` is one of the two.
     A reading has ``kpi``, ``window``, ``labels``, ``value`` and ``stat``, a
     quotient also ``numerator`` and ``denominator``.
     """
@@ -24,6 +27,7 @@ def readings_document(at: int, events: int, rejected: int, readings: Iterable[Re
         "at": iso(at),
         "events": events,
         "rejected": rejected,
+        "not_connected": {kpi: list(missing) for kpi, missing in not_connected.items()},
         "readings": [reading_fields(reading) for reading in readings],
     }
 

@@ -16,7 +16,7 @@ from salesgauge.streams.io.records import BATCH, NOWHERE, KnownRecord, RawRecord
 from salesgauge.streams.io.rejects import Rejects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from salesgauge.metrics.kpis.kpi import Catalogue
     from salesgauge.metrics.kpis.readings import Reading, View
@@ -53,6 +53,11 @@ class Evaluation:
         if self._readings is None:
             self._readings = list(self.view.readings())
         return self._readings
+
+    @property
+    def not_connected(self) -> Mapping[str, tuple[str, ...]]:
+        """The KPIs without a value for want of events, by id, with the events that never came."""
+        return self.view.not_connected()
 
 
 class _Ahead:

@@ -42,10 +42,12 @@ def readings_answer(view: View, query: Mapping[str, str], events: int, rejected:
             return _refused(400, f"there is no window {name!r}; there are {', '.join(WINDOWS)}")
     if query.get("format", "json") not in {"json", "csv"}:
         return _refused(400, f"format is {query['format']!r}; write json or csv")
-    readings = view.readings(view.catalogue.select(ids) if ids else None, frozenset(windows) or None)
+    kpis = view.catalogue.select(ids) if ids else None
+    readings = view.readings(kpis, frozenset(windows) or None)
     if query.get("format") == "csv":
         return _table(readings)
-    return Answer(200, json.dumps(readings_document(view.sums.now, events, rejected, readings)).encode())
+    document = readings_document(view.sums.now, events, rejected, readings, view.not_connected(kpis))
+    return Answer(200, json.dumps(document).encode())
 
 
 def _list(text: str) -> list[str]:

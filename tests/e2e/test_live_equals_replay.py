@@ -27,6 +27,7 @@ from urllib.request import urlopen
 import pytest
 
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
+from salesgauge.metrics.kpis.families import CONNECTED
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.replay.event_topics import EventTopics
 from salesgauge.streams.replay.virtual_clock import ClockedEngine
@@ -213,7 +214,7 @@ def compared_scrapes(installation: Installation, gaps: list[Gap]) -> dict[int, d
     assert len(scrapes) == len(evaluated)
     # One KPI after the other: what Prometheus answers at once stays small.
     names = get_json(f"{installation.watch.url}/api/v1/label/__name__/values")["data"]
-    for name in (name for name in names if name.startswith("crm_")):
+    for name in (name for name in names if name.startswith("crm_") or name == CONNECTED):
         for one in installation.watch.query(f"{name}[5m]", time=now / 1000):
             labels = frozenset((k, v) for k, v in one["metric"].items() if k not in ("__name__", "job", "instance"))
             for at, value in one["values"]:

@@ -15,7 +15,7 @@ from salesgauge.grafana.boards import uid_of
 from salesgauge.grafana.dashboards import LONG_WINDOWS
 from salesgauge.grafana.engine import METRICS, SCRAPED
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
-from salesgauge.metrics.kpis.families import family_name, stat_names
+from salesgauge.metrics.kpis.families import CONNECTED, family_name, stat_names
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.cli.generate import files
 from salesgauge.streams.ingest.metrics import IngestMetrics
@@ -119,6 +119,19 @@ def test_an_empty_panel_says_why():
         assert panel["fieldConfig"]["defaults"].get("noValue"), (path, panel["title"])
 
 
+def test_a_number_whose_events_never_came_says_which():
+    speed = BOARDS["grafana/dashboards/sales/speed-to-lead.json"]
+    tile = next(p for p in panels_of(speed) if p["title"] == "Leads waiting")
+    _, query = tile["targets"]
+    assert query["expr"] == 'max(salesgauge_kpi_connected{kpi="leads_waiting"}) == 0'
+    (override,) = tile["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byFrameRefID", "options": query["refId"]}
+    (mapping,) = override["properties"][0]["value"]
+    assert mapping["options"]["0"]["text"].startswith("not connected (needs lead_created or lead_reengaged, ")
+    trend = next(p for p in panels_of(speed) if p["title"] == "Leads waiting, over time")
+    assert "or not connected (needs " in trend["fieldConfig"]["defaults"]["noValue"]
+
+
 def test_prometheus_accepts_every_query(tmp_path):
     rules = [{"record": f"q:{n}:q", "expr": plain(t["expr"])} for n, (_, _, t) in enumerate(TARGETS)]
     file = tmp_path / "queries.yml"
@@ -171,7 +184,7 @@ def test_a_wall_screen_shows_numbers_that_renew_themselves(path):
 
 def test_numbers_are_instant_and_lines_are_ranges():
     for path, panel, target in TARGETS:
-        with_course = (panel.get("options") or {}).get("graphMode") == "area"
+        with_course = (panel.get("options") or {}).get("graphMode") == "area" and CONNECTED not in target["expr"]
         instant = panel["type"] in {"stat", "bargauge", "table"} and not with_course
         assert bool(target.get("instant")) is instant, (path, panel["title"])
         assert bool(target.get("range")) is not instant, (path, panel["title"])
@@ -227,10 +240,10 @@ def test_targets_are_drawn_as_lines_and_limits_are_written_as_people_write_them(
 
 def test_headline_numbers_follow_the_chosen_team_rep_and_source():
     speed = BOARDS["grafana/dashboards/sales/speed-to-lead.json"]
-    (expr,) = [t["expr"] for p in panels_of(speed) if p["title"] == "Leads waiting" for t in p["targets"]]
+    expr, _ = [t["expr"] for p in panels_of(speed) if p["title"] == "Leads waiting" for t in p["targets"]]
     for dim in ("team", "rep", "source"):
         assert f'crm_leads_waiting_by_{dim}{{window="all", {dim}=~"${dim}"}}' in expr
-    (expr,) = [
+    expr, _ = [
         t["expr"] for p in panels_of(speed) if p["title"] == "Lead response within the SLA" for t in p["targets"]
     ]
     assert "crm_lead_response_sla_ratio_numerator_by_team" in expr

@@ -111,12 +111,13 @@ def payload(*events):
     found = api.board_payload(machine.view)
     described = [k for role in found["roles"] for k in role["kpis"] if k["id"] == "bookings_per_demo"]
     return described + [k for k in found["kpis"] if k["id"] == "bookings_per_demo"]
-hour = timedelta(hours=1)
-booked = [MeetingBooked(event_id=f"b{n}", occurred_at=now - hour, lead_id="a", meeting_id=f"m{n}", starts_at=now)
-          for n in range(3)]
-held = [MeetingCompleted(event_id=f"h{n}", occurred_at=now - hour, lead_id="a", meeting_id=f"d{n}", kind="demo")
-        for n in range(2)]
-print(json.dumps([payload(), payload(*booked, *held)]))
+def meetings(at):
+    booked = [MeetingBooked(event_id=f"b{n}", occurred_at=at, lead_id="a", meeting_id=f"m{n}", starts_at=now)
+              for n in range(3)]
+    held = [MeetingCompleted(event_id=f"h{n}", occurred_at=at, lead_id="a", meeting_id=f"d{n}", kind="demo")
+            for n in range(2)]
+    return payload(*booked, *held)
+print(json.dumps([payload(), meetings(now - timedelta(days=2)), meetings(now - timedelta(hours=1))]))
 """
 
 
@@ -162,8 +163,9 @@ def test_one_entry_makes_a_kpi(project: Path):
 def test_the_board_shows_the_new_kpi_as_what_it_is(project: Path):
     done = _run(project, "-c", _PROBE)
     assert done.returncode == 0, done.stderr
-    (described, empty), (_, shown) = json.loads(done.stdout)
+    (described, absent), (_, empty), (_, shown) = json.loads(done.stdout)
     assert (described["format"], described["per"]) == ("quotient", "per demo")  # 1.5 per demo, not 150 %
+    assert absent["why"] == "Not connected: no meeting_booked, no meeting_completed"
     assert empty["value"] is None
     assert empty["why"] == "No demo held in the last 24 hours"
     assert (shown["value"], shown["n"]) == (1.5, 2)

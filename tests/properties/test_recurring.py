@@ -16,6 +16,7 @@ from salesgauge.metrics.entities.facts import fact_id
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.codec import Rejection, validate
+from salesgauge.schemas.events import EVENTS
 from tests.support import recurring as batch
 from tests.support.shards import World
 
@@ -39,6 +40,7 @@ RATES = {
 RULES = Rules(
     zone=ZONE,
     max_future=timedelta(days=10_000),
+    zero_is_real=frozenset(EVENTS),
     rates=[{"currency": c, "rate": float(rate), "since": since} for c, table in RATES.items() for since, rate in table],
 )
 KPIS = {

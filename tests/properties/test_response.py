@@ -33,6 +33,7 @@ HOURS = {"mon-fri": "09:00-12:00, 13:00-17:00", "sat": "10:00-14:00", "sun": "22
 
 RULES = Rules(
     zone="Europe/Berlin",
+    zero_is_real=frozenset({"lead_created", "lead_assigned", "activity_logged", "reply_received"}),
     calendar=CalendarRule(hours=HOURS),
     response_sla=timedelta(minutes=30),
     sla_in_business_hours=True,

@@ -21,7 +21,7 @@ from salesgauge.schemas.events import EventBase
 from salesgauge.streams.worker.publication import Status, Subscriber, claim, publication
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-RULES = Rules()
+RULES = Rules(zero_is_real=frozenset({"lead_created", "activity_logged"}))
 
 
 def fact(**fields):

@@ -379,9 +379,10 @@ def test_what_was_not_known_does_not_show_unless_corrected(tmp_path):
     assert value(document(*at, "--as-known"), "new_leads") == 1
 
 
-def test_windows_empty_on_a_quiet_stream(tmp_path):
+def test_windows_empty_on_a_quiet_stream(tmp_path, monkeypatch):
     path = tmp_path / "e.jsonl"
     path.write_bytes(lead(1, "2026-01-01T00:00:30Z"))
+    monkeypatch.setenv("SALESGAUGE_RULES__ZERO_IS_REAL", '["lead_created", "activity_logged"]')
     walked = steps("--events", path, "--from", "2026-01-01", "--to", "2026-01-01T01:10", "--step", "10m")
     assert [value(doc, "new_leads", "1h") for doc in walked] == [0, 1, 1, 1, 1, 1, 1, 0]
     assert [value(doc, "lead_oldest_wait_seconds") for doc in walked][-1] == 4170
@@ -475,7 +476,7 @@ def test_diff_tells_what_differs(tmp_path, events):
     assert "2 of" in different.stdout
     assert "missing" in different.stdout
     assert gone["kpi"] in different.stdout
-    assert diff(a, b, "--kpi", "deals_won").exit_code == 0
+    assert diff(a, b, "--kpi", "activities").exit_code == 0
     assert diff(a, tmp_path / "absent").exit_code == 2
     (tmp_path / "empty").write_text("")
     assert diff(a, tmp_path / "empty").exit_code == 2
@@ -524,3 +525,25 @@ def test_tolerances():
     assert [d.key[2] for d in differences(left, right, Tolerance())] == ["mean"]
     assert [d.key[2] for d in differences(left, right, Tolerance(quantile=0))] == ["p90", "mean"]
     assert not list(differences(left, right, Tolerance(general=1e-7)))
+
+
+# --- what is not connected
+
+
+def test_what_never_came_is_named_with_what_waits_for_it(tmp_path):
+    path = tmp_path / "e.jsonl"
+    path.write_bytes(lead(1, "2026-01-01T00:00:30Z"))
+    chosen = ("--events", path, "--kpi", "new_leads", "--kpi", "win_ratio", "--kpi", "sales_revenue")
+    result = replay(*chosen, "--json")
+    [warning] = [line for line in result.stderr.splitlines() if line.startswith("warning: not connected")]
+    assert warning.endswith(": no deal_won: sales_revenue; no deal_won, no deal_lost: win_ratio")
+    doc = json.loads(result.stdout)
+    assert doc["not_connected"] == {"sales_revenue": ["deal_won"], "win_ratio": ["deal_won", "deal_lost"]}
+    assert {reading["kpi"] for reading in doc["readings"]} == {"new_leads"}
+    table = replay(*chosen, "--openmetrics", tmp_path / "x.om")
+    assert table.exit_code == 0
+    text = (tmp_path / "x.om").read_text()
+    assert 'salesgauge_kpi_connected{kpi="win_ratio"} 0.0' in text
+    assert 'salesgauge_kpi_connected{kpi="new_leads"} 1.0' in text
+    assert "crm_win_ratio" not in text
+    assert "not connected" not in replay("--events", path, "--kpi", "new_leads").stderr

@@ -18,7 +18,6 @@ from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.kpi import SCOPES
 from salesgauge.metrics.kpis.targets import Target
 from salesgauge.metrics.rules.model import Rules
-from salesgauge.schemas.events import EVENTS
 from salesgauge.streams.io.explanation_json import encode, explanation_document
 from salesgauge.streams.io.waiting_json import waiting_document
 from salesgauge.streams.replay.explaining import Wanted, find, question
@@ -69,7 +68,6 @@ class BoardServer:
     broken: bool = False
     reasons: tuple[str, ...] = ()
     settling: bool = False
-    seen: tuple[str, ...] | None = tuple(EVENTS)
     requests: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     unanswered: str = ""
@@ -118,8 +116,6 @@ class BoardServer:
                 "events": self.machine.events,
                 "newest_event": self.now,
             }
-            if self.seen is not None:
-                engine["seen"] = self.seen
             return self.board.answer(self.machine.view, query, engine)
 
     async def _page(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.codec import Rejection, validate
+from salesgauge.schemas.events import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,8 +110,8 @@ def answered(kind: str, score: int, at: str = "06-10 00:00", **fields: Any) -> E
 
 
 def machine(events: Iterable[EventBase], at: str = NOW, rules: Rules | None = None) -> Machine:
-    """A machine that knows the events, its clock at an instant."""
-    found = Machine(rules or Rules())
+    """A machine that knows the events, its clock at an instant. What is not told did not happen."""
+    found = Machine((rules or Rules()).model_copy(update={"zero_is_real": frozenset(EVENTS)}))
     found.advance(ms(at))
     assert not any(found.apply(list(events)))
     return found

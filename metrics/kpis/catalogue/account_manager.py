@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from salesgauge.metrics.kpis.catalogue.recurring import CUSTOMER_CHURN
+from salesgauge.metrics.kpis.catalogue.recurring import BILLING, CUSTOMER_CHURN, LEAVING
 from salesgauge.metrics.kpis.formula import Before, In, Stock
 from salesgauge.metrics.kpis.kpi import (
     COMPARED,
@@ -80,7 +80,7 @@ KPIS = (
         formula=CUSTOMER_CHURN,
         windows=COMPARED,
         direction=Direction.DOWN,
-        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        requires=(BILLING, LEAVING),
         affected_by=("deal_reopened", "deal_deleted", "deal_restored", "account_merged"),
         caveats="Customers that came and left within the window are in neither part; see early churn.",
         shown=(Shown(Place.TERMINAL, 12, "Customer churn"), Shown(Place.GLANCE, 2)),
@@ -136,6 +136,7 @@ KPIS = (
                 Unit.QUOTIENT,
                 "Support tickets per customer.",
                 per="per customer",
+                requires=("support_ticket_opened", BILLING),
             ),
             Stat(
                 "minutes",
@@ -143,6 +144,7 @@ KPIS = (
                 Unit.MINUTES,
                 "Minutes in the platform per customer.",
                 label="in the platform",
+                requires=("usage_recorded", BILLING),
             ),
             Stat(
                 "subscriptions",
@@ -150,6 +152,7 @@ KPIS = (
                 Unit.QUOTIENT,
                 "Subscriptions per customer.",
                 per="per customer",
+                requires=(BILLING,),
             ),
         ),
         requires=("deal_won",),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from salesgauge.metrics.kpis.catalogue.recurring import (
+    BILLING,
     CUSTOMERS_LOST,
+    LEAVING,
     LIFETIME_VALUE,
     MONTHLY_CHURN,
     MRR_PER_CUSTOMER,
@@ -132,7 +134,7 @@ KPIS = (
         formula=In(m.SPEND) / In(m.NEW_CUSTOMERS),
         breakdowns=(("campaign",),),
         direction=Direction.DOWN,
-        requires=("spend_recorded", "deal_won"),
+        requires=("spend_recorded", BILLING),
         affected_by=("deal_reopened", "lead_created"),
         caveats="Today's customers come from earlier spend: use windows longer than the sales cycle.",
         shown=(Shown(Place.GLANCE, 2),),
@@ -149,7 +151,7 @@ KPIS = (
         empty="No customers at the start of the window",
         formula=(OPENING_CUSTOMERS - CUSTOMERS_LOST) / OPENING_CUSTOMERS,
         windows=COMPARED,
-        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        requires=(BILLING, LEAVING),
         affected_by=("deal_reopened", "deal_deleted", "deal_restored", "account_merged"),
         caveats="Who left and came back within the window is retained; who came and left within it is in neither part.",
         dashboard=Dashboard.ACCOUNT_MANAGEMENT,
@@ -173,6 +175,7 @@ KPIS = (
                 Unit.MONEY,
                 "Monthly recurring revenue per customer.",
                 label="MRR per customer",
+                requires=(BILLING,),
             ),
         ),
         requires=("deal_won",),
@@ -215,6 +218,7 @@ KPIS = (
                 Unit.MONEY,
                 "Monthly recurring revenue per customer.",
                 label="MRR per customer",
+                requires=(BILLING,),
             ),
             Stat(
                 "lifetime_months",
@@ -226,7 +230,7 @@ KPIS = (
             Stat("departures", CUSTOMERS_LOST, Unit.COUNT, "Customers lost: with fewer than ten it is a guess."),
         ),
         windows=LONGEST,
-        requires=("deal_won|subscription_changed", "customer_churned|subscription_changed"),
+        requires=(BILLING, LEAVING),
         affected_by=("deal_reopened", "account_merged"),
         caveats="No value where nobody left. Below ten departures it is a guess. The margin is `rules.gross_margin`.",
         shown=(Shown(Place.GLANCE, 4),),

@@ -34,8 +34,10 @@ from salesgauge.metrics.kpis.kpi import (
 from salesgauge.metrics.measures import registry as m
 
 _ROLE = Role.ACCOUNT_MANAGER
-_BILLING = "deal_won|subscription_changed"
-_LEAVING = "customer_churned|subscription_changed"
+BILLING = "deal_won|subscription_changed"
+"""What makes an account a customer."""
+LEAVING = "customer_churned|subscription_changed"
+"""What ends it."""
 _AFFECTED = ("deal_reopened", "deal_deleted", "deal_restored", "deal_credited", "account_merged")
 _NOBODY = "No customers at the start of the window"
 _NO_MRR = "No recurring revenue at the start of the window"
@@ -72,7 +74,7 @@ KPIS = (
         definition="sum of the levels of all subscriptions at t",
         formula=MRR,
         windows=NOW,
-        requires=(_BILLING,),
+        requires=(BILLING,),
         affected_by=("customer_churned", *_AFFECTED),
         caveats="Without trials, paused subscriptions, one-off sales and usage; a year's contract counts a twelfth.",
     ),
@@ -91,7 +93,7 @@ KPIS = (
         whole=False,
         windows=COMPARED,
         direction=Direction.NEUTRAL,
-        requires=(_BILLING,),
+        requires=(BILLING,),
         affected_by=("customer_churned", *_AFFECTED),
         caveats=(
             "Start + new + reactivation + expansion - contraction - churn + fx is the level at t. Movements "
@@ -109,7 +111,7 @@ KPIS = (
         empty=_NO_MRR,
         formula=(OPENING_MRR - MRR_LOST) / OPENING_MRR,
         windows=COMPARED,
-        requires=(_BILLING, _LEAVING),
+        requires=(BILLING, LEAVING),
         affected_by=_AFFECTED,
         caveats="New customers are in neither part. Both ends are at the exchange rates of the start.",
     ),
@@ -124,7 +126,7 @@ KPIS = (
         empty=_NO_MRR,
         formula=(OPENING_MRR - MRR_LOST + MRR_GAINED) / OPENING_MRR,
         windows=COMPARED,
-        requires=(_BILLING, _LEAVING),
+        requires=(BILLING, LEAVING),
         affected_by=_AFFECTED,
         caveats="May be above 1. New customers are in neither part; one that left and came back counts as it is now.",
     ),
@@ -142,7 +144,7 @@ KPIS = (
         breakdowns=(("source",),),
         windows=COMPARED,
         direction=Direction.DOWN,
-        requires=(_BILLING, _LEAVING),
+        requires=(BILLING, LEAVING),
         affected_by=("lead_created", *_AFFECTED),
         caveats="Customers that come back are not new. Young ones have had no time to leave.",
     ),
@@ -157,7 +159,7 @@ KPIS = (
         formula=In(m.CHURN_EVENTS),
         breakdowns=(("reason",),),
         direction=Direction.DOWN,
-        requires=(_BILLING, _LEAVING),
+        requires=(BILLING, LEAVING),
         affected_by=_AFFECTED,
         caveats="Who is back within an hour has not left. The reason is the first one given until it is back.",
     ),
@@ -190,7 +192,7 @@ KPIS = (
         empty="No recurring revenue was lost",
         formula=_GAINS / _LOSSES,
         windows=COMPARED,
-        requires=(_BILLING, _LEAVING),
+        requires=(BILLING, LEAVING),
         affected_by=_AFFECTED,
         caveats="Movements of exchange rates are left out.",
     ),
@@ -236,7 +238,7 @@ KPIS = (
         formula=ACQUISITION_COST / (_moved("new") / In(m.NEW_CUSTOMERS) * Parameter("gross_margin")),
         windows=LONGEST,
         direction=Direction.DOWN,
-        requires=("spend_recorded", _BILLING),
+        requires=("spend_recorded", BILLING),
         affected_by=_AFFECTED,
         caveats="Spend and customers of one window: use one longer than the sales cycle.",
         dashboard=Dashboard.MARKETING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from salesgauge.metrics.kpis.catalogue.recurring import BILLING
 from salesgauge.metrics.kpis.formula import Before, In, Now, Opening, Stock
 from salesgauge.metrics.kpis.kpi import (
     COMPARED,
@@ -77,10 +78,11 @@ KPIS = (
                 Unit.SECONDS,
                 "Mean time since today's customers became customers, where that is known.",
                 label="mean tenure",
+                requires=(BILLING,),
             ),
         ),
         breakdowns=(("rep",),),
-        requires=("activity_logged", "deal_won"),
+        requires=("activity_logged", BILLING),
         affected_by=("customer_churned",),
         caveats="Automated messages are no interactions. Per rep the denominator is still all customers.",
     ),

@@ -28,7 +28,9 @@ class JsonLines(Sink):
 
 
 def _print(evaluation: Evaluation) -> None:
-    document = readings_document(evaluation.at, evaluation.events, evaluation.rejected, evaluation.readings)
+    document = readings_document(
+        evaluation.at, evaluation.events, evaluation.rejected, evaluation.readings, evaluation.not_connected
+    )
     left = memoryview(encode(document) + b"\n")
     while left:  # an unbuffered stream takes what fits
         left = left[sys.stdout.buffer.write(left) :]

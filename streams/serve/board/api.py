@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from salesgauge.metrics.kpis.kpi import never_came
 from salesgauge.metrics.kpis.targets import Target, check
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.io.instants import iso
 from salesgauge.streams.serve.board import chart
-from salesgauge.streams.serve.board.connected import seen
 from salesgauge.streams.serve.board.history import History
 from salesgauge.streams.serve.board.numbers import Number, changed, number, parts, rounded, shown, window_of
 from salesgauge.streams.serve.board.presentation import Presentation, presentations, roles
@@ -23,7 +23,7 @@ from salesgauge.streams.serve.board.verdicts import Verdict, document, judge, of
 from salesgauge.streams.serve.board.waiting import waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from salesgauge.metrics.kpis.readings import View
 
@@ -74,7 +74,7 @@ def board_payload(
         window: of the numbers; KPIs of the current state are read as such.
         targets: what is judged, each in a window of its own.
         engine: how the engine is: ``ready`` and ``reasons`` why not, ``lag`` (records), ``freshness``
-            (seconds), ``partitions``, ``workers``, ``events``; ``seen``, the kinds of events that ever came, if known.
+            (seconds), ``partitions``, ``workers``, ``events``.
         history: for the small charts.
         known: `presentations` of the catalogue, if somebody keeps them.
         min_n: below it a number is marked as resting on too few.
@@ -88,7 +88,7 @@ def board_payload(
     """
     known = presentations(view.catalogue) if known is None else known
     verdicts = judge(view, targets, known, scope) if judged else []
-    cards = _Cards(view, window, scope, verdicts, (engine or {}).get("seen"), min_n)
+    cards = _Cards(view, window, scope, verdicts, min_n)
     payload: Json = {
         **_frame(view, window, engine, min_n),
         "scope": dict(scope.labels),
@@ -132,7 +132,7 @@ def detail_payload(
         **_frame(view, window, None, min_n),
         "kpi": kpi,
         "scope": dict(scope.labels),
-        "now": _Cards(view, window, scope, mine, None, min_n).card(presented),
+        "now": _Cards(view, window, scope, mine, min_n).card(presented),
         "over": [_over(view, presented, name, min_n, scope) for name in presented.kpi.windows],
         "breakdowns": [
             parts(view, presented, position, read, _DETAIL_ROWS, min_n=min_n)
@@ -159,15 +159,14 @@ class _Cards:
     window: str
     scope: Scope
     verdicts: Sequence[Verdict]
-    seen: Collection[str] | None
     min_n: int
 
     def card(self, presented: Presentation) -> Json:
         """One KPI; what it cannot say it gives the reason for."""
         kpi = presented.kpi
-        missing = () if self.seen is None else kpi.missing(self.seen)
-        if missing:
-            return {"id": kpi.id, "value": None, "unset": list(missing), "why": _not_connected(missing)}
+        if missing := self.view.missing(kpi):
+            why = f"Not connected: {never_came(missing)}"
+            return {"id": kpi.id, "value": None, "unset": list(missing), "why": why}
         if unread := self.scope.unread(kpi, self.view.catalogue):
             return {"id": kpi.id, "value": None, "not_by": unread}
         read = window_of(presented, self.window)
@@ -203,10 +202,6 @@ class _Cards:
         return {} if presented.headline else {"why": self._why(presented, read)}
 
 
-def _not_connected(missing: Sequence[str]) -> str:
-    return "Not connected: no " + ", no ".join(" or ".join(group.split("|")) for group in missing)
-
-
 def _over(view: View, presented: Presentation, window: str, min_n: int, scope: Scope) -> Json:
     found: Number | None = number(view, presented, window, scope)
     return {"window": window} | shown(found, presented.kpi.headline.unit, min_n)
@@ -223,7 +218,6 @@ def _firing(verdict: Verdict, known: Mapping[str, Presentation]) -> Json:
 def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int) -> Json:
     sums, rules = view.sums, view.sums.rules
     start = WINDOWS[window].start(sums.now, rules.tz)
-    told = {name: value for name, value in (engine or {}).items() if name != "seen"}
     return {
         "at": iso(sums.now),
         "zone": rules.zone,
@@ -232,7 +226,7 @@ def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int
         "windows": list(WINDOWS),
         "min_n": min_n,
         "empty": not sums.sums("all"),
-        "engine": told,
+        "engine": dict(engine or {}),
     }
 
 
@@ -326,8 +320,6 @@ class BoardServer:
         if kpi is not None and kpi not in self.presentations:
             return _refused(404, f"there is no KPI {kpi!r}")
         told = dict(engine or {})
-        if view.sums.sums("all"):
-            told.setdefault("seen", seen(view))
         newest = told.pop("newest_event", 0)
         if "events" in told:
             self.progress.look(view.sums.now, told["events"], newest, view.sums.first_instant())
@@ -344,7 +336,6 @@ class BoardServer:
             payload.pop("roles", None)
         if "trends" in payload and query.get("trends") == payload["trends"]["stamp"]:
             del payload["trends"]
-        told.pop("seen", None)
         return _json(payload | {"engine": told})
 
     def _payload(self, view: View, window: str, scope: Scope, engine: Json, *, judged: bool) -> Json:
