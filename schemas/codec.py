@@ -7,6 +7,7 @@ good ones pass and each bad one gets its own reason.
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,9 @@ _ONE: TypeAdapter[EventBase] = TypeAdapter(EVENT_UNION)
 _MANY: TypeAdapter[list[Any]] = TypeAdapter(list[EVENT_UNION])
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _DETAIL_CHARACTERS = 500
-_PARTS: dict[str, type[BaseModel]] = {"lines": DealLine, "splits": RevenueSplit}
+_NAMED = 20
+"""Unknown fields that are named at once."""
+PARTS: dict[str, type[BaseModel]] = {"lines": DealLine, "splits": RevenueSplit}
 """Fields whose values are objects."""
 _ALIASES = frozenset({"name"})
 """Second names of fields."""
@@ -98,11 +101,23 @@ def unknown_fields(payload: bytes | None, event: AnyEvent) -> list[str]:
         return []  # a struct has no unknown fields
     fields = _OBJECT.decode(payload)
     found = _unknown(fields, type(event), "")
-    for name, part in _PARTS.items():
+    for name, part in PARTS.items():
         if name in fields and getattr(event, name, None):
             items = msgspec.json.decode(fields[name], type=list[dict[str, msgspec.Raw]])
             found += sorted({field for item in items for field in _unknown(item, part, f"{name}.")})
     return found
+
+
+def count_unknown(counts: Counter[str], payload: bytes | None, event: AnyEvent) -> None:
+    """Count the unknown fields of an accepted payload, as ``deal_won.rep``."""
+    counts.update(f"{event.name}.{field}" for field in unknown_fields(payload, event))
+
+
+def told_unknown(counts: Counter[str]) -> str:
+    """A sentence, without its end, that names unknown fields and how many events had each, the most frequent first."""
+    named = ", ".join(f"{name} ({count:,})" for name, count in counts.most_common(_NAMED))
+    more = f" and {len(counts) - _NAMED:,} more" if len(counts) > _NAMED else ""
+    return f"fields that no event of the kind has: {named}{more}"
 
 
 def _unknown(fields: dict[str, msgspec.Raw], model: type[BaseModel], prefix: str) -> list[str]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from salesgauge.schemas.codec import Reason, Rejection, decode_batch
+from salesgauge.schemas.codec import PARTS, Reason, Rejection, count_unknown, decode_batch, told_unknown
 from salesgauge.schemas.events import EVENTS, EventBase
 from salesgauge.schemas.sources.advice import near_field
 from salesgauge.schemas.sources.choice import choose_texts
@@ -129,6 +129,7 @@ def convert(
     default_timezone: str = "UTC",
     distinct: Iterable[str] = (),
     notice: Callable[[str], None] = lambda _: None,
+    unknown: Counter[str] | None = None,
     not_after: datetime | None = None,
     allowed: Sequence[Path] = (),
     seconds: float = QUERY_SECONDS,
@@ -145,6 +146,7 @@ def convert(
         default_timezone: the zone where neither says one.
         distinct: inputs whose equal rows are read once.
         notice: is told what is valid, but hardly meant.
+        unknown: counts the fields inside of lines and splits that there are not; of columns they are an error.
         not_after: what lies later does not tell how old an export is; see :func:`_recorded`.
         allowed: files elsewhere that the mapping may name.
         seconds: how long one query may take.
@@ -161,6 +163,7 @@ def convert(
         stack.callback(connection.close)
         choose_texts(tables, {spec.event: text_fields(spec.event) for spec in mapping.events})
         reading = Reading(zone, doubts=tables.doubts(), rounded=tables.rounded(), not_after=not_after)
+        reading.unknown = reading.unknown if unknown is None else unknown
         with _limited(connection, seconds):
             tables.settle()
         plans = plans_of(connection, mapping, zone, reading)
@@ -425,12 +428,15 @@ def _notice_split_deals(connection: duckdb.DuckDBPyConnection, plan: Plan, notic
 
 def _batch(plan: Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Rejected]:
     prepared = [_payload(plan, row) for row in rows]
+    parts = not PARTS.keys().isdisjoint(plan.names)
     decoded = iter(decode_batch([payload for payload in prepared if isinstance(payload, bytes)]))
     for row, payload in zip(rows, prepared, strict=True):
         result = next(decoded) if isinstance(payload, bytes) else payload
         if isinstance(result, Rejection):
             yield _rejected(plan, row, result.reason, result.detail)
         else:
+            if parts and isinstance(payload, bytes):
+                count_unknown(plan.reading.unknown, payload, result)
             yield result
 
 
@@ -504,9 +510,11 @@ class Reading:
     """Local times that there were twice."""
     met: Counter[str] = field(default_factory=Counter)
     """Identifiers that look rounded."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Fields of lines and splits that there are not."""
 
     def notices(self) -> list[str]:
-        """What was done with local times around a change of the clocks."""
+        """What was done with local times around a change of the clocks, and which fields were ignored."""
         zone = self.zone.key
         said = []
         if self.skipped:
@@ -518,6 +526,8 @@ class Reading:
             said.append(
                 f"{_times(self.repeated)} exist twice in {zone}, where the clocks were put back: the first holds"
             )
+        if self.unknown:
+            said.append(f"{told_unknown(self.unknown)}; they are ignored. Are they misspelt?")
         return said
 
 

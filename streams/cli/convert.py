@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from salesgauge.metrics.rules.model import Rules
+from salesgauge.schemas.codec import told_unknown
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.schemas.events import EVENTS
 from salesgauge.schemas.sources.conversion import convert
@@ -60,7 +62,7 @@ _INVALID = "invalid"
 @click.option("--timezone", metavar="ZONE", help="Zone of times without one, instead of the mapping's.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="Settings file (YAML): rules.zone.")
 @click.option("--drop-duplicates", "distinct", multiple=True, metavar="NAME", help="Read an input's equal rows once.")
-@click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where rows were rejected or have unknown fields.")
 def convert_command(
     *,
     names: tuple[str, ...],
@@ -84,7 +86,7 @@ def convert_command(
     samples and doubtful notations.
 
     Exit codes: 0 done; 1 no event came out, or half of an event's rows or more were rejected as invalid, or, with
-    --strict, any row was rejected; 2 the mapping, an input or an option is wrong.
+    --strict, any row was rejected or has an unknown field; 2 the mapping, an input or an option is wrong.
     """
     console = Console(stderr=True)
     if describe:
@@ -99,6 +101,7 @@ def convert_command(
         rejects = Path(f"{out}.rejects.jsonl")
     started = time.perf_counter()
     notices: list[str] = []
+    unknown: Counter[str] = Counter()
     try:
         path = find_mapping(mapping)
         loaded = load_mapping(path)
@@ -115,6 +118,7 @@ def convert_command(
             not_after=datetime.now(UTC),
             distinct=distinct,
             notice=notices.append,
+            unknown=unknown,
         )
         summary = _write(console, results, out, rejects)
     except SalesgaugeError as error:
@@ -126,7 +130,7 @@ def convert_command(
         console.print(f"note: {notice}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     _name_files(console, out, rejects, summary)
     _say_currencies(console, summary, settings.rules)
-    if failed := _failed(summary, strict=strict):
+    if failed := _failed(summary) or (_strictly(summary, unknown) if strict else ""):
         console.print(f"convert: {failed}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(EXIT_REJECTS)
 
@@ -171,7 +175,15 @@ def _describe(console: Console, names: Iterable[str], timezone: str | None) -> N
         shown.print(table)
 
 
-def _failed(summary: Summary, *, strict: bool) -> str:
+def _strictly(summary: Summary, unknown: Counter[str]) -> str:
+    """Why --strict fails; empty where no row was rejected and no field is unknown."""
+    reasons = ["rows were rejected"] if summary.rejected else []
+    if unknown:
+        reasons.append(told_unknown(unknown))
+    return f"{'; '.join(reasons)} (--strict)" if reasons else ""
+
+
+def _failed(summary: Summary) -> str:
     """Why the conversion is no success though it has ended; empty where it is one."""
     if not summary.rejected:
         return ""
@@ -183,7 +195,7 @@ def _failed(summary: Summary, *, strict: bool) -> str:
             return f"{invalid:,} of {invalid + converted:,} rows of {event} were rejected as invalid"
     for event in {name for name, reason, _ in summary.rejected if reason == _INVALID} - set(summary.events):
         return f"no row of {event} became an event; the reasons are above"
-    return "rows were rejected (--strict)" if strict else ""
+    return ""
 
 
 def _say_currencies(console: Console, summary: Summary, rules: Rules) -> None:

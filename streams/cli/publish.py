@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from salesgauge.schemas.codec import told_unknown
 from salesgauge.schemas.errors import SalesgaugeError
 from salesgauge.streams.cli.common import FAILURE, err, explained, kafka_options, settings_of
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @kafka_options
 @click.option("--rejects", type=click.Path(path_type=Path), metavar="FILE", help="List what is no valid event here.")
-@click.option("--strict", is_flag=True, help="Stop at the first record that is no valid event; exit 1.")
+@click.option("--strict", is_flag=True, help="Stop where a record is no valid event or has an unknown field.")
 @click.option("--allow-truncated", is_flag=True, help="Publish what a cut file still has.")
 @explained
 def publish_command(
@@ -36,6 +37,9 @@ def publish_command(
     """Publish events from files: validated, keyed, acknowledged.
 
     Files are JSON lines (plain, gzip or zstandard) or Parquet; - is standard input.
+
+    With --strict the command ends with 1 at the first record that is no valid event, and publishes nothing of files
+    with fields that their kind of event does not have.
 
     Exit codes: 0 done, 1 nothing was published, more than half of the records were rejected, or an error, 2 an option
     is wrong.
@@ -68,6 +72,8 @@ def _report(done: Published, rejects: Rejects, seconds: float, *, listing: bool)
         err.print(f"{count:,} records rejected: {reason}")
     if rejects.count and not listing:
         err.print("--rejects FILE lists them, with the line and the reason")
+    if done.unknown_fields:
+        err.print(f"warning: {told_unknown(done.unknown_fields)}; they are ignored. Are they misspelt?", markup=False)
     verdict = "nothing was published" if not done.sent else rejects.verdict(done.read)
     if verdict:
         err.print(verdict)

@@ -18,6 +18,7 @@ from rich.console import Console
 from salesgauge.metrics.kpis.kpi import never_came
 from salesgauge.metrics.kpis.readings import OTHER
 from salesgauge.metrics.rules.privacy import REDACTED
+from salesgauge.schemas.codec import told_unknown
 from salesgauge.schemas.errors import InputError, SalesgaugeError
 from salesgauge.streams.cli.common import Function
 from salesgauge.streams.cli.sources import PATH, check_source, record_source, source_options
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from salesgauge.streams.io.records import RecordSource
     from salesgauge.streams.replay.sinks import Sink, SinkOption
-    from salesgauge.streams.replay.virtual_clock import Evaluation
+    from salesgauge.streams.replay.virtual_clock import ClockedEngine, Evaluation
     from salesgauge.streams.settings.model import Settings
 
 EXIT_REJECTED = 1
@@ -87,6 +88,7 @@ def _sink_options(function: Function) -> Function:
 @click.option(
     "-j", "--jobs", type=click.IntRange(min=1, max=_MOST_JOBS), default=1, help="Processes that share the work of --at."
 )
+@click.option("--strict", is_flag=True, help="Exit with 1 where a record was rejected or has an unknown field.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options: Any) -> None:
     """Compute the past from events, as if it had been watched.
@@ -96,8 +98,9 @@ def replay_command(*, files: tuple[str, ...], events: tuple[str, ...], **options
       salesgauge replay --events events.jsonl.zst --from 2026-01-01 --step 1m --tsdb blocks
       salesgauge replay --topics --from 2026-01-01 --remote-write http://127.0.0.1:9090/api/v1/write
 
-    Exit codes: 0 done, 1 no valid event in the input, more than half of the records rejected, or amounts in a currency
-    without a rate, 2 an option or the input is wrong, 130 interrupted.
+    Exit codes: 0 done, 1 no valid event in the input, more than half of the records rejected, amounts in a currency
+    without a rate or, with --strict, any record rejected or with an unknown field, 2 an option or the input is wrong,
+    130 interrupted.
     """  # noqa: D301 - \b keeps click from joining the examples' lines
     asked = {**options, "events": (*events, *files)}
     console = Console(stderr=True)
@@ -188,6 +191,7 @@ class _Plan:
     quiet: bool
     topics: bool
     breakdowns: bool
+    strict: bool
 
 
 def _plan(asked: dict[str, Any], settings: Settings) -> _Plan:
@@ -202,7 +206,11 @@ def _plan(asked: dict[str, Any], settings: Settings) -> _Plan:
     _keep_inputs(asked, settings, source, given)
     context = SinkContext(_labels(asked["labels"]), _identity(asked, settings, list(given)))
     sinks = tuple(sink({option.flag: value for option, value in of.items()}, context) for sink, of in given.items())
-    return _Plan(source, request, sinks, asked["rejects"], asked["quiet"], asked["topics"], bool(asked["breakdowns"]))
+    return _Plan(
+        source, request, sinks,
+        rejects=asked["rejects"], quiet=asked["quiet"], topics=asked["topics"],
+        breakdowns=bool(asked["breakdowns"]), strict=asked["strict"],
+    )  # fmt: skip
 
 
 def _request(asked: dict[str, Any], settings: Settings) -> ReplayRequest:
@@ -275,10 +283,18 @@ def _run(plan: _Plan, console: Console) -> str | None:
     for warning in source.warnings:
         _warn(console, warning)
     if run.engine.unknown_fields:
-        fields = ", ".join(f"{name} ({count:,})" for name, count in run.engine.unknown_fields.most_common(10))
-        _warn(console, f"fields that no event of the kind has were ignored: {fields}; are they misspelt?")
+        _warn(console, f"{told_unknown(run.engine.unknown_fields)}; they are ignored. Are they misspelt?")
     _summary(run, say, time.monotonic() - began, listing=plan.rejects is not None)
-    return rejects.verdict(run.engine.seen) if run.engine.valid else _nothing(plan)
+    if not run.engine.valid:
+        return _nothing(plan)
+    return rejects.verdict(run.engine.seen) or (_strictly(run.engine) if plan.strict else None)
+
+
+def _strictly(engine: ClockedEngine) -> str | None:
+    """Why --strict fails; None where nothing was rejected and no field is unknown."""
+    rejected = [f"{engine.rejects.count:,} records were rejected"] if engine.rejects.count else []
+    unknown = [told_unknown(engine.unknown_fields)] if engine.unknown_fields else []
+    return f"{'; '.join((*rejected, *unknown))} (--strict)" if rejected or unknown else None
 
 
 @dataclass(frozen=True, slots=True)

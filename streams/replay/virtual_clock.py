@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.facts import millis
 from salesgauge.metrics.kpis.families import Family, Type, families
-from salesgauge.schemas.codec import Rejection, read_batch, unknown_fields
+from salesgauge.schemas.codec import Rejection, count_unknown, read_batch
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.records import BATCH, NOWHERE, KnownRecord, RawRecord, event_known_at
 from salesgauge.streams.io.rejects import Rejects
@@ -157,7 +157,7 @@ class ClockedEngine:
                 self.rejects.add(record, result)
             else:
                 pairs.append((record, result))
-                self.unknown_fields.update(f"{result.name}.{field}" for field in unknown_fields(record.payload, result))
+                count_unknown(self.unknown_fields, record.payload, result)
         self.seen += len(batch)
         self.valid += len(pairs)
         return pairs

@@ -103,6 +103,18 @@ def test_strict_stops_at_the_first_bad_line(settings, tmp_path):
     assert json.loads((tmp_path / "rejects").read_text())["position"] == 2
 
 
+def test_strict_publishes_nothing_of_files_with_unknown_fields(settings, tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(lines(event(1), event(2, sorce="web"), event(3, sorce="web", rep="ann")))
+    named = "lead_created.sorce (2), lead_created.rep (1)"
+    assert f"{named} (--strict)" in publish(settings, path, "--strict", code=1)
+    assert stored(settings) == []
+    said = publish(settings, "-", "--strict", stdin=path.read_bytes(), code=1)
+    assert "lead_created.sorce (1) (--strict); 1 events before that are published" in said
+    assert f"warning: fields that no event of the kind has: {named}" in publish(settings, path)
+    assert len(stored(settings)) == 4
+
+
 def test_nothing_published_is_a_failure(settings):
     assert "nothing was published" in publish(settings, "-", stdin=b"not json\n", code=1)
 
