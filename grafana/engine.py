@@ -24,6 +24,8 @@ METRICS: dict[str, frozenset[str]] = {
         "salesgauge_events_total": {"event"},
         "salesgauge_rejected_total": {"reason"},
         "salesgauge_repeated_total": (),
+        "salesgauge_source_events_total": {"event", "source_system"},
+        "salesgauge_fields_filled_total": {"event", "field", "source_system"},
         "salesgauge_batches_total": (),
         "salesgauge_lag_records": {"partition"},
         "salesgauge_assigned_partitions": (),
@@ -217,6 +219,13 @@ def _work() -> list[timeseries.Panel]:
     ]  # fmt: skip
 
 
+_FILLED = (
+    "bottomk(12, sum by (event, field, source_system) (increase(salesgauge_fields_filled_total[1h]))"
+    " / on (event, source_system) group_left () "
+    "sum by (event, source_system) (increase(salesgauge_source_events_total[1h])))"
+)
+
+
 def _size() -> list[timeseries.Panel]:
     jobs = 'job=~"salesgauge-.*"'
     return [
@@ -227,6 +236,9 @@ def _size() -> list[timeseries.Panel]:
         _lines("Folded label values", "Values shown as `other`, because there are more than the ceiling.", "none",
                ("max by (kpi, breakdown) (salesgauge_folded_label_values)", "{{kpi}} by {{breakdown}}"),
                empty="nothing is folded"),
+        _lines("Fields that are seldom filled", "Share of an hour's events that have an optional field, by source; "
+               "the twelve lowest.", "percentunit", (_FILLED, "{{event}}.{{field}} of {{source_system}}"),
+               empty="no event in the hour before"),
         _lines("KPIs not connected", "KPIs without a value, since a kind of event that they need never came: "
                "`salesgauge kpis ID` names the kinds.", "none",
                ("max by (kpi) (salesgauge_kpi_connected) == 0", "{{kpi}}"), empty="all are connected"),

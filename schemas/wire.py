@@ -29,6 +29,7 @@ class WireEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False, forbid_unkn
     event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
     occurred_at: Annotated[datetime, msgspec.Meta(tz=True)]
     recorded_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    source_system: str | None = None
 
     @property
     def key(self) -> str:

@@ -435,7 +435,7 @@ def _batch(plan: Plan, rows: list[tuple[Any, ...]]) -> Iterator[EventBase | Reje
         if isinstance(result, Rejection):
             yield _rejected(plan, row, result.reason, result.detail)
         else:
-            if parts and isinstance(payload, bytes):
+            if parts and isinstance(payload, bytes) and isinstance(result, EventBase):
                 count_unknown(plan.reading.unknown, payload, result)
             yield result
 

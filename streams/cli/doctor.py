@@ -15,6 +15,7 @@ from salesgauge.streams.settings.model import origins
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from salesgauge.schemas.filling import Filled
     from salesgauge.streams.operate.check import Check
     from salesgauge.streams.operate.doctor import Report
 
@@ -37,7 +38,7 @@ def doctor_command(
     all_settings: bool,
     as_json: bool,
 ) -> None:
-    """Check settings, Kafka, topics, workers, lag, dead letters, exporter and live sources; exit 1 if one fails."""
+    """Check settings, Kafka, topics, workers, lag, dead letters, fields, exporter and live sources; 1 if one fails."""
     from salesgauge.streams.operate.doctor import examine
 
     settings = settings_of(config, kafka__bootstrap=bootstrap)
@@ -48,6 +49,7 @@ def doctor_command(
     else:
         _print_settings([one for one in known if all_settings or one.origin != "default"], len(known))
         _print_checks(report.checks)
+        _print_filled(report.filled)
         _print_lag(report)
     if not report.healthy:
         raise SystemExit(FAILURE)
@@ -71,6 +73,15 @@ def _document(report: Report) -> dict[str, Any]:
             }
             for one in report.behind
         ],
+        "fields": [
+            {
+                "event": one.event,
+                "source_system": one.source_system,
+                "events": one.events,
+                "filled": {name: round(count / one.events, 4) for name, count in one.fields.items()},
+            }
+            for one in report.filled
+        ],
     }
 
 
@@ -88,6 +99,20 @@ def _print_checks(checks: list[Check]) -> None:
     table = Table("check", "", "finding", "what to do")
     for one in checks:
         table.add_row(one.name, _MARKS[one.state], safe(one.message), safe(one.remedy))
+    out.print(table)
+
+
+def _print_filled(filled: list[Filled]) -> None:
+    """The share of the latest events that have each optional field; those that none has stand apart."""
+    if not filled:
+        return
+    table = Table(
+        "event", "source system", "events", "filled", "never filled", title="optional fields of the latest events"
+    )
+    for one in filled:
+        some = ", ".join(f"{name} {count / one.events:.0%}" for name, count in one.fields.items() if count)
+        never = ", ".join(name for name, count in one.fields.items() if not count)
+        table.add_row(one.event, safe(one.source_system), f"{one.events:,}", some, never)
     out.print(table)
 
 

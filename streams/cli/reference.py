@@ -68,7 +68,8 @@ are in `schemas/json/`. Every event has these fields:
 - **Amounts** are in major units of `currency`. Without a currency they are in the reporting currency.
 - **Keys.** Use the entity's id as the message key, with Kafka's default partitioner. A message that arrives in
   another partition is forwarded to the right one. This only takes longer.
-- **Unknown fields** are ignored.
+- **Unknown fields** are ignored, but counted: the log, `salesgauge doctor` and a [metric](metrics.md#of-a-worker) name
+  them, and `publish`, `replay` and `convert` refuse them with `--strict`.
 - **Dead letters.** A message goes to the [dead letters](operations.md#dead-letters) if it is larger than 256 KiB, if it
   happened or was recorded before 1970 or more than five minutes in the future, or if it is not a valid event.
 

@@ -1,4 +1,4 @@
-"""Reading a topic from its beginning to where it ends now, without a consumer group. For small topics."""
+"""Reading topics to where they end now, without a consumer group: a small one whole, of others what came last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kafka import TopicPartition
 from salesgauge.streams.kafka.connection import BrokerError, consumer, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from salesgauge.streams.settings.model import Kafka
 
@@ -34,10 +34,30 @@ def read_topic(kafka: Kafka, topic: str, start: int = 0) -> Iterator[Any]:
         ends = client.end_offsets(partitions)
         for partition, first in client.beginning_offsets(partitions).items():
             client.seek(partition, max(first, start))
-        yield from _until_the_end(client, topic, partitions, ends)
+        yield from _until_the_end(client, f"topic {topic}", partitions, ends)
 
 
-def _until_the_end(client: Any, topic: str, partitions: list[TopicPartition], ends: dict[Any, int]) -> Iterator[Any]:
+def read_latest(kafka: Kafka, topics: Iterable[str], most: int) -> Iterator[Any]:
+    """The last records of each partition, at most ``most``; of topics that there are.
+
+    Raises:
+        BrokerError: the broker cannot be reached, refuses, or stops answering.
+    """
+    with consumer(kafka, max_poll_records=2000) as client, explained(kafka):
+        there = client.topics()
+        partitions = [
+            TopicPartition(topic, p) for topic in topics if topic in there for p in client.partitions_for_topic(topic)
+        ]
+        if not partitions:
+            return
+        client.assign(partitions)
+        ends, firsts = client.end_offsets(partitions), client.beginning_offsets(partitions)
+        for partition, end in ends.items():
+            client.seek(partition, max(firsts[partition], end - most))
+        yield from _until_the_end(client, "a topic of events", partitions, ends)
+
+
+def _until_the_end(client: Any, what: str, partitions: list[TopicPartition], ends: dict[Any, int]) -> Iterator[Any]:
     idle = 0
     while idle < _ATTEMPTS:
         polled = client.poll(timeout_ms=_POLL_MS)
@@ -49,4 +69,4 @@ def _until_the_end(client: Any, topic: str, partitions: list[TopicPartition], en
             return
         else:
             idle += 1
-    raise BrokerError(f"topic {topic} cannot be read to its end; is a broker down?")
+    raise BrokerError(f"{what} cannot be read to its end; is a broker down?")

@@ -7,16 +7,23 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from importlib import metadata
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from salesgauge.schemas.codec import Rejection, count_unknown, read_batch, told_unknown
+from salesgauge.schemas.events import EVENTS
+from salesgauge.schemas.events.base import topic_of
+from salesgauge.schemas.filling import Filled, Filling
 from salesgauge.streams.io.secrets import shown
 from salesgauge.streams.kafka import control, topics
 from salesgauge.streams.kafka.connection import BrokerError, admin
 from salesgauge.streams.kafka.lag import Behind, LagReader
+from salesgauge.streams.kafka.whole_topic import read_latest
 from salesgauge.streams.operate.check import Check, Level
 from salesgauge.streams.operate.dead_letters import CLOSED, REDRIVEN, Selection, read
 from salesgauge.streams.operate.live_sources import source_checks
@@ -31,14 +38,18 @@ if TYPE_CHECKING:
 _HTTP_SECONDS = 3.0
 _SLOW_SECONDS = 2.0
 _SKEW_SECONDS = 5.0
+_LATEST = 200
+"""Events that are looked at, of each partition of a topic."""
+_BATCH = 1000
 
 
 @dataclass(slots=True)
 class Report:
-    """All checks, and how far each partition is behind."""
+    """All checks, how far each partition is behind, and which fields the latest events have."""
 
     checks: list[Check] = field(default_factory=list)
     behind: list[Behind] = field(default_factory=list)
+    filled: list[Filled] = field(default_factory=list)
 
     @property
     def healthy(self) -> bool:
@@ -58,7 +69,7 @@ def examine(settings: Settings, exporter: str | None = None, ingest: str | None 
     report = Report([*_variables(), faust()])
     reachable, settings = _kafka(report, settings)
     if reachable:
-        for look in (_topics, _workers, _dead_letters):
+        for look in (_topics, _workers, _dead_letters, _fields):
             _guarded(report, look, settings)
     report.checks.extend(_exporter(settings.web, exporter))
     report.checks.extend(_sources(settings, ingest))
@@ -171,6 +182,26 @@ def _dead_letters(report: Report, settings: Settings) -> None:
     report.checks.append(
         Check("dead letters", "warn", message, "see `salesgauge dead-letters list`; redrive or close them")
     )
+
+
+def _fields(report: Report, settings: Settings) -> None:
+    """Look at the latest events: which optional fields they have, and which fields their kind does not have."""
+    filling = Filling()
+    unknown: Counter[str] = Counter()
+    records = read_latest(settings.kafka, map(topic_of, EVENTS), _LATEST)
+    while batch := list(islice(records, _BATCH)):
+        payloads = [record.value for record in batch]
+        for payload, event in zip(payloads, read_batch(payloads), strict=True):
+            if not isinstance(event, Rejection):
+                filling.add(event)
+                count_unknown(unknown, payload, event)
+    report.filled = list(filling.take())
+    looked = f"the latest {sum(one.events for one in report.filled):,} events"
+    if unknown:
+        message = f"{looked} have {told_unknown(unknown)}"
+        report.checks.append(Check("fields", "warn", message, "correct the producer; see docs/events.md"))
+    else:
+        report.checks.append(Check("fields", "ok", f"{looked} have no unknown field"))
 
 
 # --- the exporter

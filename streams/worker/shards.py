@@ -19,10 +19,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from salesgauge.metrics.entities.facts import AnyFact, encode
 from salesgauge.metrics.entities.routes import home_key
 from salesgauge.metrics.entities.state import Message, StateFormatError, read_by_sender
+from salesgauge.metrics.rules.privacy import redacted
 from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.rejections import entity_full, not_computed
 from salesgauge.metrics.shard.shard import Failure, Outcome, Shard, admit
 from salesgauge.schemas.codec import Reason, Rejection, read_batch, unknown_fields
+from salesgauge.schemas.filling import Filling
 from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.memory import give_back
 from salesgauge.streams.kafka.connection import partition_of
@@ -62,6 +64,18 @@ class WorkerMetrics:
             "salesgauge_unknown_fields",
             "Fields that their kind of event does not have; they were ignored.",
             ["event", "field"],
+            registry=registry,
+        )
+        self.source_events = Counter(
+            "salesgauge_source_events",
+            "Events read, duplicates included, by the source system that they name.",
+            ["event", "source_system"],
+            registry=registry,
+        )
+        self.fields_filled = Counter(
+            "salesgauge_fields_filled",
+            "Of these, those that had the optional field.",
+            ["event", "field", "source_system"],
             registry=registry,
         )
         self.forwarded = Counter("salesgauge_forwarded", "Facts sent to another partition.", registry=registry)
@@ -168,6 +182,7 @@ class Worker:
         self.address = ""
         """The URL at which it answers questions; empty while there is none."""
         self._unknown: set[tuple[str, str]] = set()
+        self._filling = Filling()
         self.metrics = metrics or WorkerMetrics(CollectorRegistry())
 
     # --- Processor ---------------------------------------------------------------------------------------------------
@@ -322,6 +337,7 @@ class Worker:
         if isinstance(item, Message):
             owned.newest = max(owned.newest, *(fact.at for fact in item.facts))
             owned.admitted[event.name] += 1
+            self._filling.add(event)
         return item
 
     def _note_unknown(self, record: Record, event: AnyEvent) -> None:
@@ -384,6 +400,7 @@ class Worker:
         for name, count in owned.admitted.items():
             self.metrics.events.labels(name).inc(count)
         owned.admitted.clear()
+        self._count_filled()
         owned.events += outcome.distinct
         owned.rejected += dead
         self.metrics.repeated.inc(outcome.repeated)
@@ -395,6 +412,13 @@ class Worker:
         """The entities of those of the partitions that are owned, with their state whole, as they are now."""
         owned = self._active.intersection(partitions) & self._owned.keys()
         return {partition: self._owned[partition].shard.still() for partition in sorted(owned)}
+
+    def _count_filled(self) -> None:
+        for one in self._filling.take():
+            source = redacted(one.source_system)
+            self.metrics.source_events.labels(one.event, source).inc(one.events)
+            for name, count in one.fields.items():
+                self.metrics.fields_filled.labels(one.event, name, source).inc(count)
 
     @property
     def shards(self) -> Mapping[int, Shard]:

@@ -75,7 +75,8 @@ def test_a_strict_conversion_looks_into_lines(tmp_path: Any) -> None:
     (tmp_path / "deals.csv").write_text("id,day\nd1,2026-01-01\nd2,2026-01-02\n")
     (tmp_path / "deals.yaml").write_text(
         "inputs:\n  deals: deals.csv\nevents:\n  - event: deal_won\n    sql: |\n"
-        "      SELECT id AS deal_id, day AS occurred_at, [{'product': 'p', 'unit_price': 5, 'qty': 2}] AS lines\n      FROM deals\n"
+        "      SELECT id AS deal_id, day AS occurred_at, [{'product': 'p', 'unit_price': 5, 'qty': 2}] AS lines\n"
+        "      FROM deals\n"
     )
     command = [str(tmp_path / "deals.yaml"), "--out", str(tmp_path / "events.jsonl")]
     lenient = CliRunner().invoke(convert_command, command)

@@ -89,7 +89,7 @@ def test_a_good_installation_is_healthy(settings, exporter):
     states = {check.name: check.state for check in report.checks}
     assert states == {
         "Faust": "ok", "Kafka": "ok", "version": "ok", "topics": "ok", "workers": "warn", "lag": "ok",
-        "dead letters": "ok", "exporter": "ok",
+        "dead letters": "ok", "fields": "ok", "exporter": "ok",
     }  # fmt: skip
     assert report.healthy
 
@@ -133,6 +133,25 @@ def test_another_version_or_other_rules_than_the_active_ones_are_told(settings):
     assert "name version 1, but 2 is the active one" in found(examine(named), "version").message
     other = settings.model_copy(update={"rules": settings.rules.model_copy(update={"zone": "Europe/Berlin"})})
     assert "computed with other rules" in found(examine(other), "version").message
+
+
+@pytest.mark.integration
+def test_the_latest_events_tell_which_fields_are_filled_and_which_are_unknown(settings):
+    at = "2026-01-01T00:00:00Z"
+    with Publisher(settings.kafka) as publisher:
+        for n in range(250):  # only the last 200 are looked at
+            lead = {"event": "lead_created", "event_id": f"{n}", "lead_id": "l", "occurred_at": at, "team": "north"}
+            lead |= {"source_system": "crm"} | ({"campaign_id": "c", "sorce": "web"} if n >= 240 else {})
+            publisher.send_raw("crm.lead-created", "l", json.dumps(lead).encode())
+        publisher.send_raw("crm.deal-lost", "d", b"no event")
+    report = examine(settings)
+    [filled] = report.filled
+    assert (filled.event, filled.source_system) == ("lead_created", "crm")
+    assert 200 <= filled.events < 250  # the embedded broker gives too low an end
+    fields = filled.fields
+    assert (fields["team"], fields["campaign_id"], fields["source"]) == (filled.events, 10, 0)
+    check = found(report, "fields")
+    assert (check.state, "lead_created.sorce (10)" in check.message) == ("warn", True)
 
 
 @pytest.mark.integration
