@@ -180,7 +180,8 @@ def test_blocks_and_remote_write_show_the_readings_at_their_times(tmp_path, file
     }  # fmt: skip
 
 
-def test_a_month_appears_at_its_times_by_blocks_and_by_remote_write(tmp_path):
+def test_a_month_appears_at_its_times_by_blocks_and_by_remote_write(tmp_path, monkeypatch):
+    monkeypatch.setenv("SALESGAUGE_RULES__ZERO_IS_REAL", '["lead_created", "deal_won", "deal_lost"]')  # from the first
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     start = end - timedelta(days=30)
     month = history(Organisation(seed=5, leads_per_day=6, reps=6), start, end)
