@@ -220,9 +220,9 @@ def _work() -> list[timeseries.Panel]:
 
 
 _FILLED = (
-    "bottomk(12, sum by (event, field, source_system) (increase(salesgauge_fields_filled_total[1h]))"
+    "bottomk(12, sum by (event, field, source_system) (rate(salesgauge_fields_filled_total[$__rate_interval]))"
     " / on (event, source_system) group_left () "
-    "sum by (event, source_system) (increase(salesgauge_source_events_total[1h])))"
+    "sum by (event, source_system) (rate(salesgauge_source_events_total[$__rate_interval])))"
 )
 
 
@@ -236,9 +236,9 @@ def _size() -> list[timeseries.Panel]:
         _lines("Folded label values", "Values shown as `other`, because there are more than the ceiling.", "none",
                ("max by (kpi, breakdown) (salesgauge_folded_label_values)", "{{kpi}} by {{breakdown}}"),
                empty="nothing is folded"),
-        _lines("Fields that are seldom filled", "Share of an hour's events that have an optional field, by source; "
+        _lines("Fields that are seldom filled", "Share of the events that have an optional field, by source; "
                "the twelve lowest.", "percentunit", (_FILLED, "{{event}}.{{field}} of {{source_system}}"),
-               empty="no event in the hour before"),
+               empty="no event since the start"),
         _lines("KPIs not connected", "KPIs without a value, since a kind of event that they need never came: "
                "`salesgauge kpis ID` names the kinds.", "none",
                ("max by (kpi) (salesgauge_kpi_connected) == 0", "{{kpi}}"), empty="all are connected"),

@@ -77,6 +77,7 @@ class Explanation(msgspec.Struct, frozen=True):
     Attributes:
         question: what was asked.
         value: the reading, computed from what the entities add; None where it has no value.
+        not_connected: the events that it requires and that never came; then it has no value.
         numerator: of a quotient.
         denominator: of a quotient.
         parts: name -> part.
@@ -93,6 +94,7 @@ class Explanation(msgspec.Struct, frozen=True):
     totals: dict[str, int]
     entities: list[EntityShare]
     count: int
+    not_connected: tuple[str, ...] = ()
 
 
 def united(scope: Scope, partials: Iterable[Partial]) -> Explanation:
@@ -110,9 +112,10 @@ def united(scope: Scope, partials: Iterable[Partial]) -> Explanation:
     for addend in scope.addends(total):
         totals |= addend.amounts(scope.reader(total))
     totals = {name: totals.get(name, 0) for name in parts} | totals
-    value, numerator, denominator = _evaluated(scope, total)
+    missing = scope.missing(total)
+    value, numerator, denominator = (None, None, None) if missing else _evaluated(scope, total)
     return Explanation(
-        question, value, numerator, denominator, parts, totals, heaviest(entities, question.limit), count
+        question, value, numerator, denominator, parts, totals, heaviest(entities, question.limit), count, missing
     )
 
 

@@ -13,7 +13,7 @@ from salesgauge.metrics.kpis.formula import Expr, Ratio
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Stat, families_of
 from salesgauge.metrics.kpis.reader import Sums, Values, WindowReader, scale
 from salesgauge.metrics.kpis.readings import View
-from salesgauge.metrics.measures.registry import MEASURES, Measure, Unit
+from salesgauge.metrics.measures.registry import EVENTS_SEEN, MEASURES, Measure, Unit
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.rules.windows import WINDOWS, Window
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
@@ -160,6 +160,7 @@ class Scope:
         for asked in ((), question.breakdown):  # of the whole a formula learns which currencies there are
             for name, breakdown in families_of(self.formula, asked):
                 plan.setdefault(name, {(): None})[breakdown] = None
+        plan[EVENTS_SEEN.name] = {(): None, ("event",): None}
         self.index = SeriesIndex({name: tuple(kept) for name, kept in plan.items()}, LeafIndex(rules.unredacted))
         self.index.assign(question.teams)
         self.measures = frozenset(MEASURES[name] for name in plan)
@@ -171,6 +172,13 @@ class Scope:
     def digits(self) -> dict[Unit, int]:
         """Unit -> digits after the point of an amount in base units."""
         return {unit: len(str(number)) - 1 for unit, number in self._scale.items()}
+
+    def missing(self, sums: Sums) -> tuple[str, ...]:
+        """The events that the number requires and that never came, by sums over all entities."""
+        family = self.index.family(EVENTS_SEEN.name, ("event",))
+        seen = self.rules.zero_is_real.union(name for (name,), n in family.items() if sums.sums("all").get(n * CODES))
+        kpi = self.catalogue.by_id[self.question.kpi]
+        return kpi.missing(seen, kpi.stat(self.question.stat))
 
     def reader(self, sums: Sums) -> WindowReader:
         """What answers the formula from some sums."""

@@ -300,13 +300,17 @@ class Kpi:
         alone = len(dims) == 1 and all(dims[0] in measure.dims for measure in known)
         return not dims or dims in self.breakdowns or (alone and self.whole)
 
-    def missing(self, seen: Collection[str]) -> tuple[str, ...]:
-        """The required events of which none was ever ``seen``; where there are some, the KPI is not connected."""
-        return _missing(self.requires, seen)
+    def missing(self, seen: Collection[str], stat: Stat | None = None) -> tuple[str, ...]:
+        """The required events of which none was ever ``seen``, for the KPI or one of its numbers.
+
+        Where there are some, the KPI is not connected, or the number has no value.
+        """
+        groups = (stat and stat.requires) or self.requires
+        return tuple(group for group in groups if not any(name in seen for name in group.split("|")))
 
     def connected(self, seen: Collection[str]) -> tuple[Stat, ...]:
         """Its numbers of which all required events were ever ``seen``; the others have no value."""
-        return tuple(stat for stat in self.stats if not _missing(stat.requires or self.requires, seen))
+        return tuple(stat for stat in self.stats if not self.missing(seen, stat))
 
     @property
     def drawn_on(self) -> Dashboard:
@@ -362,10 +366,6 @@ def _stat_mistakes(stat: Stat) -> Iterator[tuple[bool, str]]:
     quotient = stat.unit is Unit.QUOTIENT
     yield quotient and not stat.per, f"the unit{where} is a quotient: say in `per` what it is per, such as 'per demo'"
     yield not quotient and bool(stat.per), f"`per`{where} belongs to a unit of Unit.QUOTIENT"
-
-
-def _missing(requires: Iterable[str], seen: Collection[str]) -> tuple[str, ...]:
-    return tuple(group for group in requires if not any(name in seen for name in group.split("|")))
 
 
 def never_came(missing: Iterable[str]) -> str:

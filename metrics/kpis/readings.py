@@ -68,9 +68,9 @@ class View:
         came = (name for (name,), number in family.items() if self.sums.total("all", number))
         return self.sums.rules.zero_is_real.union(came)
 
-    def missing(self, kpi: Kpi) -> tuple[str, ...]:
-        """The events that a KPI requires and that never came, as `Kpi.requires` has them; then it is not connected."""
-        return kpi.missing(self.seen())
+    def missing(self, kpi: Kpi, stat: Stat | None = None) -> tuple[str, ...]:
+        """The events that a KPI, or one of its numbers, requires and that never came, as `Kpi.missing` has them."""
+        return kpi.missing(self.seen(), stat)
 
     def not_connected(self, kpis: Iterable[Kpi] | None = None) -> dict[str, tuple[str, ...]]:
         """The ids of the KPIs that have no value for want of events, with what :meth:`missing` says of them."""

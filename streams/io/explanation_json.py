@@ -71,6 +71,8 @@ def explanation_document(explanation: Explanation, links: Mapping[str, str]) -> 
     }
     if explanation.numerator is not None:
         found |= {"numerator": explanation.numerator, "denominator": explanation.denominator}
+    if explanation.not_connected:
+        found["not_connected"] = list(explanation.not_connected)
     return found | {
         "parts": [_part(part, explanation.totals[name]) for name, part in explanation.parts.items()],
         "count": explanation.count,

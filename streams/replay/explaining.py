@@ -11,7 +11,7 @@ from salesgauge.metrics.entities.facts import fact_id
 from salesgauge.metrics.explain.question import Side, ask
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.formula import Ratio
-from salesgauge.metrics.kpis.kpi import Kpi, Stat
+from salesgauge.metrics.kpis.kpi import Kpi, Stat, never_came
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.errors import InputError
 from salesgauge.streams.io.rejects import Rejects
@@ -142,7 +142,7 @@ def explain_records(
         again: whether the source may be read once more, to find the ids of the events behind the number.
 
     Raises:
-        InputError: there is no such number, or no valid event; the source is wrong.
+        InputError: there is no such number, it is not connected, or there is no valid event; the source is wrong.
     """
     number = find(wanted)
     request = ReplayRequest(
@@ -153,6 +153,9 @@ def explain_records(
     if not run.engine.valid:
         raise InputError("there is no valid event in the input")
     found = run.engine.machine.explain(question(wanted, number, evaluation.view))
+    if found.not_connected:
+        why = never_came(found.not_connected)
+        raise InputError(f"{number.kpi.id} has no value: it is not connected, as there was {why}")
     return with_event_ids(found, source.records()) if again and wanted.facts else found
 
 

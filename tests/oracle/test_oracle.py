@@ -74,6 +74,7 @@ UNSIMULATED = {
     ("refund_ratio", "value"),
     ("mrr_mismatch", "value"),
     ("weighted_pipeline", "value"),
+    ("weighted_pipeline", "unrated"),
     ("stage_time_seconds", "value"),
     ("stage_time_seconds", "low"),
     ("stage_time_seconds", "high"),

@@ -154,6 +154,13 @@ def computed_once() -> Iterator[None]:
         yield
 
 
+def test_what_is_not_connected_has_no_value() -> None:
+    found = machine([], END)
+    kpi = CATALOGUE.by_id["win_ratio"]
+    explanation = found.explain(ask(found.view, kpi, kpi.headline, "30d", {}))
+    assert (explanation.value, explanation.not_connected) == (None, ("deal_won", "deal_lost"))
+
+
 @settings(max_examples=20)
 @given(events=worlds(), now=st.sampled_from([NOW, BEGIN + 31 * DAY + 7]), seed=st.integers(0, 10**6))
 def test_in_hostile_worlds(events: list[EventBase], now: int, seed: int) -> None:
@@ -238,10 +245,13 @@ def check_waiting(found: Machine) -> int:
     return int(told["leads_waiting", "value", ()])
 
 
+ANSWERED = frozenset({"lead_created", "activity_logged"})
+
+
 @settings(max_examples=20)
 @given(events=worlds(), now=st.sampled_from([NOW, BEGIN + 31 * DAY + 7]))
 def test_the_list_of_waiting_leads_is_what_is_counted_in_hostile_worlds(events: list[EventBase], now: int) -> None:
-    check_waiting(machine(events, now, RULES.model_copy(update={"label_ceiling": 100})))
+    check_waiting(machine(events, now, RULES.model_copy(update={"label_ceiling": 100, "zero_is_real": ANSWERED})))
 
 
 def test_the_list_of_waiting_leads_is_what_is_counted_in_business_hours() -> None:

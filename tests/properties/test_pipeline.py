@@ -37,6 +37,7 @@ RULES = Rules(
     zone=ZONE,
     sales_period="month",
     max_future=timedelta(days=10_000),
+    zero_is_real=frozenset({"opportunity_created", "deal_changed", "deal_won", "deal_lost"}),
     stages=(
         StageRule(name="Demo", probability=0.125, limit_days=3),
         StageRule(name="Offer"),

@@ -100,6 +100,7 @@ def test_who_waits_is_told_since_when(tmp_path: Path) -> None:
         event("lead_created", 1, "2026-03-02T09:00:00Z", lead_id="old")
         + event("rep_joined", 9, "2026-03-02T08:00:00Z", rep_id="r", team="t")
         + event("lead_created", 2, "2026-03-02T09:30:00Z", lead_id="new")
+        + event("activity_logged", 3, "2026-03-01T09:30:00Z", lead_id="answered", kind="call")
     )
     found = document("lead_oldest_wait_seconds", path, "--stat", "around_the_clock", "--at", "2026-03-02T10:00:00Z")
     assert [(e["key"], e["waits"]["waiting_since"]) for e in found["entities"]] == [
@@ -107,6 +108,14 @@ def test_who_waits_is_told_since_when(tmp_path: Path) -> None:
         ("new", [{"since": "2026-03-02T09:30:00Z", "seconds": 1800}]),
     ]
     assert found["value"] == 3600
+
+
+def test_what_is_not_connected_has_no_explanation(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(event("deal_won", 1, "2026-03-02T09:00:00Z", deal_id="d", amount=1))
+    result = explain("win_ratio", path, "--window", "30d")
+    assert result.exit_code == 2
+    assert "win_ratio has no value: it is not connected, as there was no deal_lost" in result.stderr
 
 
 def test_a_part_of_a_ratio_and_a_limit(month: Path) -> None:

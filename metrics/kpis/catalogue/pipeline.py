@@ -32,7 +32,8 @@ _ROLE = Role.SALES_MANAGER
 _BOARD = Dashboard.PIPELINE
 _PARTS = (("stage",), ("category",), ("rep",), ("team",))
 _CLOSES = ("deal_won", "deal_lost", "deal_reopened", "deal_deleted", "deal_restored")
-_OPEN = ("opportunity_created", *_CLOSES, "lead_assigned")
+_OPENED = "opportunity_created|deal_changed"
+_OPEN = ("opportunity_created", "deal_changed", *_CLOSES, "lead_assigned")
 
 
 def _stage_time(bound: Bound) -> SurvivalMedian:
@@ -52,7 +53,7 @@ KPIS = (
         breakdowns=_PARTS,
         windows=NOW,
         direction=Direction.NEUTRAL,
-        requires=("deal_changed",),
+        requires=(_OPENED,),
         affected_by=_OPEN,
         dashboard=_BOARD,
         caveats="A deal in a stage of the kind won or lost is not open, even if nothing else says that it was closed.",
@@ -69,7 +70,7 @@ KPIS = (
         formula=Stock(m.PIPELINE_VALUE),
         breakdowns=_PARTS,
         windows=NOW,
-        requires=("deal_changed",),
+        requires=(_OPENED,),
         affected_by=_OPEN,
         dashboard=_BOARD,
         caveats="A deal without an amount adds nothing. Amounts are worth what they were when they were set.",
@@ -117,7 +118,7 @@ KPIS = (
         breakdowns=_PARTS,
         windows=NOW,
         direction=Direction.DOWN,
-        requires=("opportunity_created", "deal_changed"),
+        requires=(_OPENED,),
         affected_by=_OPEN[1:],
         dashboard=_BOARD,
         caveats="A deal that was re-opened is as old as its first opening. Without a known opening it has no age.",
