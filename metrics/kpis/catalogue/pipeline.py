@@ -340,7 +340,7 @@ KPIS = (
         * (In(m.GROSS_REVENUE) / In(m.DEALS_WON))
         / (Quantile(m.SALES_CYCLE, 0.5) * (1 / 86_400)),
         windows=("90d",),
-        requires=("deal_changed", "lead_created", "deal_won"),
+        requires=(_OPENED, "lead_created", "deal_won"),
         affected_by=_OPEN,
         dashboard=_BOARD,
         caveats="Per day. It compares one funnel with itself over time; it is no forecast.",
