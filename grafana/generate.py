@@ -38,7 +38,7 @@ def board_targets(thresholds: Thresholds) -> dict[str, str]:
     return {"streams/serve/board/targets.json": "[\n" + ",\n".join(lines) + "\n]\n"}
 
 
-def _rules(groups: list[rules.Group], thresholds: Thresholds) -> str:
+def _rules(groups: list[rules.RuleGroup], thresholds: Thresholds) -> str:
     return _yaml({"groups": [group.document(thresholds) for group in groups]})
 
 

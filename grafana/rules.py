@@ -107,7 +107,7 @@ def anchor(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RuleGroup:
     """Rules that are evaluated one after the other."""
 
     name: str
@@ -124,19 +124,19 @@ class Group:
 # --- recording --------------------------------------------------------------------------------------------------------
 
 
-def recording_groups(thresholds: Thresholds, catalogue: Catalogue) -> list[Group]:
+def recording_groups(thresholds: Thresholds, catalogue: Catalogue) -> list[RuleGroup]:
     """What boards and alerts share."""
     return [
-        Group("salesgauge-sla", tuple(_sla_recordings(thresholds, catalogue))),
-        Group("salesgauge-replies", tuple(_reply_recordings(thresholds, catalogue)), interval="5m"),
-        Group(
+        RuleGroup("salesgauge-sla", tuple(_sla_recordings(thresholds, catalogue))),
+        RuleGroup("salesgauge-replies", tuple(_reply_recordings(thresholds, catalogue)), interval="5m"),
+        RuleGroup(
             "salesgauge-hours",
             (
                 Recording(MINUTE, "day_of_week() * 1440 + hour() * 60 + minute()"),
                 Recording(OPEN, _open_expression(thresholds)),
             ),
         ),
-        Group("salesgauge-engine", tuple(_engine_recordings(thresholds))),
+        RuleGroup("salesgauge-engine", tuple(_engine_recordings(thresholds))),
     ]
 
 
@@ -204,14 +204,14 @@ def _engine_recordings(thresholds: Thresholds) -> Iterator[Recording]:
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
-def alert_groups(thresholds: Thresholds, catalogue: Catalogue) -> list[Group]:
+def alert_groups(thresholds: Thresholds, catalogue: Catalogue) -> list[RuleGroup]:
     """All alert rules."""
     return [
-        Group("salesgauge-targets", tuple(_targets(thresholds, catalogue))),
-        Group("salesgauge-sla-budget", tuple(_burn(burn, thresholds, catalogue) for burn in thresholds.slo.burns)),
-        Group("salesgauge-business", (_reply_drop(thresholds, catalogue), _silence(thresholds))),
-        Group("salesgauge-machine", tuple(_engine(thresholds))),
-        Group("salesgauge-watch", tuple(_watch())),
+        RuleGroup("salesgauge-targets", tuple(_targets(thresholds, catalogue))),
+        RuleGroup("salesgauge-sla-budget", tuple(_burn(burn, thresholds, catalogue) for burn in thresholds.slo.burns)),
+        RuleGroup("salesgauge-business", (_reply_drop(thresholds, catalogue), _silence(thresholds))),
+        RuleGroup("salesgauge-machine", tuple(_engine(thresholds))),
+        RuleGroup("salesgauge-watch", tuple(_watch())),
     ]
 
 

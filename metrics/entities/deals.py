@@ -46,7 +46,7 @@ _TOUCH_KINDS = frozenset({"call", "email", "message", "video"})
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class DealHistory:
     """What a deal's own facts tell. Instants are ms.
 
     ``outcomes`` are the closes and re-openings that stand, by their business time, all of it different. ``leads`` and
@@ -73,14 +73,14 @@ class History:
         return None if isinstance(last, Reopened) else last
 
 
-def fold(box: Box) -> History:
+def fold(box: Box) -> DealHistory:
     """The history that the facts about a deal tell."""
     facts = box.sorted()
     attributes = sorted(facts, key=lambda fact: (fact.at, fact.recorded, _RANKS.get(type(fact), _LATER), fact.id))
     said = [fact for fact in attributes if isinstance(fact, Opened | Changed)]
     opened = [fact for fact in said if isinstance(fact, Opened)]
     outcomes, deleted = _outcomes(box, facts)
-    return History(
+    return DealHistory(
         opened=max(opened, key=lambda fact: fact.version, default=None),
         opened_at=min((fact.at for fact in opened), default=0),
         outcomes=outcomes,
@@ -124,7 +124,7 @@ class Deal:
     """A deal with what other entities say of its leads: what measures are made of. Addresses are those of survivors."""
 
     key: str
-    history: History
+    history: DealHistory
     leads: tuple[str, ...]
     """Addresses of the leads that it had, each once; the one that has it is the last."""
     account: str
@@ -190,7 +190,7 @@ def deals_of(state: State, who: Survivors, rules: Rules) -> list[Deal]:
     return [deal for deal in found if not deal.history.deleted]
 
 
-def _read_deal(key: str, history: History, known: Mapping[str, Profile], who: Survivors, rules: Rules) -> Deal:
+def _read_deal(key: str, history: DealHistory, known: Mapping[str, Profile], who: Survivors, rules: Rules) -> Deal:
     named = [who(address(LEAD, lead)) for lead in history.leads]
     leads = tuple(reversed(dict.fromkeys(reversed(named))))
     profiles = {lead: known[lead] for lead in leads}
@@ -202,7 +202,7 @@ def _read_deal(key: str, history: History, known: Mapping[str, Profile], who: Su
     return Deal(key, history, leads, account, origin, tuple(profiles.values()), owner, team)
 
 
-def _owner(history: History, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
+def _owner(history: DealHistory, origin: Profile, rules: Rules) -> tuple[Rep, Team]:
     """Who a deal is credited to: what its close says, else who owned it then, else who owned its lead then."""
     close = history.close
     at = close.at if close else None

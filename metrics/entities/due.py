@@ -16,13 +16,13 @@ from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.rules.windows import sales_period_of
 
 if TYPE_CHECKING:
-    from salesgauge.metrics.entities.pipeline import Span
+    from salesgauge.metrics.entities.pipeline import OpenSpan
 
 
 class _Due(NamedTuple):
     """A span, and from when until when (ms) it lies in the period ``[first, last)`` in which its close is expected."""
 
-    span: Span
+    span: OpenSpan
     first: int
     last: int
     begin: int
@@ -38,12 +38,12 @@ class _Due(NamedTuple):
         return other is not None and other.lasts and self.first == other.first and self.end == other.begin
 
 
-def end_of(span: Span) -> float:
+def end_of(span: OpenSpan) -> float:
     """When a span ends; never, if the deal is still in it."""
     return math.inf if span.until is None else span.until
 
 
-def add_due(spans: Sequence[Span], rules: Rules, out: Contributions) -> None:
+def add_due(spans: Sequence[OpenSpan], rules: Rules, out: Contributions) -> None:
     """Add what the spans of a deal, sorted, say about its expected close."""
     dues = [_read_due(span, rules) for span in spans]
     for number, due in enumerate(dues):
@@ -61,7 +61,7 @@ def add_due(spans: Sequence[Span], rules: Rules, out: Contributions) -> None:
             _add_exit(due, after, spans[number + 1] if number + 1 < len(spans) else None, out)
 
 
-def _read_due(span: Span, rules: Rules) -> _Due | None:
+def _read_due(span: OpenSpan, rules: Rules) -> _Due | None:
     expected = span.version.expected_close
     if not expected:
         return None
@@ -77,7 +77,7 @@ def _add_push(before: _Due | None, due: _Due, out: Contributions) -> None:
     out.add(measure, due.span.since, 1, stage=version.stage, rep=version.rep, team=version.team)
 
 
-def _add_slip(due: _Due, spans: Sequence[Span], out: Contributions) -> None:
+def _add_slip(due: _Due, spans: Sequence[OpenSpan], out: Contributions) -> None:
     """A deal that was due when the period began is judged at its end: whether it is open then."""
     if due.span.since <= due.first < end_of(due.span):
         is_open = any(span.since <= due.last < end_of(span) for span in spans)
@@ -86,7 +86,7 @@ def _add_slip(due: _Due, spans: Sequence[Span], out: Contributions) -> None:
         out.add(m.SLIPPED, due.last, int(is_open), rep=rep, team=team)
 
 
-def _add_entry(before: _Due | None, due: _Due, last: Span | None, out: Contributions) -> None:
+def _add_entry(before: _Due | None, due: _Due, last: OpenSpan | None, out: Contributions) -> None:
     """Add why the deal is due from here on; what was due when the period began is its start."""
     at, version = due.begin, due.span.version
     if at == due.first:
@@ -104,7 +104,7 @@ def _add_entry(before: _Due | None, due: _Due, last: Span | None, out: Contribut
         _move("created" if last is None else "reopened", at, version.amount, due, out)
 
 
-def _add_exit(due: _Due, after: _Due | None, following: Span | None, out: Contributions) -> None:
+def _add_exit(due: _Due, after: _Due | None, following: OpenSpan | None, out: Contributions) -> None:
     """Add why the deal is due no more; at the end of the period nothing moves: the next one begins."""
     if due.end == due.last or due.goes_on_in(after):
         return

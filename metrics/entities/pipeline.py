@@ -30,7 +30,7 @@ _OMITTED = "omitted"
 """The category of deals that no forecast holds."""
 
 
-class Version(NamedTuple):
+class DealVersion(NamedTuple):
     """An open deal's attributes.
 
     ``amount`` is in the rules' smallest unit, ``probability`` in billionths, ``expected_close`` in ms (0: unknown).
@@ -60,7 +60,7 @@ class Version(NamedTuple):
         return whole + (2 * rest > _CERTAIN or (2 * rest == _CERTAIN and whole % 2))
 
 
-class Span(NamedTuple):
+class OpenSpan(NamedTuple):
     """From ``since`` until ``until`` (ms; None: still) a deal was open with these attributes.
 
     ``outcome``: ``won`` or ``lost`` where it was closed then.
@@ -68,7 +68,7 @@ class Span(NamedTuple):
 
     since: int
     until: int | None
-    version: Version
+    version: DealVersion
     outcome: str = ""
 
 
@@ -146,7 +146,7 @@ class _Course:
             # An opening that was corrected is said later than it was; its currency need not have a rate before.
             self.amount = self.rules.minor(self.micros, self.currency, max(self.amount_at, self.currency_at))
 
-    def version(self, at: int) -> Version:
+    def version(self, at: int) -> DealVersion:
         """The attributes at an instant."""
         rep, said = self.owner
         owners = self.deal.origin.owners
@@ -156,19 +156,19 @@ class _Course:
             probability = rule.probability
         chance = None if probability is None else round(probability * _CERTAIN)
         team = owners.team(rep, said, self.rules)
-        return Version(self.stage, self.category, chance, self.amount, self.expected_close, rep, team)
+        return DealVersion(self.stage, self.category, chance, self.amount, self.expected_close, rep, team)
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """A deal in the open pipeline: its spans, sorted, and its amount when it was closed last (smallest unit)."""
 
-    spans: list[Span]
+    spans: list[OpenSpan]
     closing_amount: int
 
-    def visits(self) -> list[Span]:
+    def visits(self) -> list[OpenSpan]:
         """The stretches of time in one stage, with what the deal was at their start; none where no stage is known."""
-        found: list[Span] = []
+        found: list[OpenSpan] = []
         for span in self.spans:
             last = found[-1] if found else None
             if last is not None and last.until == span.since and last.version.stage == span.version.stage:
@@ -181,7 +181,7 @@ class Pipeline:
 def read_pipeline(deal: Deal, rules: Rules) -> Pipeline:
     """When the deal was open, and what it was then."""
     course = _Course(deal, rules)
-    spans: list[Span] = []
+    spans: list[OpenSpan] = []
     since, version = 0, None
     for at, steps in groupby(sorted(_steps(deal), key=lambda step: step[:3]), key=lambda step: step[0]):
         for step in steps:
@@ -190,10 +190,10 @@ def read_pipeline(deal: Deal, rules: Rules) -> Pipeline:
         if new == version:
             continue
         if version is not None:
-            spans.append(Span(since, at, version, "" if new else course.outcome))
+            spans.append(OpenSpan(since, at, version, "" if new else course.outcome))
         since, version = at, new
     if version is not None:
-        spans.append(Span(since, None, version))
+        spans.append(OpenSpan(since, None, version))
     return Pipeline(spans, course.closing_amount)
 
 
@@ -226,7 +226,7 @@ def add_pipeline(deal: Deal, pipeline: Pipeline, rules: Rules, out: Contribution
         add_due(spans, rules, out)
 
 
-def _add_visits(visits: list[Span], out: Contributions) -> None:
+def _add_visits(visits: list[OpenSpan], out: Contributions) -> None:
     for since, until, version, _ in visits:
         if until is None:
             out.add(m.STAGE_SINCE, since, 1, **version.labels)
@@ -234,10 +234,10 @@ def _add_visits(visits: list[Span], out: Contributions) -> None:
             out.sample(m.STAGE_TIME, since, until - since, **version.labels)
 
 
-def _add_funnel(visits: list[Span], won_at: int | None, rules: Rules, out: Contributions) -> None:
+def _add_funnel(visits: list[OpenSpan], won_at: int | None, rules: Rules, out: Contributions) -> None:
     """Add each stage at the instant at which the deal first came to it or past it: who skips a stage has passed it."""
     places = {name: place for place, name in enumerate(rules.open_stages)}
-    entries: list[tuple[int, Version]] = []
+    entries: list[tuple[int, DealVersion]] = []
     for since, _, version, _ in visits:
         while len(entries) <= places.get(version.stage, -1):
             entries.append((since, version))
@@ -252,7 +252,7 @@ def _add_funnel(visits: list[Span], won_at: int | None, rules: Rules, out: Contr
         out.add(m.STAGE_ADVANCED, at, int(place < reached), **labels)
 
 
-def _add_stalled(visits: list[Span], spans: list[Span], deal: Deal, rules: Rules, out: Contributions) -> None:
+def _add_stalled(visits: list[OpenSpan], spans: list[OpenSpan], deal: Deal, rules: Rules, out: Contributions) -> None:
     """Add the deal while it is in a stage past its limit, counted from its last move or touch."""
     touches: list[int] | None = None
     for visit in visits:
@@ -273,7 +273,7 @@ def _is_touch(activity: Activity) -> bool:
     return activity.human_touch and activity.kind != "note"
 
 
-def _add_stalled_stay(begin: int, until: float, version: Version, out: Contributions) -> None:
+def _add_stalled_stay(begin: int, until: float, version: DealVersion, out: Contributions) -> None:
     for at, sign in ((begin, 1), (until, -1)):
         if not math.isinf(at):
             out.add(m.STALLED_DEALS, int(at), sign, **version.labels)
@@ -287,7 +287,7 @@ def _touches(deal: Deal) -> list[int]:
     return sorted(found + held)
 
 
-def _add_stocks(span: Span, out: Contributions) -> None:
+def _add_stocks(span: OpenSpan, out: Contributions) -> None:
     version = span.version
     labels, weighted = version.labels, version.weighted
     rated, unrated = (0, version.amount) if weighted is None else (weighted, 0)

@@ -13,7 +13,7 @@ from salesgauge.metrics.kpis.formula import Expr, Ratio
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Stat, families_of
 from salesgauge.metrics.kpis.reader import Sums, Values, WindowReader, scale
 from salesgauge.metrics.kpis.readings import View
-from salesgauge.metrics.measures.registry import EVENTS_SEEN, MEASURES, Measure, Unit
+from salesgauge.metrics.measures.registry import EVENTS_SEEN, MEASURES, Measure, MeasureUnit
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.rules.windows import WINDOWS, Window
 from salesgauge.metrics.shard.leaves import CODES, LeafIndex
@@ -97,7 +97,7 @@ class Part(msgspec.Struct, frozen=True):
     """
 
     name: str
-    unit: Unit
+    unit: MeasureUnit
     digits: int
     sides: tuple[Side, ...] = ()
 
@@ -107,7 +107,7 @@ class Addend:
     """A part, before it is known in which currencies."""
 
     term: Expr
-    unit: Unit
+    unit: MeasureUnit
     sides: tuple[Side, ...]
 
     def amounts(self, at: WindowReader) -> dict[str, int]:
@@ -124,7 +124,7 @@ class Addend:
         """Whether it has an amount for each of several currencies."""
         return any("currency" in dims for _, dims in self.term.measures_under())
 
-    def part(self, name: str, digits: Mapping[Unit, int]) -> Part:
+    def part(self, name: str, digits: Mapping[MeasureUnit, int]) -> Part:
         """The part of a name that `amounts` gave."""
         return Part(name, self.unit, digits[self.unit], self.sides)
 
@@ -150,7 +150,7 @@ class Scope:
     """The window before, the same way; empty where nobody asks for it."""
     _numbers: dict[tuple[Measure, Labels], tuple[int, ...]] = field(default_factory=dict)
     _projections: dict[Breakdown, frozenset[Values]] = field(default_factory=dict)
-    _scale: dict[Unit, int] = field(init=False)
+    _scale: dict[MeasureUnit, int] = field(init=False)
 
     def __post_init__(self) -> None:
         question, rules = self.question, self.rules
@@ -169,7 +169,7 @@ class Scope:
         self._scale = scale(rules)
 
     @property
-    def digits(self) -> dict[Unit, int]:
+    def digits(self) -> dict[MeasureUnit, int]:
         """Unit -> digits after the point of an amount in base units."""
         return {unit: len(str(number)) - 1 for unit, number in self._scale.items()}
 

@@ -40,7 +40,7 @@ class Type(enum.StrEnum):
     GAUGE_HISTOGRAM = "gaugehistogram"
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """One sample; ``name`` is the family's, with a suffix in a histogram."""
 
     name: str
@@ -55,7 +55,7 @@ class Family:
     name: str
     type: Type
     help: str
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[MetricSample] = field(default_factory=list)
 
 
 def family_name(kpi: Kpi, stat: str = "value", breakdown: Breakdown = ()) -> str:
@@ -100,7 +100,7 @@ def families(view: View, kpis: Iterable[Kpi] | None = None, windows: frozenset[s
 
 
 def _connected(kpis: Iterable[Kpi], absent: Collection[str]) -> Family:
-    samples = [Sample(CONNECTED, {"kpi": kpi.id}, float(kpi.id not in absent)) for kpi in kpis]
+    samples = [MetricSample(CONNECTED, {"kpi": kpi.id}, float(kpi.id not in absent)) for kpi in kpis]
     text = "1 where each event that the KPI requires ever came; 0: it has no value for want of them."
     return Family(CONNECTED, Type.GAUGE, text, samples)
 
@@ -130,7 +130,7 @@ class _FamilyBuilder:
         family = self._families.get((stat, breakdown))
         if family is None:
             family = self._families[stat, breakdown] = self._family(stat, breakdown)
-        family.samples.append(Sample(family.name, labels, value))
+        family.samples.append(MetricSample(family.name, labels, value))
 
     def _family(self, stat: str, breakdown: Breakdown) -> Family:
         name = family_name(self._kpi, stat, breakdown)
@@ -168,11 +168,11 @@ def _put_histogram(found: dict[str, Family], kpi: Kpi, view: View, windows: froz
         counts = view.sums.counts(window, number)
         total = sum(counts.values())
         for bound, below in zip(BUCKETS, _cumulative(counts), strict=False):
-            family.samples.append(Sample(f"{name}_bucket", {"window": window, "le": _bound(bound)}, below))
-        family.samples.append(Sample(f"{name}_bucket", {"window": window, "le": "+Inf"}, total))
-        family.samples.append(Sample(f"{name}_gcount", {"window": window}, total))
+            family.samples.append(MetricSample(f"{name}_bucket", {"window": window, "le": _bound(bound)}, below))
+        family.samples.append(MetricSample(f"{name}_bucket", {"window": window, "le": "+Inf"}, total))
+        family.samples.append(MetricSample(f"{name}_gcount", {"window": window}, total))
         milliseconds = view.sums.total(window, number)
-        family.samples.append(Sample(f"{name}_gsum", {"window": window}, milliseconds / 1000))
+        family.samples.append(MetricSample(f"{name}_gsum", {"window": window}, milliseconds / 1000))
 
 
 def _cumulative(counts: Mapping[int, int]) -> Iterator[int]:

@@ -151,11 +151,11 @@ class Expr:
 
 
 def _expr(value: Expr | float) -> Expr:
-    return value if isinstance(value, Expr) else Number(value)
+    return value if isinstance(value, Expr) else Constant(value)
 
 
 @dataclass(frozen=True)
-class Number(Expr):
+class Constant(Expr):
     """A constant."""
 
     value: float

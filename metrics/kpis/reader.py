@@ -11,7 +11,7 @@ from sortedcontainers import SortedList
 
 from salesgauge.metrics.kpis.formula import Reader
 from salesgauge.metrics.kpis.kpi import applicable
-from salesgauge.metrics.measures.registry import Measure, Unit
+from salesgauge.metrics.measures.registry import Measure, MeasureUnit
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.metrics.rules.windows import Window
 from salesgauge.metrics.shard.leaves import CODES
@@ -22,9 +22,14 @@ Values = tuple[str, ...]
 _EMPTY: SortedList[int] = SortedList()
 
 
-def scale(rules: Rules) -> dict[Unit, int]:
+def scale(rules: Rules) -> dict[MeasureUnit, int]:
     """How many of a measure's integers are one in base units: seconds, major units of the currency."""
-    return {Unit.ONE: 1, Unit.INSTANT: 1, Unit.MILLISECOND: 1000, Unit.MINOR: 10**rules.decimals}
+    return {
+        MeasureUnit.ONE: 1,
+        MeasureUnit.INSTANT: 1,
+        MeasureUnit.MILLISECOND: 1000,
+        MeasureUnit.MINOR: 10**rules.decimals,
+    }
 
 
 class Sums(Protocol):
@@ -66,7 +71,7 @@ class WindowReader:
     """
 
     sums: Sums
-    scale: Mapping[Unit, int]
+    scale: Mapping[MeasureUnit, int]
     window: Window
     breakdown: Breakdown
     members: tuple[Values, ...]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from salesgauge.metrics.kpis.formula import Ratio
 from salesgauge.metrics.kpis.kpi import Catalogue, Kpi, Stat, applicable
 from salesgauge.metrics.kpis.reader import StretchReader, Values, WindowReader, scale
-from salesgauge.metrics.measures.registry import EVENTS_SEEN, Kind, Measure, Unit
+from salesgauge.metrics.measures.registry import EVENTS_SEEN, Kind, Measure, MeasureUnit
 from salesgauge.metrics.rules.model import HOUR
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.metrics.shard.pane_store import Cells
@@ -40,7 +40,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class Group:
+class LabelGroup:
     """Label values shown under one name: one combination, or all that were folded into ``other``."""
 
     shown: Values
@@ -56,7 +56,7 @@ class View:
 
     catalogue: Catalogue
     sums: WindowSums
-    scale: dict[Unit, int] = field(init=False)
+    scale: dict[MeasureUnit, int] = field(init=False)
     folded: dict[tuple[str, Breakdown], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class View:
                         if windows is None or name in windows:
                             yield from self._read(kpi, stats, name, breakdown, group)
 
-    def readings_of(self, kpi: Kpi, breakdown: Breakdown, group: Group, window: str) -> Iterator[Reading]:
+    def readings_of(self, kpi: Kpi, breakdown: Breakdown, group: LabelGroup, window: str) -> Iterator[Reading]:
         """The readings of one group of a breakdown, as `groups` tells them, in one window."""
         return self._read(kpi, kpi.connected(self.seen()), window, breakdown, group)
 
@@ -177,32 +177,32 @@ class View:
         """The breakdowns in which a KPI is read, the whole first."""
         return ((), *kpi.breakdowns) if kpi.whole else kpi.breakdowns
 
-    def groups(self, kpi: Kpi, breakdown: Breakdown) -> list[Group]:
+    def groups(self, kpi: Kpi, breakdown: Breakdown) -> list[LabelGroup]:
         """The label values that something is known of; beyond the ceiling the smaller are one group named ``other``.
 
         Size is what the KPI's measures count of all time and ties are broken by name, so the choice is a function of
         the set of events.
         """
         if not breakdown:
-            return [Group((), ((),))]
+            return [LabelGroup((), ((),))]
         if kpi.values:
-            return [Group((value,), ((value,),)) for value in kpi.values]
+            return [LabelGroup((value,), ((value,),)) for value in kpi.values]
         weights = self._weights(kpi, breakdown)
         ceiling = self.sums.rules.label_ceiling
         self.folded.pop((kpi.id, breakdown), None)
         if len(weights) <= ceiling:
-            return [Group(values, (values,)) for values in sorted(weights)]
+            return [LabelGroup(values, (values,)) for values in sorted(weights)]
         ranked = sorted(weights, key=lambda values: (-weights[values], values))
         other, large = (OTHER,) * len(breakdown), ranked[:ceiling]
         kept = sorted(values for values in large if values != other)
         rest = (*ranked[ceiling:], *(values for values in large if values == other))
         self.folded[kpi.id, breakdown] = len(rest)
-        return [*(Group(values, (values,)) for values in kept), Group(other, rest)]
+        return [*(LabelGroup(values, (values,)) for values in kept), LabelGroup(other, rest)]
 
     def _weights(self, kpi: Kpi, breakdown: Breakdown) -> dict[Values, int]:
         weights: dict[Values, int] = {}
         for measure in kpi.measures():
-            if applicable(breakdown, measure) != breakdown or measure.unit is Unit.INSTANT:
+            if applicable(breakdown, measure) != breakdown or measure.unit is MeasureUnit.INSTANT:
                 continue  # how large something is does not depend on when it was
             for values, number in self.sums.index.family(measure.name, breakdown).items():
                 weight = self._weight(measure, number)
@@ -218,7 +218,7 @@ class View:
         return abs(self.sums.total("all", number))
 
     def _read(
-        self, kpi: Kpi, stats: Iterable[Stat], window: str, breakdown: Breakdown, group: Group
+        self, kpi: Kpi, stats: Iterable[Stat], window: str, breakdown: Breakdown, group: LabelGroup
     ) -> Iterator[Reading]:
         labels = dict(zip(breakdown, group.shown, strict=True))
         reader = self._reader(window, breakdown, group.members)

@@ -27,7 +27,7 @@ class Kind(enum.Enum):
     ROSTER = "roster"
 
 
-class Unit(enum.Enum):
+class MeasureUnit(enum.Enum):
     """What one integer of a measure stands for."""
 
     ONE = "one"
@@ -47,7 +47,7 @@ class Measure:
     help: str
     dims: tuple[str, ...] = ()
     kind: Kind = Kind.SUM
-    unit: Unit = Unit.ONE
+    unit: MeasureUnit = MeasureUnit.ONE
     exact: bool = False
 
     def __repr__(self) -> str:
@@ -61,27 +61,27 @@ def count(name: str, help_: str, *dims: str) -> Measure:
 
 def money(name: str, help_: str, *dims: str) -> Measure:
     """A sum of amounts in the reporting currency."""
-    return Measure(name, help_, dims, unit=Unit.MINOR)
+    return Measure(name, help_, dims, unit=MeasureUnit.MINOR)
 
 
 def duration(name: str, help_: str, *dims: str) -> Measure:
     """A sum of milliseconds."""
-    return Measure(name, help_, dims, unit=Unit.MILLISECOND)
+    return Measure(name, help_, dims, unit=MeasureUnit.MILLISECOND)
 
 
 def distribution(name: str, help_: str, *dims: str, exact: bool = False) -> Measure:
     """A distribution of milliseconds."""
-    return Measure(name, help_, dims, Kind.DISTRIBUTION, Unit.MILLISECOND, exact)
+    return Measure(name, help_, dims, Kind.DISTRIBUTION, MeasureUnit.MILLISECOND, exact)
 
 
 def entered(name: str, cohort: str, *dims: str) -> Measure:
     """A sum of the instants, in seconds since the epoch, at which the members of a cohort entered it."""
-    return Measure(name, f"sum of the instants of {cohort}", dims, unit=Unit.INSTANT)
+    return Measure(name, f"sum of the instants of {cohort}", dims, unit=MeasureUnit.INSTANT)
 
 
 def roster(name: str, help_: str, *dims: str) -> Measure:
     """A roster of instants."""
-    return Measure(name, help_, dims, Kind.ROSTER, Unit.MILLISECOND)
+    return Measure(name, help_, dims, Kind.ROSTER, MeasureUnit.MILLISECOND)
 
 
 # Events

@@ -34,7 +34,7 @@ _TIME = re.compile(r"(\d{1,2}):([0-5]\d)")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class Span(NamedTuple):
+class OpeningHours(NamedTuple):
     """Working hours: ``[opens, closes)`` in ms after the local midnight of the day on which they begin.
 
     ``closes`` lies beyond 24 hours for a night shift.
@@ -74,7 +74,7 @@ class Span(NamedTuple):
         return self.opens, self.closes if self.closes <= _DAY_MS else self.closes - _DAY_MS
 
 
-def parse_spans(text: str) -> tuple[Span, ...]:
+def parse_spans(text: str) -> tuple[OpeningHours, ...]:
     """The spans of a day, separated by commas; ``closed`` for none.
 
     Raises:
@@ -82,7 +82,7 @@ def parse_spans(text: str) -> tuple[Span, ...]:
     """
     if text.strip().lower() in ("closed", ""):
         return ()
-    spans = sorted(Span.parse(part.strip()) for part in text.split(","))
+    spans = sorted(OpeningHours.parse(part.strip()) for part in text.split(","))
     for one, other in itertools.pairwise(spans):
         if other.opens < one.closes:
             raise ValueError(f"{one} and {other} overlap")
@@ -105,11 +105,11 @@ class WorkingHours:
     of the weekday's, on public holidays too. A span belongs to the day on which it begins.
     """
 
-    weekdays: tuple[tuple[Span, ...], ...]
+    weekdays: tuple[tuple[OpeningHours, ...], ...]
     country: str = ""
-    exceptions: Mapping[date, tuple[Span, ...]] | None = None
+    exceptions: Mapping[date, tuple[OpeningHours, ...]] | None = None
 
-    def of(self, day: date) -> tuple[Span, ...]:
+    def of(self, day: date) -> tuple[OpeningHours, ...]:
         """The spans that begin on a day."""
         if self.exceptions and day in self.exceptions:
             return self.exceptions[day]

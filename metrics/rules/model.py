@@ -27,7 +27,7 @@ from salesgauge.metrics.rules.calendars import (
     AllHours,
     BusinessCalendar,
     Clock,
-    Span,
+    OpeningHours,
     WorkingHours,
     holiday_dates,
     parse_spans,
@@ -197,9 +197,9 @@ class CalendarRule(BaseModel):
         return "hours: {" + ", ".join(f"{day}: '{spans}'" for day, spans in shown.items()) + "}"
 
     @property
-    def _span(self) -> Span:
+    def _span(self) -> OpeningHours:
         opens, closes = (at.hour * HOUR + at.minute * MINUTE + at.second * 1000 for at in (self.opens, self.closes))
-        return Span(opens, closes if closes > opens else closes + DAY)
+        return OpeningHours(opens, closes if closes > opens else closes + DAY)
 
     @cached_property
     def working_hours(self) -> WorkingHours:

@@ -17,7 +17,7 @@ _LONGEST = (1 << _VALUE_BITS) - 1
 """Four years in ms; longer ones count as that."""
 
 
-class Sample(NamedTuple):
+class DurationSample(NamedTuple):
     """``number`` samples of ``value`` ms of a leaf, at a minute since the epoch."""
 
     leaf: int
@@ -39,12 +39,12 @@ def kept_value(value: int) -> int:
     return min(max(value, 0), _LONGEST)
 
 
-def samples(hour: int, cells: Cells) -> Iterator[Sample]:
+def samples(hour: int, cells: Cells) -> Iterator[DurationSample]:
     """What the pane of an hour holds."""
     for cell, count in cells.items():
         where, value = cell >> _VALUE_BITS, cell & _LONGEST
         leaf, minute = where >> _MINUTE_BITS, where & ((1 << _MINUTE_BITS) - 1)
-        yield Sample(leaf, hour * (HOUR // MINUTE) + minute, value, count)
+        yield DurationSample(leaf, hour * (HOUR // MINUTE) + minute, value, count)
 
 
 def leaf_of(cell: int) -> int:

@@ -20,7 +20,7 @@ from salesgauge.metrics.rules.windows import WINDOWS, Window
 from salesgauge.metrics.shard.leaves import CODES
 from salesgauge.metrics.shard.pane_store import Cells, PaneStore
 from salesgauge.metrics.shard.panes import BASE, PaneKey, Resolution, Roster
-from salesgauge.metrics.shard.samples import Sample, samples
+from salesgauge.metrics.shard.samples import DurationSample, samples
 from salesgauge.metrics.windows.series import SeriesIndex
 
 MOST_SAMPLES = 10_000
@@ -291,7 +291,7 @@ class WindowSums:
                 del self._exact[next(iter(self._exact))]
         return found
 
-    def _kept_samples(self, first: int, last: int) -> Iterator[Sample]:
+    def _kept_samples(self, first: int, last: int) -> Iterator[DurationSample]:
         """The samples from a minute to another."""
         hours = range(first * MINUTE // HOUR, last * MINUTE // HOUR + 1)
         for panes in self._partitions.values():

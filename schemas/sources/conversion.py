@@ -113,7 +113,7 @@ class Plan:
     converters: tuple[Callable[[Any], Any], ...]
     flat_lines: bool
     defaults: dict[str, str]
-    reading: Reading
+    reading: ValueReader
     repeated: bool = True
     """Whether equal rows without an id are as many events."""
     as_of: datetime | None = None
@@ -162,7 +162,7 @@ def convert(
         connection = tables.connection
         stack.callback(connection.close)
         choose_texts(tables, {spec.event: text_fields(spec.event) for spec in mapping.events})
-        reading = Reading(zone, doubts=tables.doubts(), rounded=tables.rounded(), not_after=not_after)
+        reading = ValueReader(zone, doubts=tables.doubts(), rounded=tables.rounded(), not_after=not_after)
         reading.unknown = reading.unknown if unknown is None else unknown
         with _limited(connection, seconds):
             tables.settle()
@@ -213,7 +213,7 @@ def plans_of(
     connection: duckdb.DuckDBPyConnection,
     queries: Queries,
     zone: ZoneInfo,
-    reading: Reading | None = None,
+    reading: ValueReader | None = None,
     *,
     repeated: bool = True,
 ) -> list[Plan]:
@@ -226,7 +226,7 @@ def plans_of(
         ConvertError: a query is wrong or lacks a column.
     """
     parts = _parts([spec.event for spec in queries.events])
-    reading = reading or Reading(zone)
+    reading = reading or ValueReader(zone)
     plans = [_plan(connection, queries, spec, part, reading) for spec, part in zip(queries.events, parts, strict=True)]
     return plans if repeated else [replace(plan, sql=plan.distinct_sql, repeated=False) for plan in plans]
 
@@ -247,7 +247,7 @@ def _parts(events: Sequence[str]) -> list[str]:
 
 
 def _plan(
-    connection: duckdb.DuckDBPyConnection, mapping: Queries, spec: EventSpec, part: str, reading: Reading
+    connection: duckdb.DuckDBPyConnection, mapping: Queries, spec: EventSpec, part: str, reading: ValueReader
 ) -> Plan:
     where = f"event {spec.event}"
     select = single_select(connection, spec.sql, where=where)
@@ -490,7 +490,7 @@ class _DoubtfulError(ValueError):
 
 
 @dataclass(slots=True)
-class Reading:
+class ValueReader:
     """How values are read, and what was met while doing so.
 
     Args:
@@ -537,7 +537,7 @@ def _times(counted: Counter[str]) -> str:
     return f"{total:,} local time{'s' * (total != 1)}, such as {min(counted)}, {does}"
 
 
-def _converter(name: str, kind: Kind, reading: Reading) -> Callable[[Any], Any]:
+def _converter(name: str, kind: Kind, reading: ValueReader) -> Callable[[Any], Any]:
     simple: dict[Kind, Callable[[Any], Any]] = {
         "time": partial(_time, reading=reading),
         "lines": partial(_lines, reading=reading),
@@ -557,7 +557,7 @@ def _converter(name: str, kind: Kind, reading: Reading) -> Callable[[Any], Any]:
     return _plain
 
 
-def _time(value: Any, *, reading: Reading) -> str | None:
+def _time(value: Any, *, reading: ValueReader) -> str | None:
     """An ISO 8601 text as an instant in UTC; without an offset it is the zone's local time.
 
     Of a local time that the end of daylight-saving time repeats, the first one is taken; one that its
@@ -581,7 +581,7 @@ def _time(value: Any, *, reading: Reading) -> str | None:
         raise _BadValueError(_NOT_A_TIME) from error
 
 
-def _note_change(text: str, local: datetime, reading: Reading) -> None:
+def _note_change(text: str, local: datetime, reading: ValueReader) -> None:
     """Of two offsets the earlier one is the greater where a time repeats, and the smaller where one is skipped."""
     before, after = local.utcoffset(), local.replace(fold=1).utcoffset()
     assert before is not None
@@ -610,7 +610,7 @@ _LOOKS_ROUNDED = (
 )
 
 
-def _identifier(value: Any, *, reading: Reading) -> str:
+def _identifier(value: Any, *, reading: ValueReader) -> str:
     text = _text(value)
     if _ROUNDED.fullmatch(text):
         reading.met[text] += 1
@@ -665,7 +665,7 @@ _TRUE = frozenset(
 _FALSE = frozenset({"false", "no", "n", "f", "off", "0", "nein", "falsch", "non", "faux", "não", "falso", "unchecked"})
 
 
-def _amount(value: Any, *, reading: Reading) -> Any:
+def _amount(value: Any, *, reading: ValueReader) -> Any:
     """A number; one that is text must be plain, since its column was no column of numbers."""
     if not isinstance(value, str):
         return _plain(value)
@@ -690,7 +690,7 @@ def _boolean(value: Any) -> Any:
     return True if word in _TRUE else False if word in _FALSE else _plain(value)
 
 
-def _lines(value: Any, *, reading: Reading) -> Any:
+def _lines(value: Any, *, reading: ValueReader) -> Any:
     if isinstance(value, str):
         try:
             return _plain(_decode_json(value))
@@ -701,7 +701,7 @@ def _lines(value: Any, *, reading: Reading) -> Any:
     return _plain(value)
 
 
-def _line(item: Any, reading: Reading) -> Any:
+def _line(item: Any, reading: ValueReader) -> Any:
     if not isinstance(item, MappingABC):
         return _plain(item)
     numbers = {name: _amount(item[name], reading=reading) for name in ("quantity", "unit_price") if name in item}

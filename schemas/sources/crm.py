@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import DELETED, MERGED, Fact, ObjectState, Record, Row, Told
+from salesgauge.schemas.sources.objects import DELETED, MERGED, FieldValue, ObjectState, RawRecord, Row, Told
 
 LEAD_LINK = "lead~"
 """A field of this prefix, followed by a lead's id, says how the lead belongs to the object."""
@@ -83,7 +83,7 @@ class CrmReader:
     tables = TABLES
     lookups = LOOKUPS
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """What a record says."""
         raise NotImplementedError
 
@@ -263,7 +263,7 @@ def _activity(number: str, state: ObjectState) -> Iterable[Row]:
 
 def _meeting(number: str, state: ObjectState) -> Iterable[Row]:
     if state.get(DELETED) and not state.get("outcome"):
-        state.add([Fact("outcome", state.since(DELETED) or 0, "cancelled")], frozenset())
+        state.add([FieldValue("outcome", state.since(DELETED) or 0, "cancelled")], frozenset())
     outcome_at = instants(state, "outcome_at")
     yield Row("meetings", {
         **_base(number, state), "booked_at": instants(state, "booked_at"), "starts_at": instants(state, "starts_at"),

@@ -1,7 +1,7 @@
 """A first mapping for exports nobody has described: what is certain is mapped, what is doubtful is asked or left out.
 
-A draft never guesses what would make a number wrong. Where no header and no value tells, it has a :class:`Question`;
-without an answer, the rows or fields that depend on it are left out and named.
+A draft never guesses what would make a number wrong. Where no header and no value tells, it has a
+:class:`DraftQuestion`; without an answer, the rows or fields that depend on it are left out and named.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ONE_OFF = ("one_time", "one-time", "onetime", "fixed bid", "fixed", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DraftQuestion:
     """What only somebody who knows the export can say.
 
     Args:
@@ -55,7 +55,7 @@ class Draft:
     guesses: list[str] = field(default_factory=list)
     """Each a column or a sort of rows, what it is taken for, and why."""
     left_out: list[str] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
+    questions: list[DraftQuestion] = field(default_factory=list)
     """Those without an answer."""
     currency: str | None = None
 
@@ -275,7 +275,7 @@ class _Writer:
         """Note what is missing, and why."""
         self.made.left_out.append(f"{self.file}: {text}")
 
-    def ask(self, question: Question) -> str | None:
+    def ask(self, question: DraftQuestion) -> str | None:
         """The answer to a question; without one the question is open."""
         answer = self.answers.get(question.key)
         if answer is None and question.key not in {asked.key for asked in self.made.questions}:
@@ -325,7 +325,9 @@ class _Writer:
             value, readings = doubt.examples[0]
             choices = tuple((order, f"{value} is {day}") for order, day in readings)
             self.ask(
-                Question(f"date:{column.name}", f"{self.file}: how are the dates of {column.name} written?", choices)
+                DraftQuestion(
+                    f"date:{column.name}", f"{self.file}: how are the dates of {column.name} written?", choices
+                )
             )
             self.leave(f"{column.name}: {doubt}")
         else:
@@ -364,7 +366,7 @@ class _Writer:
         if not choices:
             self.leave("revenue: there is no column of amounts")
             return None
-        question = Question(
+        question = DraftQuestion(
             "amount",
             f"{self.file}: which column is what a deal is worth?",
             (*choices, (_NONE, "leave amounts out")),
@@ -387,7 +389,7 @@ class _Writer:
             value, readings = doubt.examples[0]
             signs = [way.rpartition("'")[0].rpartition("'")[2] for way, _ in readings]
             choices = tuple((sign, f"{value} is {number}") for sign, (_, number) in zip(signs, readings, strict=True))
-            question = Question(
+            question = DraftQuestion(
                 f"number:{column.name}", f"{self.file}: which sign begins the decimals of {column.name}?",
                 (*choices, (_NONE, "leave amounts out")), needed=True,
             )  # fmt: skip
@@ -395,7 +397,7 @@ class _Writer:
             self.leave(f"{column.name}: {doubt}")
             return question.key in self.answers
         self.leave(f"{column.name}: not all of its values are numbers{f' ({column.note})' if column.note else ''}")
-        question = Question(
+        question = DraftQuestion(
             f"number:{column.name}",
             f"{self.file}: {column.name} cannot be read as amounts ({column.note or 'mixed values'})",
             ((_NONE, "leave amounts out"),), needed=True,
@@ -548,7 +550,7 @@ class _Deals(_Writer):
         )
         found = tuple((column.name, meaning) for column, meaning in offered if column is not None)
         choices = (*found, (_NONE, "show deals that are still open only"))
-        answer = self.ask(Question("closed", f"{self.file}: when were deals won or lost?", choices, needed=True))
+        answer = self.ask(DraftQuestion("closed", f"{self.file}: when were deals won or lost?", choices, needed=True))
         if answer is not None:
             return self.time("closed", "when it was won or lost")
         what = f"{expected.name} is a forecast" if expected else "no column says it clearly"
@@ -664,8 +666,8 @@ class _Deals(_Writer):
         counts = dict(column.values)
         choices = tuple((text, f"{counts[text]:,} deals") for text in stages)
         of = f"{self.file}: which values of {column.name} mean that a deal is"
-        self.ask(Question("won", f"{of} won?", (*choices, (_NONE, "none of them")), several=True, needed=needed))
-        self.ask(Question("lost", f"{of} lost?", (*choices, (_NONE, "none of them")), several=True))
+        self.ask(DraftQuestion("won", f"{of} won?", (*choices, (_NONE, "none of them")), several=True, needed=needed))
+        self.ask(DraftQuestion("lost", f"{of} lost?", (*choices, (_NONE, "none of them")), several=True))
 
 
 _ENDS = (("is_won", "won_at"), ("is_lost", "lost_at"))

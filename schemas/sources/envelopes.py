@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import Ignored, Record, Unusable
+from salesgauge.schemas.sources.objects import Ignored, RawRecord, Unusable
 from salesgauge.schemas.sources.source import Envelope
 
 UNAVAILABLE = "__debezium_unavailable_value"
@@ -65,7 +65,7 @@ class UnreadableError(ValueError):
     """A value cannot be read; the message says what it looks like and what to do."""
 
 
-def open_envelope(raw: Raw, envelope: Envelope, registry: Registry | None = None) -> Record | Ignored | Unusable:
+def open_envelope(raw: Raw, envelope: Envelope, registry: Registry | None = None) -> RawRecord | Ignored | Unusable:
     """The record inside of an envelope, or why there is none."""
     try:
         return _opened(raw, envelope, registry)
@@ -73,7 +73,7 @@ def open_envelope(raw: Raw, envelope: Envelope, registry: Registry | None = None
         return Unusable("unreadable", str(error))
 
 
-def _opened(raw: Raw, envelope: Envelope, registry: Registry | None) -> Record | Ignored | Unusable:
+def _opened(raw: Raw, envelope: Envelope, registry: Registry | None) -> RawRecord | Ignored | Unusable:
     headers = {name: value.decode(errors="replace") for name, value in (raw.headers or {}).items()}
     key = _key(raw.key, registry)
     if envelope == "cloudevents":
@@ -81,7 +81,7 @@ def _opened(raw: Raw, envelope: Envelope, registry: Registry | None) -> Record |
     if raw.value is None:
         return _tombstone(raw, envelope, key, headers)
     value = decoded(raw.value, registry, schema=_guid(raw.headers), content_type=headers.get("content-type", ""))
-    base = Record(value, key=key, headers=headers, topic=raw.topic, at=raw.at)
+    base = RawRecord(value, key=key, headers=headers, topic=raw.topic, at=raw.at)
     match envelope:
         case "debezium":
             return _debezium(_without_schema(value), base)
@@ -194,19 +194,21 @@ def _key(key: bytes | None, registry: Registry | None) -> str | None:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _tombstone(raw: Raw, envelope: Envelope, key: str | None, headers: dict[str, str]) -> Record | Ignored | Unusable:
+def _tombstone(
+    raw: Raw, envelope: Envelope, key: str | None, headers: dict[str, str]
+) -> RawRecord | Ignored | Unusable:
     """A record without value: Debezium has already said that the row is gone; elsewhere it is the deletion."""
     if envelope == "debezium":
         return Ignored("tombstone")
     if key is None:
         return Unusable("empty", "a record without key and value")
-    return Record(None, key=key, headers=headers, topic=raw.topic, at=raw.at, op="delete")
+    return RawRecord(None, key=key, headers=headers, topic=raw.topic, at=raw.at, op="delete")
 
 
 # --- Debezium and Kafka Connect
 
 
-def _debezium(value: Any, base: Record) -> Record | Ignored | Unusable:
+def _debezium(value: Any, base: RawRecord) -> RawRecord | Ignored | Unusable:
     if not isinstance(value, dict) or "op" not in value:
         return Unusable(
             "unknown shape", "no Debezium envelope (op, before, after); of unwrapped rows say envelope: rows"
@@ -221,7 +223,7 @@ def _debezium(value: Any, base: Record) -> Record | Ignored | Unusable:
     return replace(base, value=after, op=op, before=before, source_time=at)
 
 
-def _row(value: Any, base: Record) -> Record | Unusable:
+def _row(value: Any, base: RawRecord) -> RawRecord | Unusable:
     """An unwrapped row; what Debezium adds to it begins with two underscores."""
     if not isinstance(value, dict):
         return Unusable("unknown shape", "an unwrapped row is a JSON object")
@@ -323,7 +325,7 @@ _LOGICAL: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
 
 def _cloud_event(
     raw: Raw, key: str | None, headers: dict[str, str], registry: Registry | None
-) -> Record | Ignored | Unusable:
+) -> RawRecord | Ignored | Unusable:
     """Structured (all in the value) or binary (attributes in headers); without data and attributes it is a deletion."""
     if headers.get("content-type", "").startswith("application/cloudevents"):
         event = decoded(raw.value or b"", registry)
@@ -343,4 +345,4 @@ def _cloud_event(
     if data is None:
         return Ignored("CloudEvent without data")
     at = milliseconds(attributes.get("ce_time"))
-    return Record(data, key=key, headers=headers | attributes, topic=raw.topic, at=raw.at, source_time=at)
+    return RawRecord(data, key=key, headers=headers | attributes, topic=raw.topic, at=raw.at, source_time=at)

@@ -39,7 +39,7 @@ class _Helper(BaseModel):
         return f"(SELECT *, row_number() OVER () AS _row FROM {quoted(self.source)})"  # noqa: S608
 
 
-class Delta(_Helper):
+class DeltaView(_Helper):
     """Levels from changes, or changes from levels, of each ``by`` in the order of ``at``.
 
     All columns of the source, and ``before``, ``after`` and ``change``. Before the first row the level is 0. The rows
@@ -73,7 +73,7 @@ class Delta(_Helper):
         return f"SELECT * EXCLUDE (_row), {values} FROM {self.rows}{where}"  # noqa: S608
 
 
-class History(_Helper):
+class HistoryView(_Helper):
     """The changes of a stage of each ``by`` in the order of ``at``; rows that change nothing are left out.
 
     All columns of the source, and ``previous_stage``, ``previous_at``, ``next_stage``, ``next_at``, ``is_first``,
@@ -103,7 +103,7 @@ class History(_Helper):
         )
 
 
-class Daily(_Helper):
+class DailyView(_Helper):
     """Rows by day: of a ``count`` per day as many rows, of an ``amount`` for a period its share of each day.
 
     With ``day`` and ``count``: all columns of the source, ``number`` (1 to the count) and ``id``, which is made of
@@ -147,7 +147,11 @@ class Daily(_Helper):
         )
 
 
-_HELPERS: dict[str, type[Delta | History | Daily]] = {"delta": Delta, "history": History, "daily": Daily}
+_HELPERS: dict[str, type[DeltaView | HistoryView | DailyView]] = {
+    "delta": DeltaView,
+    "history": HistoryView,
+    "daily": DailyView,
+}
 
 
 def view_sql(value: Any) -> Any:

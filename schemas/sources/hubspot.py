@@ -11,7 +11,17 @@ from typing import Any
 
 from salesgauge.schemas.sources.crm import EXTRA, LEAD_LINK, TENANT, CrmReader
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import DELETED, MERGED, Change, Fact, Forget, Ignored, Record, Told, Unusable
+from salesgauge.schemas.sources.objects import (
+    DELETED,
+    MERGED,
+    FieldValue,
+    Forget,
+    Ignored,
+    ObjectChange,
+    RawRecord,
+    Told,
+    Unusable,
+)
 from salesgauge.schemas.sources.source import Source
 
 TYPES = {
@@ -81,7 +91,7 @@ class HubSpotReader(CrmReader):
             for kind, names in PROPERTIES.items()
         }
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """A list of notifications, one of them, the body of a workflow, or a fetched object."""
         items = record.value if isinstance(record.value, list) else [record.value]
         for item in items:
@@ -119,16 +129,16 @@ class HubSpotReader(CrmReader):
             yield from self._event(item, name, kind, what, str(number), at)
 
     def _event(self, item: Mapping[str, Any], name: str, kind: str, what: str, number: str, at: int) -> Iterable[Told]:
-        tenant = Fact(TENANT, 0, str(item.get("portalId") or ""))
+        tenant = FieldValue(TENANT, 0, str(item.get("portalId") or ""))
         match what:
             case "creation":
-                yield Change(kind, number, [tenant, Fact("created", at, at), *_typed(name)])
+                yield ObjectChange(kind, number, [tenant, FieldValue("created", at, at), *_typed(name)])
             case "propertyChange":
                 yield self._property(item, name, kind, number, at, tenant)
             case "deletion":
-                yield Change(kind, number, [tenant, Fact(DELETED, at, value=True)])
+                yield ObjectChange(kind, number, [tenant, FieldValue(DELETED, at, value=True)])
             case "restore":
-                yield Change(kind, number, [tenant, Fact(DELETED, at, value=False)])
+                yield ObjectChange(kind, number, [tenant, FieldValue(DELETED, at, value=False)])
             case "privacyDeletion":
                 yield Forget(kind, number, at)
             case "merge":
@@ -136,14 +146,16 @@ class HubSpotReader(CrmReader):
             case _:
                 yield Unusable("unknown subscription", f"{name}.{what}")
 
-    def _property(self, item: Mapping[str, Any], name: str, kind: str, number: str, at: int, tenant: Fact) -> Told:
+    def _property(
+        self, item: Mapping[str, Any], name: str, kind: str, number: str, at: int, tenant: FieldValue
+    ) -> Told:
         ours = self._wanted[kind].get(str(item.get("propertyName")))
         if ours is None:
             return Ignored(f"{name} property")
         if item.get("propertyValue") == _REDACTED:
             return Ignored("redacted value")
-        facts = [Fact(ours, at, _value(kind, ours, item.get("propertyValue"))), *_typed(name)]
-        return Change(kind, number, [tenant, *facts])
+        facts = [FieldValue(ours, at, _value(kind, ours, item.get("propertyValue"))), *_typed(name)]
+        return ObjectChange(kind, number, [tenant, *facts])
 
     def _association(self, item: Mapping[str, Any], at: int) -> Iterable[Told]:
         """Whose a deal or an activity is; the sides come in either order."""
@@ -155,13 +167,13 @@ class HubSpotReader(CrmReader):
             yield Ignored("association")
             return
         removed = bool(item.get("associationRemoved"))
-        tenant = Fact(TENANT, 0, str(item.get("portalId") or ""))
+        tenant = FieldValue(TENANT, 0, str(item.get("portalId") or ""))
         if right == "contact":
             standing = "primary" if item.get("isPrimaryAssociation") else "other"
-            fact = Fact(LEAD_LINK + ids[1], at, None if removed else standing)
+            fact = FieldValue(LEAD_LINK + ids[1], at, None if removed else standing)
         else:
-            fact = Fact("account", at, None if removed else ids[1])
-        yield Change(_KINDS[left], ids[0], [tenant, fact])
+            fact = FieldValue("account", at, None if removed else ids[1])
+        yield ObjectChange(_KINDS[left], ids[0], [tenant, fact])
 
     # --- whole objects
 
@@ -173,18 +185,18 @@ class HubSpotReader(CrmReader):
         if kind is None or number is None:
             yield Ignored(f"workflow {name}"[:40])
             return
-        facts = [Fact(TENANT, 0, str(item.get("portalId") or item.get("portal-id") or ""))]
+        facts = [FieldValue(TENANT, 0, str(item.get("portalId") or item.get("portal-id") or ""))]
         for theirs, ours in self._wanted[kind].items():
             said = item["properties"].get(theirs)
             versions = said.get("versions") or [said] if isinstance(said, dict) else []
             for one in versions:
                 at = milliseconds(one.get("timestamp"))
                 if at is not None:
-                    facts.append(Fact(ours, at, _value(kind, ours, one.get("value"))))
-        yield Change(kind, str(number), facts)
+                    facts.append(FieldValue(ours, at, _value(kind, ours, one.get("value"))))
+        yield ObjectChange(kind, str(number), facts)
         for merged in item.get("merged-vids") or ():
             at = max((fact.at for fact in facts), default=0)
-            yield Change(kind, str(merged), [facts[0], Fact(MERGED, at, str(number))])
+            yield ObjectChange(kind, str(merged), [facts[0], FieldValue(MERGED, at, str(number))])
 
     def _fetched(self, item: Mapping[str, Any], arrived: int) -> Iterable[Told]:
         """An object of the API; ``propertiesWithHistory`` and ``associations`` are read where they are there."""
@@ -194,10 +206,10 @@ class HubSpotReader(CrmReader):
             yield Ignored(f"fetched {name}"[:40])
             return
         at = milliseconds(found.get("updatedAt")) or arrived
-        facts = [Fact(TENANT, 0, str(item.get("portalId") or "")), *_typed(name)]
+        facts = [FieldValue(TENANT, 0, str(item.get("portalId") or "")), *_typed(name)]
         wanted = self._wanted[kind]
         facts += [
-            Fact(wanted[theirs], at, _value(kind, wanted[theirs], value))
+            FieldValue(wanted[theirs], at, _value(kind, wanted[theirs], value))
             for theirs, value in found.get("properties", {}).items()
             if theirs in wanted
         ]
@@ -205,15 +217,17 @@ class HubSpotReader(CrmReader):
             times = ((milliseconds(one.get("timestamp")), one.get("value")) for one in versions)
             if theirs in wanted:
                 ours = wanted[theirs]
-                facts += [Fact(ours, then, _value(kind, ours, value)) for then, value in times if then is not None]
+                facts += [
+                    FieldValue(ours, then, _value(kind, ours, value)) for then, value in times if then is not None
+                ]
         if "archived" in found:
             archived_at = milliseconds(found.get("archivedAt")) or at
-            facts.append(Fact(DELETED, archived_at, bool(found["archived"])))
+            facts.append(FieldValue(DELETED, archived_at, bool(found["archived"])))
         number = str(found["id"])
-        yield Change(kind, number, facts + _fetched_links(found, at))
+        yield ObjectChange(kind, number, facts + _fetched_links(found, at))
         for loser in str(found.get("properties", {}).get(_MERGED_IDS) or "").split(";"):
             if loser.strip() and loser.strip() != number:
-                yield Change(kind, loser.strip(), [facts[0], Fact(MERGED, at, number)])
+                yield ObjectChange(kind, loser.strip(), [facts[0], FieldValue(MERGED, at, number)])
 
 
 def _sides(item: Mapping[str, Any]) -> tuple[str, str]:
@@ -229,33 +243,33 @@ def _sides(item: Mapping[str, Any]) -> tuple[str, str]:
     return left, right
 
 
-def _fetched_links(found: Mapping[str, Any], at: int) -> list[Fact]:
+def _fetched_links(found: Mapping[str, Any], at: int) -> list[FieldValue]:
     facts = []
     associations = found.get("associations") or {}
     for link in (associations.get("contacts") or {}).get("results", ()):
         standing = "primary" if "primary" in str(link.get("type")) else "other"
-        facts.append(Fact(LEAD_LINK + str(link["id"]), at, standing))
+        facts.append(FieldValue(LEAD_LINK + str(link["id"]), at, standing))
     companies = (associations.get("companies") or {}).get("results", ())
     if companies:
         first = next((link for link in companies if "primary" in str(link.get("type"))), companies[0])
-        facts.append(Fact("account", at, str(first["id"])))
+        facts.append(FieldValue("account", at, str(first["id"])))
     return facts
 
 
-def _merge(item: Mapping[str, Any], kind: str, number: str, at: int, tenant: Fact) -> Iterable[Told]:
+def _merge(item: Mapping[str, Any], kind: str, number: str, at: int, tenant: FieldValue) -> Iterable[Told]:
     """All old ids become the new one, or the primary one where there is no new one."""
     primary = str(item.get("primaryObjectId") or number)
     survivor = str(item.get("newObjectId") or primary)
     losers = {primary, *(str(one) for one in item.get("mergedObjectIds") or ())} - {survivor}
     for loser in sorted(losers):
-        yield Change(kind, loser, [tenant, Fact(MERGED, at, survivor)])
+        yield ObjectChange(kind, loser, [tenant, FieldValue(MERGED, at, survivor)])
     if not losers:
         yield Unusable("no id", "a merge without mergedObjectIds")
 
 
-def _typed(name: str) -> list[Fact]:
+def _typed(name: str) -> list[FieldValue]:
     """What kind of activity an object of this name is."""
-    return [Fact("kind", 0, _ACTIVITIES[name])] if name in _ACTIVITIES else []
+    return [FieldValue("kind", 0, _ACTIVITIES[name])] if name in _ACTIVITIES else []
 
 
 def _value(kind: str, ours: str, value: Any) -> Any:

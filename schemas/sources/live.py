@@ -23,12 +23,12 @@ from salesgauge.schemas.sources.inputs import single_select
 from salesgauge.schemas.sources.mapping import ConvertError, zone_of
 from salesgauge.schemas.sources.objects import (
     DELETED,
-    Change,
-    Fact,
+    FieldValue,
     Forget,
     Ignored,
+    ObjectChange,
     ObjectState,
-    Record,
+    RawRecord,
     Row,
     Told,
     Unusable,
@@ -160,7 +160,7 @@ class Deriver:
             found |= {name} if view is None else self._tables_of(view, views)
         return frozenset(found)
 
-    def derive(self, records: Iterable[Record]) -> Derived:
+    def derive(self, records: Iterable[RawRecord]) -> Derived:
         """The events of a batch of records. A query that fails on a value costs no record but that one.
 
         If it raises, a fault of ours, nothing of the batch is remembered.
@@ -182,7 +182,7 @@ class Deriver:
             self._made.popitem(last=False)
         return result
 
-    def _derive(self, records: Iterable[Record]) -> Derived:
+    def _derive(self, records: Iterable[RawRecord]) -> Derived:
         result = Derived()
         touched: dict[bytes, ObjectState] = {}
         rows: list[Row] = []
@@ -201,7 +201,7 @@ class Deriver:
         self._query(rows, result)
         return result
 
-    def _told(self, record: Record) -> Iterable[Told]:
+    def _told(self, record: RawRecord) -> Iterable[Told]:
         try:
             return list(self._reader.tell(record))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -209,7 +209,7 @@ class Deriver:
 
     def _take(self, told: Told, result: Derived, touched: dict[bytes, ObjectState], rows: list[Row]) -> None:
         match told:
-            case Change():
+            case ObjectChange():
                 self._change(told, result, touched)
             case Forget():
                 key = key_of(told.kind, told.id)
@@ -225,7 +225,7 @@ class Deriver:
             case Unusable():
                 result.unusable.append(told)
 
-    def _change(self, change: Change, result: Derived, touched: dict[bytes, ObjectState]) -> None:
+    def _change(self, change: ObjectChange, result: Derived, touched: dict[bytes, ObjectState]) -> None:
         key = key_of(change.kind, change.id)
         known = self._memory.get(key)
         state = ObjectState.decode(known) if known else ObjectState()
@@ -341,7 +341,7 @@ def _object_of(key: bytes) -> tuple[str, str]:
 
 def _forgotten(told: Forget) -> ObjectState:
     state = ObjectState()
-    state.add([Fact(DELETED, told.at, value=True)], frozenset())
+    state.add([FieldValue(DELETED, told.at, value=True)], frozenset())
     return state
 
 

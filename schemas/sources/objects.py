@@ -23,7 +23,7 @@ _MOST_VERSIONS = 9_999
 """Versions are told apart by milliseconds; after these, by what the source says alone."""
 
 
-class Fact(NamedTuple):
+class FieldValue(NamedTuple):
     """At an instant (ms since the epoch) a field had a value; None means that the source said it is empty."""
 
     field: str
@@ -31,12 +31,12 @@ class Fact(NamedTuple):
     value: Any
 
 
-class Change(NamedTuple):
+class ObjectChange(NamedTuple):
     """What a record says about an object."""
 
     kind: str
     id: str
-    facts: Sequence[Fact]
+    facts: Sequence[FieldValue]
 
 
 class Forget(NamedTuple):
@@ -67,11 +67,11 @@ class Unusable(NamedTuple):
     detail: str
 
 
-Told = Change | Forget | Row | Ignored | Unusable
+Told = ObjectChange | Forget | Row | Ignored | Unusable
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RawRecord:
     """A record as it came, with its envelope removed.
 
     ``value`` is decoded JSON; ``op`` is one of create, change, delete, snapshot where the envelope says; ``at`` is the
@@ -108,7 +108,7 @@ class ObjectState:
         """As canonical JSON."""
         return msgspec.json.encode([self._version, self._latest, self._fields], order="deterministic")
 
-    def add(self, facts: Iterable[Fact], histories: frozenset[str]) -> bool:
+    def add(self, facts: Iterable[FieldValue], histories: frozenset[str]) -> bool:
         """Add observations; whether that changes any value or the instant since which it holds."""
         changed = False
         for name, at, value in facts:
@@ -213,7 +213,7 @@ def _canonical(value: Any) -> bytes:
     return msgspec.json.encode(value, order="deterministic")
 
 
-class Reader(Protocol):
+class ObjectReader(Protocol):
     """What knows the records of a system: from records to changes of objects, and from objects to rows."""
 
     tables: Mapping[str, Mapping[str, str]]
@@ -221,7 +221,7 @@ class Reader(Protocol):
     lookups: frozenset[str]
     """Kinds of objects whose rows stay in their tables, as other objects refer to them: stages, owners."""
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """What a record says."""
 
     def histories(self, kind: str) -> frozenset[str]:

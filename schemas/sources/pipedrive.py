@@ -13,7 +13,16 @@ from typing import Any
 
 from salesgauge.schemas.sources.crm import EXTRA, LEAD_LINK, TENANT, CrmReader, share
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import DELETED, MERGED, Change, Fact, Ignored, Record, Told, Unusable
+from salesgauge.schemas.sources.objects import (
+    DELETED,
+    MERGED,
+    FieldValue,
+    Ignored,
+    ObjectChange,
+    RawRecord,
+    Told,
+    Unusable,
+)
 from salesgauge.schemas.sources.source import Source
 
 _FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -55,7 +64,7 @@ class PipedriveReader(CrmReader):
             for entity, names in _FIELDS.items()
         }
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """A webhook's body, or a fetched object."""
         body = record.value
         if not isinstance(body, dict):
@@ -94,12 +103,12 @@ class PipedriveReader(CrmReader):
     def _deletion(
         self, entity: str, number: str, before: Mapping[str, Any], meta: Mapping[str, Any], tenant: str, sent: int
     ) -> Iterable[Told]:
-        facts = [Fact(TENANT, 0, tenant), *self._facts(entity, before, sent - 1)]
+        facts = [FieldValue(TENANT, 0, tenant), *self._facts(entity, before, sent - 1)]
         survivor = meta.get("merged_to_id") or before.get("merged_to_id")
         if survivor:
-            facts.append(Fact(MERGED, sent, _tagged(entity, str(survivor))))
-        facts.append(Fact(DELETED, sent, value=True))
-        yield Change(_KINDS[entity], _tagged(entity, number), facts)
+            facts.append(FieldValue(MERGED, sent, _tagged(entity, str(survivor))))
+        facts.append(FieldValue(DELETED, sent, value=True))
+        yield ObjectChange(_KINDS[entity], _tagged(entity, number), facts)
 
     def _object(
         self,
@@ -117,34 +126,36 @@ class PipedriveReader(CrmReader):
             return
         changed = milliseconds(now.get("update_time") or now.get("modified"))
         at = _instant(changed, sent, arrived)
-        facts = [Fact(TENANT, 0, tenant)]
+        facts = [FieldValue(TENANT, 0, tenant)]
         if before:
             facts += self._facts(entity, before, at - 1)
         facts += self._facts(entity, now, at)
         if entity in ("deal", "person", "organization", "activity"):
-            facts.append(Fact(DELETED, at, _is_deleted(now)))
+            facts.append(FieldValue(DELETED, at, _is_deleted(now)))
         number = _tagged(entity, str(now["id"]))
         if entity == "lead" and now.get("person_id"):
             person = _tagged("person", _plain(now["person_id"]))
             facts, number = [fact for fact in facts if fact.field != "owner"], person
         for loser in _merged_from(now):
-            yield Change(kind, _tagged(entity, loser), [facts[0], Fact(MERGED, at, number)])
-        yield Change(kind, number, facts)
+            yield ObjectChange(kind, _tagged(entity, loser), [facts[0], FieldValue(MERGED, at, number)])
+        yield ObjectChange(kind, number, facts)
 
-    def _facts(self, entity: str, said: Mapping[str, Any], at: int) -> list[Fact]:
+    def _facts(self, entity: str, said: Mapping[str, Any], at: int) -> list[FieldValue]:
         """What an object's fields say at an instant; a field that is not there says nothing."""
         facts = []
         for theirs, ours in self._wanted[entity].items():
             if theirs in said:
-                facts.append(Fact(ours, at, share(said[theirs]) if ours == "probability" else _plain(said[theirs])))
+                facts.append(
+                    FieldValue(ours, at, share(said[theirs]) if ours == "probability" else _plain(said[theirs]))
+                )
         if entity == "deal":
             facts += _closing(said, at)
         if entity == "activity":
             facts = [fact for fact in facts if fact.field != "type"]
             if "type" in said:
-                facts.append(Fact("kind", at, _ACTIVITIES.get(str(said["type"]).lower())))
+                facts.append(FieldValue("kind", at, _ACTIVITIES.get(str(said["type"]).lower())))
         if said.get("person_id") and entity in ("deal", "activity"):
-            facts.append(Fact(LEAD_LINK + _tagged("person", _plain(said["person_id"])), at, "primary"))
+            facts.append(FieldValue(LEAD_LINK + _tagged("person", _plain(said["person_id"])), at, "primary"))
         return facts
 
 
@@ -159,14 +170,14 @@ def _instant(changed: int | None, sent: int | None, arrived: int) -> int:
     return sent if changed <= sent < changed + 1000 else changed
 
 
-def _closing(said: Mapping[str, Any], at: int) -> list[Fact]:
+def _closing(said: Mapping[str, Any], at: int) -> list[FieldValue]:
     """Since when a deal is closed: the source says so itself."""
     status = said.get("status")
     when = milliseconds(said.get(_CLOSINGS.get(str(status), "")))
     if when is None:
-        return [Fact("closed_at", at, None)] if status == "open" else []
-    facts = [Fact("closed_at", at, when)]
-    return [Fact("status", min(when, at), status), *facts]
+        return [FieldValue("closed_at", at, None)] if status == "open" else []
+    facts = [FieldValue("closed_at", at, when)]
+    return [FieldValue("status", min(when, at), status), *facts]
 
 
 def _number(said: Mapping[str, Any] | None, meta: Mapping[str, Any]) -> str | None:

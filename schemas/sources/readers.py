@@ -8,7 +8,17 @@ from typing import Any
 
 from salesgauge.schemas.sources.hubspot import HubSpotReader
 from salesgauge.schemas.sources.mapping import ConvertError
-from salesgauge.schemas.sources.objects import DELETED, Change, Fact, ObjectState, Reader, Record, Row, Told, Unusable
+from salesgauge.schemas.sources.objects import (
+    DELETED,
+    FieldValue,
+    ObjectChange,
+    ObjectReader,
+    ObjectState,
+    RawRecord,
+    Row,
+    Told,
+    Unusable,
+)
 from salesgauge.schemas.sources.pipedrive import PipedriveReader
 from salesgauge.schemas.sources.salesforce import SalesforceReader
 from salesgauge.schemas.sources.source import Source
@@ -34,7 +44,7 @@ class RecordsReader:
         self._key = source.key
         self._each = source.each
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """A record, or each of its members."""
         values = [record.value] if self._each is None else at_path(record.value, self._each)
         if not isinstance(values, list):
@@ -46,7 +56,7 @@ class RecordsReader:
             else:
                 yield self._change(record, value)
 
-    def _change(self, record: Record, value: Any) -> Told:
+    def _change(self, record: RawRecord, value: Any) -> Told:
         gone = record.op == "delete"
         said = record.before if gone and not isinstance(value, dict) else value
         if not isinstance(said, dict):
@@ -57,10 +67,10 @@ class RecordsReader:
         if number is None:
             return Unusable("no id", f"no value at {self._key}")
         at = record.source_time if record.source_time is not None else record.at
-        facts = [Fact(name, at, one) for name, one in (said or {}).items() if not name.startswith("@")]
+        facts = [FieldValue(name, at, one) for name, one in (said or {}).items() if not name.startswith("@")]
         if isinstance(record.before, dict) and not gone:
-            facts += [Fact(name, at - 1, one) for name, one in record.before.items() if not name.startswith("@")]
-        return Change("record", number, [*facts, Fact(DELETED, at, gone)])
+            facts += [FieldValue(name, at - 1, one) for name, one in record.before.items() if not name.startswith("@")]
+        return ObjectChange("record", number, [*facts, FieldValue(DELETED, at, gone)])
 
     def histories(self, kind: str) -> frozenset[str]:
         """All fields keep their former values: the SQL may ask for any."""
@@ -88,7 +98,7 @@ class _AllFields(frozenset[str]):
         return True
 
 
-def _row(record: Record, value: Any) -> dict[str, Any]:
+def _row(record: RawRecord, value: Any) -> dict[str, Any]:
     return {
         "key": record.key,
         "value": value,
@@ -123,7 +133,7 @@ _READERS: Mapping[str, Any] = {
 }
 
 
-def reader_for(source: Source) -> Reader:
+def reader_for(source: Source) -> ObjectReader:
     """The reader of a source.
 
     Raises:
@@ -131,5 +141,5 @@ def reader_for(source: Source) -> Reader:
     """
     if source.reader not in _READERS:
         raise ConvertError(f"{source.name}: reader: no reader '{source.reader}'; there are {', '.join(_READERS)}")
-    reader: Reader = _READERS[source.reader](source)
+    reader: ObjectReader = _READERS[source.reader](source)
     return reader

@@ -13,7 +13,16 @@ from typing import Any
 
 from salesgauge.schemas.sources.crm import EXTRA, LEAD_LINK, TENANT, CrmReader, share
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import DELETED, MERGED, Change, Fact, Ignored, Record, Told, Unusable
+from salesgauge.schemas.sources.objects import (
+    DELETED,
+    MERGED,
+    FieldValue,
+    Ignored,
+    ObjectChange,
+    RawRecord,
+    Told,
+    Unusable,
+)
 from salesgauge.schemas.sources.source import Source
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -49,7 +58,7 @@ class SalesforceReader(CrmReader):
             for entity, names in FIELDS.items()
         }
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """A change event, in any of its envelopes, or a fetched record."""
         body = record.value
         for envelope in ("data", "payload"):
@@ -76,18 +85,18 @@ class SalesforceReader(CrmReader):
         else:
             facts = self._facts(entity, _meant(body, header, change), at)
             if change in ("DELETE", "UNDELETE"):
-                facts.append(Fact(DELETED, at, change == "DELETE"))
+                facts.append(FieldValue(DELETED, at, change == "DELETE"))
             for number in numbers:
-                yield Change(_KINDS[entity], str(number), facts)
+                yield ObjectChange(_KINDS[entity], str(number), facts)
             if body.get("ConvertedOpportunityId") and entity == "Lead":
                 yield from self._conversion(body, [str(number) for number in numbers], at)
 
     def _conversion(self, body: Mapping[str, Any], leads: list[str], at: int) -> Iterable[Told]:
         """A lead became a contact and a deal: the deal is the lead's, and the contact is the lead."""
         deal, contact = str(body["ConvertedOpportunityId"]), body.get("ConvertedContactId")
-        yield Change("deal", deal, [Fact(LEAD_LINK + lead, at, "primary") for lead in leads])
+        yield ObjectChange("deal", deal, [FieldValue(LEAD_LINK + lead, at, "primary") for lead in leads])
         if contact:
-            yield Change("lead", str(contact), [Fact(MERGED, at, leads[0])])
+            yield ObjectChange("lead", str(contact), [FieldValue(MERGED, at, leads[0])])
 
     def _fetched(self, body: Mapping[str, Any], entity: str, arrived: int) -> Iterable[Told]:
         if entity in ("OpportunityHistory", "OpportunityFieldHistory"):
@@ -103,29 +112,31 @@ class SalesforceReader(CrmReader):
         at = milliseconds(body.get("SystemModstamp") or body.get("LastModifiedDate")) or arrived
         facts = self._facts(entity, body, at)
         if "IsDeleted" in body:
-            facts.append(Fact(DELETED, at, bool(body["IsDeleted"])))
+            facts.append(FieldValue(DELETED, at, bool(body["IsDeleted"])))
         number = str(body["Id"])
         if body.get("MasterRecordId"):
-            facts.append(Fact(MERGED, at, str(body["MasterRecordId"])))
-        yield Change(kind, number, facts)
+            facts.append(FieldValue(MERGED, at, str(body["MasterRecordId"])))
+        yield ObjectChange(kind, number, facts)
         if entity == "Lead" and body.get("ConvertedOpportunityId"):
             yield from self._conversion(body, [number], at)
 
-    def _facts(self, entity: str, said: Mapping[str, Any], at: int) -> list[Fact]:
-        facts = [Fact(TENANT, 0, "")]
+    def _facts(self, entity: str, said: Mapping[str, Any], at: int) -> list[FieldValue]:
+        facts = [FieldValue(TENANT, 0, "")]
         for theirs, ours in self._wanted[entity].items():
             if theirs in said:
-                facts.append(Fact(ours, at, share(said[theirs]) if ours == "probability" else _plain(said[theirs])))
+                facts.append(
+                    FieldValue(ours, at, share(said[theirs]) if ours == "probability" else _plain(said[theirs]))
+                )
         if entity == "Opportunity":
             facts += _closing(said, at)
             if said.get("ContactId"):
-                facts.append(Fact(LEAD_LINK + str(said["ContactId"]), at, "other"))
+                facts.append(FieldValue(LEAD_LINK + str(said["ContactId"]), at, "other"))
         if entity == "OpportunityStage":
-            facts += [Fact("outcome", at, fact.value) for fact in _closing(said, at)]
+            facts += [FieldValue("outcome", at, fact.value) for fact in _closing(said, at)]
         if entity == "Task":
             facts += _task(said, at)
         if entity == "Event" and _is_person(said.get("WhoId")):
-            facts.append(Fact(LEAD_LINK + str(said["WhoId"]), at, "primary"))
+            facts.append(FieldValue(LEAD_LINK + str(said["WhoId"]), at, "primary"))
         return facts
 
 
@@ -142,32 +153,32 @@ def _meant(body: Mapping[str, Any], header: Mapping[str, Any], change: str) -> d
     return {name: value for name, value in fields.items() if value is not None} | dict.fromkeys(nulled)
 
 
-def _closing(said: Mapping[str, Any], at: int) -> list[Fact]:
+def _closing(said: Mapping[str, Any], at: int) -> list[FieldValue]:
     """Whether a deal is open, won or lost. What did not change is not sent: a lost deal was not won before either."""
     if said.get("IsWon") is True:
-        return [Fact("status", at, "won")]
+        return [FieldValue("status", at, "won")]
     if said.get("IsClosed") is True:
-        return [Fact("status", at, "lost")]
+        return [FieldValue("status", at, "lost")]
     if said.get("IsClosed") is False:
-        return [Fact("status", at, "open")]
+        return [FieldValue("status", at, "open")]
     return []
 
 
-def _task(said: Mapping[str, Any], at: int) -> list[Fact]:
+def _task(said: Mapping[str, Any], at: int) -> list[FieldValue]:
     facts = []
     if "TaskSubtype" in said or "Type" in said:
         kind = str(said.get("TaskSubtype") or said.get("Type") or "").lower()
-        facts.append(Fact("kind", at, _CALLS.get(kind)))
-        facts.append(Fact("automated", at, kind == "cadence" or bool(said.get("ActionCadenceStepTrackerId"))))
+        facts.append(FieldValue("kind", at, _CALLS.get(kind)))
+        facts.append(FieldValue("automated", at, kind == "cadence" or bool(said.get("ActionCadenceStepTrackerId"))))
     if "CallType" in said:
-        facts.append(Fact("direction", at, {"Inbound": "inbound"}.get(str(said["CallType"]), "outbound")))
+        facts.append(FieldValue("direction", at, {"Inbound": "inbound"}.get(str(said["CallType"]), "outbound")))
     if "IsClosed" in said or "Status" in said:
-        facts.append(Fact("done", at, bool(said.get("IsClosed")) or said.get("Status") == "Completed"))
+        facts.append(FieldValue("done", at, bool(said.get("IsClosed")) or said.get("Status") == "Completed"))
     done = milliseconds(said.get("CompletedDateTime"))
     if done is not None:
-        facts.append(Fact("at", at, done))
+        facts.append(FieldValue("at", at, done))
     if _is_person(said.get("WhoId")):
-        facts.append(Fact(LEAD_LINK + str(said["WhoId"]), at, "primary"))
+        facts.append(FieldValue(LEAD_LINK + str(said["WhoId"]), at, "primary"))
     return facts
 
 
@@ -180,11 +191,11 @@ def _history(body: Mapping[str, Any]) -> Iterable[Told]:
     names = {"StageName": "stage", "Amount": "amount", "CloseDate": "expected_close", "OwnerId": "owner"}
     field = names.get(str(body.get("Field")))
     if "Field" in body:
-        facts = [Fact(field, at, _plain(body.get("NewValue")))] if field else []
+        facts = [FieldValue(field, at, _plain(body.get("NewValue")))] if field else []
     else:
-        facts = [Fact(ours, at, _plain(body[theirs])) for theirs, ours in names.items() if theirs in body]
+        facts = [FieldValue(ours, at, _plain(body[theirs])) for theirs, ours in names.items() if theirs in body]
     if facts:
-        yield Change("deal", str(number), facts)
+        yield ObjectChange("deal", str(number), facts)
     else:
         yield Ignored("history of another field")
 
@@ -194,7 +205,7 @@ def _role(body: Mapping[str, Any], arrived: int) -> Iterable[Told]:
     at = milliseconds(body.get("SystemModstamp")) or arrived
     standing = None if body.get("IsDeleted") else "primary" if body.get("IsPrimary") else "other"
     link = LEAD_LINK + str(body["ContactId"])
-    yield Change("deal", str(body["OpportunityId"]), [Fact(link, at, standing)])
+    yield ObjectChange("deal", str(body["OpportunityId"]), [FieldValue(link, at, standing)])
 
 
 def _is_person(number: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from salesgauge.schemas.sources.crm import EXTRA, LEAD_LINK, CrmReader
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import DELETED, Change, Fact, Ignored, Record, Told, Unusable
+from salesgauge.schemas.sources.objects import DELETED, FieldValue, Ignored, ObjectChange, RawRecord, Told, Unusable
 from salesgauge.schemas.sources.source import Source
 
 _FIELDS: Mapping[str, Mapping[str, str]] = {
@@ -35,7 +35,7 @@ class TwentyReader(CrmReader):
             for name, fields in _FIELDS.items()
         }
 
-    def tell(self, record: Record) -> Iterable[Told]:
+    def tell(self, record: RawRecord) -> Iterable[Told]:
         """A webhook's body."""
         body = record.value
         said = str(body.get("eventName") or body.get("event") or "") if isinstance(body, dict) else ""
@@ -51,19 +51,19 @@ class TwentyReader(CrmReader):
         at = milliseconds(found.get("updatedAt")) or sent
         facts = self._facts(name, found, at)
         gone = action in ("deleted", "destroyed") or bool(found.get("deletedAt"))
-        facts.append(Fact(DELETED, (milliseconds(found.get("deletedAt")) or sent) if gone else at, gone))
-        yield Change(_KINDS[name], str(found["id"]), facts)
+        facts.append(FieldValue(DELETED, (milliseconds(found.get("deletedAt")) or sent) if gone else at, gone))
+        yield ObjectChange(_KINDS[name], str(found["id"]), facts)
 
-    def _facts(self, name: str, found: Mapping[str, Any], at: int) -> list[Fact]:
+    def _facts(self, name: str, found: Mapping[str, Any], at: int) -> list[FieldValue]:
         wanted = self._wanted[name]
-        facts = [Fact(ours, at, found[theirs]) for theirs, ours in wanted.items() if theirs in found]
+        facts = [FieldValue(ours, at, found[theirs]) for theirs, ours in wanted.items() if theirs in found]
         amount = found.get("amount")
         if isinstance(amount, dict) and amount.get("amountMicros") is not None:
-            facts.append(Fact("amount", at, str(Decimal(str(amount["amountMicros"])) / _MICROS)))
-            facts.append(Fact("currency", at, amount.get("currencyCode") or None))
+            facts.append(FieldValue("amount", at, str(Decimal(str(amount["amountMicros"])) / _MICROS)))
+            facts.append(FieldValue("currency", at, amount.get("currencyCode") or None))
         created_by = found.get("createdBy")
         if name == "person" and isinstance(created_by, dict):
-            facts.append(Fact("source", at, created_by.get("source")))
+            facts.append(FieldValue("source", at, created_by.get("source")))
         if found.get("pointOfContactId"):
-            facts.append(Fact(LEAD_LINK + str(found["pointOfContactId"]), at, "primary"))
+            facts.append(FieldValue(LEAD_LINK + str(found["pointOfContactId"]), at, "primary"))
         return facts

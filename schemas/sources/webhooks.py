@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from salesgauge.schemas.codec import Reason, Rejection
 from salesgauge.schemas.events import EventBase
 from salesgauge.schemas.sources.live import Derived, Deriver
-from salesgauge.schemas.sources.objects import Record
+from salesgauge.schemas.sources.objects import RawRecord
 from salesgauge.schemas.sources.source import shipped_source, shipped_sources
 
 SOURCES: tuple[str, ...] = tuple(shipped_sources())
@@ -32,7 +32,7 @@ def to_events(source: str, payload: object) -> list[EventBase | Rejection]:
     bodies: Sequence[object] = payload if isinstance(payload, list) else [payload]
     deriver = Deriver(shipped_source(source))
     try:
-        return _flat(deriver.derive(Record(body, at=number) for number, body in enumerate(bodies)))
+        return _flat(deriver.derive(RawRecord(body, at=number) for number, body in enumerate(bodies)))
     finally:
         deriver.close()
 

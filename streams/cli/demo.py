@@ -24,6 +24,7 @@ from salesgauge.streams.serve.board import from_file
 from salesgauge.streams.simulation.fast_clock import PACE
 from salesgauge.streams.simulation.feed import Demonstration
 from salesgauge.streams.simulation.organisation import Organisation
+from salesgauge.streams.simulation.pipeline import STAGES, STALLED_DAYS
 from salesgauge.streams.simulation.scenarios import SCENARIOS
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def _values(organisation: Organisation, bootstrap: str, port: int, targets: Path
         "thresholds": targets,
         "rules.zone": organisation.zone,
         "rules.sla_in_business_hours": True,
+        "rules.stages": [
+            {"name": name, "probability": chance, "limit_days": STALLED_DAYS} for name, chance in STAGES.items()
+        ],
         "rules.calendar": {
             "opens": f"{organisation.opens:%H:%M}",
             "closes": f"{organisation.closes:%H:%M}",

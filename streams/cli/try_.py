@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from salesgauge.schemas.events import EventBase
     from salesgauge.schemas.sources.conversion import Rejected
-    from salesgauge.schemas.sources.drafting import Draft, Question
+    from salesgauge.schemas.sources.drafting import Draft, DraftQuestion
     from salesgauge.streams.composition import Process
     from salesgauge.streams.settings.model import Settings
 
@@ -137,7 +137,7 @@ def _free(path: Path) -> Path:
     return path
 
 
-def _asked(question: Question) -> str:
+def _asked(question: DraftQuestion) -> str:
     """Ask on the terminal: by number or in words; several where the question allows."""
     err.print(f"\n{question.text}", markup=False)
     for number, (value, means) in enumerate(question.choices, 1):
@@ -162,7 +162,7 @@ def _say(made: Draft) -> None:
         err.print(f"  left out: {line}", style="yellow", markup=False)
 
 
-def _refuse(made: Draft, needed: list[Question]) -> None:
+def _refuse(made: Draft, needed: list[DraftQuestion]) -> None:
     asked = needed or made.questions
     if not asked:
         raise Failed(

@@ -11,7 +11,7 @@ import aiohttp
 
 from salesgauge.schemas.sources.envelopes import Raw, open_envelope
 from salesgauge.schemas.sources.live import Derived, Deriver
-from salesgauge.schemas.sources.objects import Record, Unusable
+from salesgauge.schemas.sources.objects import RawRecord, Unusable
 from salesgauge.streams.ingest.polling.api import ApiError
 from salesgauge.streams.ingest.polling.poller import api_of, system_of
 
@@ -53,13 +53,13 @@ def derive_bodies(source: Source, bodies: Sequence[Any]) -> Derived:
     Raises:
         ConvertError: the source's file is wrong.
     """
-    return _derived(source, [Record(body, at=time.time_ns() // 1_000_000) for body in bodies])
+    return _derived(source, [RawRecord(body, at=time.time_ns() // 1_000_000) for body in bodies])
 
 
 def _derived(source: Source, opened: Sequence[Any]) -> Derived:
     deriver = Deriver(source)
     try:
-        result = deriver.derive(one for one in opened if isinstance(one, Record))
+        result = deriver.derive(one for one in opened if isinstance(one, RawRecord))
     finally:
         deriver.close()
     result.unusable += [one for one in opened if isinstance(one, Unusable)]
@@ -105,7 +105,7 @@ def _stages(source: Source, bodies: Sequence[dict[str, Any]]) -> list[tuple[str,
     """The stages among fetched objects, as the source reads them."""
     deriver = Deriver(source)
     try:
-        deriver.derive(Record(body, at=0) for body in bodies)
+        deriver.derive(RawRecord(body, at=0) for body in bodies)
         return deriver.stages()
     finally:
         deriver.close()

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 from salesgauge.schemas.codec import encode
 from salesgauge.schemas.sources.envelopes import Raw, open_envelope
 from salesgauge.schemas.sources.live import Derived, Deriver
-from salesgauge.schemas.sources.objects import Ignored, ObjectState, Record, Unusable
+from salesgauge.schemas.sources.objects import Ignored, ObjectState, RawRecord, Unusable
 from salesgauge.streams.ingest.raw import producer
 from salesgauge.streams.ingest.registry import RegistryClient, RegistryUnavailableError
 from salesgauge.streams.kafka.connection import BrokerError
@@ -194,7 +194,7 @@ class Mapper:
         for fetched in batches.values():
             for one in fetched:
                 opened = await asyncio.to_thread(self._open, one) if self._registry else self._open(one)
-                if isinstance(opened, Record):
+                if isinstance(opened, RawRecord):
                     records.append(opened)
                     if self._poller is not None and opened.headers.get("via") == "hook":
                         self._poller.notice(opened.value)
@@ -211,7 +211,7 @@ class Mapper:
                 self._count(derived, some, published=publish)
         self._count_unread(unread)
 
-    def _derive(self, records: Sequence[Record]) -> Derived:
+    def _derive(self, records: Sequence[RawRecord]) -> Derived:
         """The events of records. One on which our own code fails is told of, and costs no other and not the process."""
         assert self._deriver is not None
         try:
@@ -225,7 +225,7 @@ class Mapper:
             whole.add(self._derive([record]))
         return whole
 
-    def _open(self, record: Any) -> Record | Ignored | Unusable:
+    def _open(self, record: Any) -> RawRecord | Ignored | Unusable:
         """A record of a topic without its envelope; a raw one came by a hook or a poll, as JSON."""
         headers = {name: value for name, value in record.headers if value is not None}
         at = _plausible(record.timestamp, time.time_ns() // 1_000_000)
@@ -244,7 +244,7 @@ class Mapper:
 
     # --- what is said about it
 
-    def _count(self, derived: Derived, records: Sequence[Record], *, published: bool) -> None:
+    def _count(self, derived: Derived, records: Sequence[RawRecord], *, published: bool) -> None:
         name = self._source.name
         self._metrics.mapped(name, len(records))
         self._metrics.found(name, derived.found)

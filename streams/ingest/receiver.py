@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from salesgauge.streams.ingest.raw import NotAcknowledgedError, RawWriter, raw_headers
-from salesgauge.streams.ingest.signatures import Request, refusal
+from salesgauge.streams.ingest.signatures import SignedRequest, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -57,7 +57,7 @@ class Bucket:
 
 
 @dataclass(slots=True)
-class Target:
+class HookTarget:
     """Where the requests of a source go, and how they are proven."""
 
     name: str
@@ -95,7 +95,7 @@ class Receiver:
     """Listens for webhooks in the running event loop."""
 
     def __init__(
-        self, settings: Ingest, targets: Mapping[str, Target], writer: RawWriter, metrics: IngestMetrics
+        self, settings: Ingest, targets: Mapping[str, HookTarget], writer: RawWriter, metrics: IngestMetrics
     ) -> None:
         self._settings = settings
         self._targets = dict(targets)
@@ -151,7 +151,7 @@ class Receiver:
             return web.json_response({"alive": True})
         raise _Refused(404, "unknown source", close=True)
 
-    async def _receive(self, request: web.BaseRequest, target: Target) -> web.Response:
+    async def _receive(self, request: web.BaseRequest, target: HookTarget) -> web.Response:
         if request.method in ("GET", "HEAD"):
             return web.Response(text=f"POST webhooks of {target.name} here\n")
         if request.method not in ("POST", "PUT"):
@@ -164,7 +164,7 @@ class Receiver:
         url = target.hook.url or str(request.url)
         if "?" not in url and request.query_string:
             url += f"?{request.query_string}"
-        why = refusal(Request(request.method, url, headers, body), target.hook, target.secrets, now)
+        why = refusal(SignedRequest(request.method, url, headers, body), target.hook, target.secrets, now)
         if why is not None:
             raise _Refused(401, why)
         if not target.bucket.take(time.monotonic()):

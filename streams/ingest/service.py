@@ -12,7 +12,7 @@ from salesgauge.streams.ingest.mapper import Mapper
 from salesgauge.streams.ingest.metrics import IngestMetrics
 from salesgauge.streams.ingest.polling.poller import Poller
 from salesgauge.streams.ingest.raw import RawWriter
-from salesgauge.streams.ingest.receiver import Bucket, Receiver, Target
+from salesgauge.streams.ingest.receiver import Bucket, HookTarget, Receiver
 from salesgauge.streams.ingest.setup import create_topics, require_topics, secrets
 from salesgauge.streams.kafka.connection import answered
 
@@ -63,11 +63,11 @@ class Service:
             if derive
         }
 
-    def _targets(self) -> dict[str, Target]:
+    def _targets(self) -> dict[str, HookTarget]:
         found = {}
         for source in self._sources:
             if source.hook is not None:
-                found[source.name] = Target(
+                found[source.name] = HookTarget(
                     name=source.name,
                     topic=self._settings.raw_topic(source.name),
                     hook=source.hook,

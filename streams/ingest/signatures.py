@@ -33,7 +33,7 @@ _HUBSPOT_ESCAPE = re.compile("|".join(_HUBSPOT_ESCAPES), re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SignedRequest:
     """What a signature may cover. ``url`` is the address that the sender called; header names are in lower case."""
 
     method: str
@@ -46,10 +46,10 @@ class Request:
         return self.headers.get(name, "")
 
 
-_Check = Callable[[Request, bytes, float, Hook], Refusal | None]
+_Check = Callable[[SignedRequest, bytes, float, Hook], Refusal | None]
 
 
-def refusal(request: Request, hook: Hook, secrets: Sequence[bytes], now: float) -> Refusal | None:
+def refusal(request: SignedRequest, hook: Hook, secrets: Sequence[bytes], now: float) -> Refusal | None:
     """Why a request is not to be believed, or None if one of the secrets signed it.
 
     Args:
@@ -104,7 +104,7 @@ def _base64(secret: bytes, message: bytes, digest: str = "sha256") -> str:
 # --- the schemes
 
 
-def _hubspot(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _hubspot(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """Version 3, or what the version header says; workflows still sign by version 2."""
     del hook
     signature = request.header("x-hubspot-signature-v3")
@@ -123,7 +123,7 @@ def _hubspot_url(url: str) -> str:
     return _HUBSPOT_ESCAPE.sub(lambda found: _HUBSPOT_ESCAPES[found[0].upper()], url)
 
 
-def _standard(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _standard(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """Standard Webhooks; Svix sends the same under names of its own."""
     del hook
     prefix = "webhook" if "webhook-signature" in request.headers else "svix"
@@ -137,7 +137,7 @@ def _standard(request: Request, secret: bytes, now: float, hook: Hook) -> Refusa
 def _timed(name: str) -> _Check:
     """``t=…,v1=…``, as Calendly and Stripe sign."""
 
-    def check(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+    def check(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
         del hook
         parts = [part.strip().partition("=") for part in request.header(name).split(",")]
         at = next((value for key, _, value in parts if key == "t"), "")
@@ -147,62 +147,62 @@ def _timed(name: str) -> _Check:
     return check
 
 
-def _close(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _close(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del hook
     at = request.header("close-sig-timestamp")
     expected = _hex(bytes.fromhex(secret.decode()), at.encode() + request.body)
     return _same(request.header("close-sig-hash"), expected) or _aged(at, now)
 
 
-def _twenty(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _twenty(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del hook
     at = request.header("x-twenty-webhook-timestamp")
     expected = _hex(secret, at.encode() + b":" + request.body)
     return _same(request.header("x-twenty-webhook-signature"), expected) or _aged(at, now, per_second=1000)
 
 
-def _frappe(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _frappe(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del now, hook
     return _same(request.header("x-frappe-webhook-signature"), _base64(secret, request.body))
 
 
-def _typeform(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _typeform(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del now, hook
     return _same(request.header("typeform-signature"), f"sha256={_base64(secret, request.body)}")
 
 
-def _intercom(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _intercom(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del now, hook
     return _same(request.header("x-hub-signature"), f"sha1={_hex(secret, request.body, 'sha1')}")
 
 
-def _twilio(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _twilio(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     del now, hook
     form = sorted(parse_qsl(request.body.decode(), keep_blank_values=True))
     message = request.url + "".join(key + value for key, value in form)
     return _same(request.header("x-twilio-signature"), _base64(secret, message.encode(), "sha1"))
 
 
-def _basic(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _basic(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """Basic authentication; the secret is ``user:password``."""
     del now, hook
     return _same(request.header("authorization"), f"Basic {base64.b64encode(secret).decode()}")
 
 
-def _header(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _header(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """The secret itself in a header."""
     del now
     given = request.header(hook.header.lower())
     return _same(given.removeprefix("Bearer "), secret.decode())
 
 
-def _query(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _query(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """The secret itself in the address, for senders that cannot do better."""
     del now
     return _same(next(iter(parse_qs(urlsplit(request.url).query).get(hook.field, [])), ""), secret.decode())
 
 
-def _body(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _body(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """The secret itself in a field of the JSON body."""
     del now
     try:
@@ -213,7 +213,7 @@ def _body(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | 
     return _same(given if isinstance(given, str) else "", secret.decode())
 
 
-def _hmac(request: Request, secret: bytes, now: float, hook: Hook) -> Refusal | None:
+def _hmac(request: SignedRequest, secret: bytes, now: float, hook: Hook) -> Refusal | None:
     """HMAC of the body in a header, in hexadecimal or base64, with or without ``sha256=`` before it."""
     del now
     given = request.header(hook.header.lower())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.utils import floatToGoString
 
-from salesgauge.metrics.kpis.families import Family, Sample, Type
+from salesgauge.metrics.kpis.families import Family, MetricSample, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,7 +76,7 @@ def _encode_histogram(family: Family, lines: list[str]) -> None:
             lines += _lines(apart)
 
 
-def _lines(samples: Iterable[Sample]) -> Iterator[str]:
+def _lines(samples: Iterable[MetricSample]) -> Iterator[str]:
     for name, labels, value in samples:
         yield f"{series(name, labels)} {number(value)}\n"
 

@@ -38,7 +38,7 @@ class RebuildError(BrokerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class StateVersion:
     """A version that has topics."""
 
     number: int
@@ -65,14 +65,14 @@ def active_version(settings: Settings) -> int:
     return active.version if active else settings.version
 
 
-def status(settings: Settings) -> list[Version]:
+def status(settings: Settings) -> list[StateVersion]:
     """All versions, how far their workers are behind, and how many there are."""
     active = active_version(settings)
     found = []
     for number in existing(settings):
         with LagReader(version_of(settings, number)) as reader:
             behind = sum(one.records for one in reader.read())
-            found.append(Version(number, number == active, behind, reader.group().members))
+            found.append(StateVersion(number, number == active, behind, reader.group().members))
     return found
 
 

@@ -52,7 +52,7 @@ class Wanted:
     facts: bool = True
 
 
-class Number(NamedTuple):
+class WantedNumber(NamedTuple):
     """The number that is wanted, found in the catalogue."""
 
     kpi: Kpi
@@ -62,7 +62,7 @@ class Number(NamedTuple):
     side: Side | None
 
 
-def find(wanted: Wanted) -> Number:
+def find(wanted: Wanted) -> WantedNumber:
     """The number in the catalogue.
 
     Raises:
@@ -81,10 +81,10 @@ def find(wanted: Wanted) -> Number:
     if wanted.limit is not None and wanted.limit < 1:
         raise InputError(f"a limit of {wanted.limit} is too small; it must be at least 1")
     side = None if wanted.side is None else Side(wanted.side)
-    return Number(kpi, stat, _window(kpi, wanted.window), _labels(kpi, wanted.labels), side)
+    return WantedNumber(kpi, stat, _window(kpi, wanted.window), _labels(kpi, wanted.labels), side)
 
 
-def question(wanted: Wanted, number: Number, view: View) -> Question:
+def question(wanted: Wanted, number: WantedNumber, view: View) -> Question:
     """The question, at the instant that a view shows.
 
     Raises:

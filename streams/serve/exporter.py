@@ -25,7 +25,7 @@ from salesgauge.streams.io.instants import wall_clock
 from salesgauge.streams.io.prometheus_text import encode
 from salesgauge.streams.kafka.connection import BrokerError, consumer
 from salesgauge.streams.kafka.control import Active, watch
-from salesgauge.streams.worker.publication import OWNER, Status, Subscriber
+from salesgauge.streams.worker.publication import OWNER, Subscriber, WorkerStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,10 +104,10 @@ class Board:
         with self.now() as view:
             return list(view.readings())
 
-    def totals(self) -> Status:
+    def totals(self) -> WorkerStatus:
         """The partitions' statuses summed up; times are the newest."""
         statuses = self.subscriber.statuses.values()
-        return Status(
+        return WorkerStatus(
             at=max((s.at for s in statuses), default=0),
             newest_event=max((s.newest_event for s in statuses), default=0),
             events=sum(s.events for s in statuses),

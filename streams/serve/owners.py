@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from salesgauge.metrics.explain.question import Question
     from salesgauge.metrics.explain.waiting import WaitingPartial, WaitingQuestion
     from salesgauge.streams.settings.model import Settings, Web
-    from salesgauge.streams.worker.publication import Status
+    from salesgauge.streams.worker.publication import WorkerStatus
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class Owners:
         self,
         question: Question | WaitingQuestion,
         partitions: int,
-        owners: Callable[[], Mapping[int, Status]],
+        owners: Callable[[], Mapping[int, WorkerStatus]],
     ) -> Answered:
         """Ask the owners of all partitions.
 
@@ -115,7 +115,7 @@ class Owners:
         self,
         question: Question | WaitingQuestion,
         left: Iterable[int],
-        owners: Mapping[int, Status],
+        owners: Mapping[int, WorkerStatus],
         reasons: dict[int, str],
     ) -> dict[int, Partial | WaitingPartial]:
         owned: dict[tuple[str, str], list[int]] = {}

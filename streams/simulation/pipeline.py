@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from salesgauge.streams.simulation.deals import Offer, PriceList
     from salesgauge.streams.simulation.people import SimulatedRep
 
+STAGES = {"discovery": 0.15, "proposal": 0.35, "negotiation": 0.6}
+"""The stages of a deal in their order, with the usual chance that it is won."""
+STALLED_DAYS = 14
 _WIN = 0.27  # chance of an average deal
 _DUPLICATED, _MISTAKEN, _SHARED = 0.02, 0.012, 0.05  # shares of the deals
 
@@ -65,7 +68,7 @@ class Pipeline:
         deal = SimulatedDeal(env.new_id("deal"), lead, env.new_id("account"), offer, estimate)
         self._crm.advance(lead, "opportunity")
         self._opportunity_event(deal)
-        self._stage(deal, "discovery", "pipeline", 0.15, expected_close=env.now + int(env.around(18, 0.4) * DAY))
+        self._stage(deal, "discovery", "pipeline", expected_close=env.now + int(env.around(18, 0.4) * DAY))
         if env.chance(_DUPLICATED):
             self._duplicate(deal)
         if env.chance(_MISTAKEN):
@@ -93,13 +96,11 @@ class Pipeline:
             **more,
         )
 
-    def _stage(
-        self, deal: SimulatedDeal, stage: str, category: str, probability: float, expected_close: int | None = None
-    ) -> None:
+    def _stage(self, deal: SimulatedDeal, stage: str, category: str, expected_close: int | None = None) -> None:
         """The deal is in a stage now; ``expected_close`` in ms, where it is set anew."""
         more = {} if expected_close is None else {"expected_close": moment(expected_close)}
         self._env.emit(
-            DealChanged, deal_id=deal.deal_id, stage=stage, category=category, probability=probability, **more
+            DealChanged, deal_id=deal.deal_id, stage=stage, category=category, probability=STAGES[stage], **more
         )
 
     def _duplicate(self, deal: SimulatedDeal) -> None:
@@ -137,7 +138,7 @@ class Pipeline:
         if env.chance(0.2):
             env.work(WORKING_DAY * pace, 0.4, self._propose, deal, pace)
             return
-        self._stage(deal, "proposal", "best_case", 0.35)
+        self._stage(deal, "proposal", "best_case")
         self._negotiated[deal.deal_id] = deal
         self._negotiate(deal, pace, env.number(1, 4))
 
@@ -151,7 +152,7 @@ class Pipeline:
             return
         if rounds == 1:
             moved = env.now + int(env.between(1, 6) * DAY)
-            self._stage(deal, "negotiation", "commit", 0.6, expected_close=moved if env.chance(0.4) else None)
+            self._stage(deal, "negotiation", "commit", expected_close=moved if env.chance(0.4) else None)
         self._crm.log(deal.lead, CONTACTS.pick(env.random()), late=0.04)
         env.work(1.1 * WORKING_DAY * pace, 0.7, self._negotiate, deal, pace, rounds - 1)
 

@@ -30,8 +30,8 @@ from salesgauge.streams.worker.transport import (
     ChunkConsumer,
     ChunkSchema,
     ChunkTransport,
-    Part,
     PlainTransport,
+    RecordRun,
     is_member,
     unconfirmed,
 )
@@ -90,7 +90,7 @@ class Delivery:
 
 
 @dataclass(slots=True)
-class Status:
+class DeliveryStatus:
     """Where the delivery stands. ``owned`` are the partitions whose state is whole and which are being processed."""
 
     joined: bool = False
@@ -140,7 +140,7 @@ class DeliveryApp(faust.App):
             )
         self.delivery = delivery
         self.processor = processor
-        self.status = Status()
+        self.status = DeliveryStatus()
         self.failed = asyncio.Event()
         self._whole = asyncio.Condition()
         self._steps: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -375,7 +375,7 @@ class DeliveryApp(faust.App):
         if writes:
             await asyncio.gather(*writes)
 
-    def _begin(self, message: Any) -> tuple[list[Part], list[Record]]:
+    def _begin(self, message: Any) -> tuple[list[RecordRun], list[Record]]:
         """What of a message is to be processed now."""
         if not isinstance(self.consumer, ChunkConsumer):
             timestamp = int((message.timestamp or 0) * 1000)
@@ -384,7 +384,7 @@ class DeliveryApp(faust.App):
         parts = self.consumer.begin(message)
         return parts, [record for part in parts for record in part.records]
 
-    def _let_go(self, parts: list[Part]) -> None:
+    def _let_go(self, parts: list[RecordRun]) -> None:
         if isinstance(self.consumer, ChunkConsumer):
             self.consumer.mark_done(parts)
 
@@ -445,7 +445,7 @@ class DeliveryApp(faust.App):
 
 def _place(message: Any) -> str:
     """Which records a message holds, so that a crash loop names what causes it."""
-    parts: Sequence[Part] = getattr(message.value, "parts", ())
+    parts: Sequence[RecordRun] = getattr(message.value, "parts", ())
     spans = [f"{p.tp.topic}[{p.tp.partition}] {p.records[0].offset} to {p.records[-1].offset}" for p in parts]
     return ", ".join(spans) or f"{message.topic}[{message.partition}] {message.offset}"
 

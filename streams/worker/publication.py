@@ -41,7 +41,7 @@ class Mark(enum.StrEnum):
     COMMIT = "commit"
 
 
-class Status(msgspec.Struct, frozen=True, array_like=True):
+class WorkerStatus(msgspec.Struct, frozen=True, array_like=True):
     """What a worker says with each commit: its wall clock and the newest event (ms), totals, and who it is."""
 
     at: int = 0
@@ -69,7 +69,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
     amounts: list[int] = []
     instants: list[int] = []
     horizon: int = 0
-    status: Status | None = None
+    status: WorkerStatus | None = None
 
 
 _decode: Callable[[bytes], _Record] = unpacker(_Record).decode
@@ -81,26 +81,26 @@ OWNER = "owner"
 """The header with the owner's token."""
 
 
-class Message(NamedTuple):
+class WindowsRecord(NamedTuple):
     """A record of the windows topic; no value removes a pane."""
 
     key: bytes
     value: bytes | None
 
 
-def claim(partition: int, status: Status) -> Message:
+def claim(partition: int, status: WorkerStatus) -> WindowsRecord:
     """The record that fences earlier owners."""
-    return Message(_key(partition, Mark.CLAIM), _pack(_Record(status=status)))
+    return WindowsRecord(_key(partition, Mark.CLAIM), _pack(_Record(status=status)))
 
 
 def publication(
-    partition: int, panes: Panes, status: Status, *, full: bool = False, again: Iterable[PaneKey] = ()
-) -> Iterator[Message]:
+    partition: int, panes: Panes, status: WorkerStatus, *, full: bool = False, again: Iterable[PaneKey] = ()
+) -> Iterator[WindowsRecord]:
     """The records of the changed panes and of some others ``again``, or of all, with the commit at the end."""
     changed = panes.take_changed()
     for key in panes.keys() if full else dict.fromkeys((*changed, *again)):
-        yield Message(_key(partition, key), _pane(key, panes))
-    yield Message(_key(partition, Mark.COMMIT), _pack(_Record(status=status)))
+        yield WindowsRecord(_key(partition, key), _pane(key, panes))
+    yield WindowsRecord(_key(partition, Mark.COMMIT), _pack(_Record(status=status)))
 
 
 def _pane(key: PaneKey, panes: Panes) -> bytes | None:
@@ -170,8 +170,8 @@ class _Incoming:
     full: bool = False
     waiting: dict[PaneKey, _Record | None] = field(default_factory=dict)
     committed: dict[PaneKey, _Record | None] = field(default_factory=dict)
-    status: Status | None = None
-    said: Status | None = None
+    status: WorkerStatus | None = None
+    said: WorkerStatus | None = None
     """What the owner said last, in a claim too."""
 
 
@@ -189,12 +189,12 @@ class Subscriber:
         """Records of owners that had lost their partition."""
 
     @property
-    def statuses(self) -> Mapping[int, Status]:
+    def statuses(self) -> Mapping[int, WorkerStatus]:
         """The latest status by partition."""
         return {p: i.status for p, i in self._partitions.items() if i.status is not None}
 
     @property
-    def owners(self) -> Mapping[int, Status]:
+    def owners(self) -> Mapping[int, WorkerStatus]:
         """What the present owner of each partition said last; it may have claimed it and published nothing yet."""
         return {p: i.said for p, i in self._partitions.items() if i.said is not None}
 
@@ -209,7 +209,7 @@ class Subscriber:
         record = _unpack(value) if value is not None else None
         status = record.status if record else None
         if what is Mark.CLAIM and owner != incoming.owner:
-            self._claimed(partition, incoming, owner, status or Status())
+            self._claimed(partition, incoming, owner, status or WorkerStatus())
             return False
         incoming.owner = incoming.owner or owner  # its claim may have been compacted away
         if owner != incoming.owner:
@@ -237,7 +237,7 @@ class Subscriber:
             self._settle(partition, incoming)
         return True
 
-    def _claimed(self, partition: int, current: _Incoming, owner: str, status: Status) -> None:
+    def _claimed(self, partition: int, current: _Incoming, owner: str, status: WorkerStatus) -> None:
         """Let a new owner in; until its first publication is whole, the last one of the old owner holds."""
         if status.generation < current.generation and status.at < current.heard + _SILENT_MS:
             self.ignored += 1

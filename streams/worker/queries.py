@@ -1,7 +1,7 @@
 """Questions to a worker about the entities that it holds, which the windows topic cannot answer.
 
-Exporters send them to the address that a partition's owner publishes (:class:`.publication.Status`). A worker answers
-for the partitions that it owns, from a still picture of their entities, and leaves out the others.
+Exporters send them to the address that a partition's owner publishes (:class:`.publication.WorkerStatus`). A worker
+answers for the partitions that it owns, from a still picture of their entities, and leaves out the others.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from salesgauge.streams.kafka.connection import partition_of
 from salesgauge.streams.kafka.topics import CARRIED_BYTES
 from salesgauge.streams.worker import Output, Publication, Record, Send
 from salesgauge.streams.worker.building import Builders
-from salesgauge.streams.worker.publication import Status, claim, publication
+from salesgauge.streams.worker.publication import WorkerStatus, claim, publication
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -281,9 +281,9 @@ class Worker:
         """Whether panes of a restored partition are still being computed."""
         return any(not self._owned[p].shard.built for p in self._active if p in self._owned)
 
-    def _status(self, owned: _Owned) -> Status:
+    def _status(self, owned: _Owned) -> WorkerStatus:
         # Whether a worker is alive is a matter of the wall clock, whatever time its numbers speak of.
-        return Status(
+        return WorkerStatus(
             wall_clock(), owned.newest, owned.events, owned.rejected, len(owned.shard), self.name, owned.generation,
             owned.learnt, self.address,
         )  # fmt: skip

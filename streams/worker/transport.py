@@ -62,7 +62,7 @@ _CONFIRMED = 0.9
 """Share of the session timeout for which the group's word holds that this worker is a member."""
 
 
-class Part(NamedTuple):
+class RecordRun(NamedTuple):
     """Consecutive records of a partition of a topic, at least one, and the epoch in which they were fetched.
 
     ``next`` is the offset from which on the partition is read after them.
@@ -73,7 +73,7 @@ class Part(NamedTuple):
     epoch: int
     next: int
 
-    def cut(self, count: int) -> tuple[Part, Part]:
+    def cut(self, count: int) -> tuple[RecordRun, RecordRun]:
         """The first ``count`` records, and the rest; neither may be empty."""
         first = self._replace(records=self.records[:count], next=self.records[count - 1].offset + 1)
         return first, self._replace(records=self.records[count:])
@@ -89,7 +89,7 @@ class Fetched(NamedTuple):
 class Chunk(NamedTuple):
     """What was fetched of one partition of all topics."""
 
-    parts: Sequence[Part]
+    parts: Sequence[RecordRun]
 
 
 def _timestamp(record: Any, latest: int) -> int:
@@ -242,7 +242,7 @@ class ChunkConsumer(driver.Consumer):
         """Per partition the offset from which on records are not fetched, in this epoch, where any are."""
         self._committed: dict[TP, int] = {}
         """The same, as the broker knows it."""
-        self._held: dict[TP, Part] = {}
+        self._held: dict[TP, RecordRun] = {}
         """Records that are fetched but not handed over, because those of other topics come before them."""
         self._positions = asyncio.Lock()
         """Held while positions move: by a fetch, or by a seek."""
@@ -277,12 +277,12 @@ class ChunkConsumer(driver.Consumer):
         positions = {tp: offset for tp, offset in fetched.positions.items() if epochs[tp] == self._epochs[tp]}
         gaps = self._gaps(fetched.records, positions)
         self._hold(
-            Part(tp, fetched.records[tp], epochs[tp], positions[tp]) for tp in fetched.records if tp in positions
+            RecordRun(tp, fetched.records[tp], epochs[tp], positions[tp]) for tp in fetched.records if tp in positions
         )
         self._pass_over(positions)
         await self._tell_of_loss(gaps)
         self._drop_stale()
-        shards: dict[int, list[Part]] = {}
+        shards: dict[int, list[RecordRun]] = {}
         for tp in self._held.keys() & wanted:
             shards.setdefault(tp.partition, []).append(self._held.pop(tp))
         return [self._chunk_message(self._earliest(parts)) for parts in shards.values()]
@@ -297,7 +297,7 @@ class ChunkConsumer(driver.Consumer):
                 gaps[tp] = expected
         return gaps
 
-    def _hold(self, parts: Iterable[Part]) -> None:
+    def _hold(self, parts: Iterable[RecordRun]) -> None:
         for part in parts:
             self._held[part.tp] = part
             self._fetched[part.tp] = part.next
@@ -323,7 +323,7 @@ class ChunkConsumer(driver.Consumer):
     def _drop_stale(self) -> None:
         self._held = {tp: part for tp, part in self._held.items() if part.epoch == self._epochs[tp]}
 
-    def _earliest(self, parts: Sequence[Part]) -> list[Part]:
+    def _earliest(self, parts: Sequence[RecordRun]) -> list[RecordRun]:
         """The records up to the time that all topics with more to come have reached; the others are held."""
         latest = time.time_ns() // 1_000_000 + _AHEAD_MS
         reached = [_timestamp(part.records[-1], latest) for part in parts if self._has_more(part)]
@@ -340,11 +340,11 @@ class ChunkConsumer(driver.Consumer):
                 self._held[part.tp] = part
         return first
 
-    def _has_more(self, part: Part) -> bool:
+    def _has_more(self, part: RecordRun) -> bool:
         end = self.highwater(part.tp)
         return end is not None and part.next < end
 
-    def _chunk_message(self, parts: Sequence[Part]) -> ConsumerMessage:
+    def _chunk_message(self, parts: Sequence[RecordRun]) -> ConsumerMessage:
         message = self._to_message(parts[0].tp, parts[0].records[-1])
         message.key = None
         message.value = Chunk(parts)
@@ -359,7 +359,7 @@ class ChunkConsumer(driver.Consumer):
         if self._current(message):
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
 
-    def _current(self, message: ConsumerMessage) -> list[Part]:
+    def _current(self, message: ConsumerMessage) -> list[RecordRun]:
         return [part for part in message.value.parts if self._epochs[part.tp] == part.epoch]
 
     def on_buffer_full(self, tp: TP) -> None:
@@ -388,11 +388,11 @@ class ChunkConsumer(driver.Consumer):
 
     # --- offsets
 
-    def begin(self, message: ConsumerMessage) -> list[Part]:
+    def begin(self, message: ConsumerMessage) -> list[RecordRun]:
         """The parts of a chunk to process; the records of the others will come again, here or elsewhere."""
         return [] if self._halted else self._current(message)
 
-    def mark_done(self, parts: Iterable[Part]) -> None:
+    def mark_done(self, parts: Iterable[RecordRun]) -> None:
         """All that these parts led to is acknowledged: their offsets may be committed."""
         for part in parts:
             if self._epochs[part.tp] == part.epoch:

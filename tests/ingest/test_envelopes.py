@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from salesgauge.schemas.sources.envelopes import UNAVAILABLE, Raw, open_envelope
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import Ignored, Record, Unusable
+from salesgauge.schemas.sources.objects import Ignored, RawRecord, Unusable
 from salesgauge.schemas.sources.source import Envelope
 from salesgauge.streams.ingest.registry import RegistryClient, RegistryUnavailableError
 from tests.support.shared import require_shared
@@ -27,14 +27,14 @@ from tests.support.shared import require_shared
 AT = 1_780_300_800_000
 
 
-def opened(value: Any, envelope: Envelope = "json", **fields: Any) -> Record | Ignored | Unusable:
+def opened(value: Any, envelope: Envelope = "json", **fields: Any) -> RawRecord | Ignored | Unusable:
     data = value if isinstance(value, bytes | None) else json.dumps(value).encode()
     return open_envelope(Raw(data, at=AT, **fields), envelope, fields.pop("registry", None))
 
 
-def record(value: Any, envelope: Envelope = "json", **fields: Any) -> Record:
+def record(value: Any, envelope: Envelope = "json", **fields: Any) -> RawRecord:
     found = opened(value, envelope, **fields)
-    assert isinstance(found, Record), found
+    assert isinstance(found, RawRecord), found
     return found
 
 
@@ -190,10 +190,10 @@ def test_framed_records_are_read_by_their_schema(registry: RegistryClient) -> No
         Raw(avro(), headers={"__value_schema_id": b"\x01" + bytes.fromhex(GUID.replace("-", ""))}),
     ):
         found = open_envelope(raw, "json", registry)
-        assert isinstance(found, Record)
+        assert isinstance(found, RawRecord)
         assert found.value == expected
     found = open_envelope(Raw(framed(8, b'{"id": 1}')), "json", registry)
-    assert isinstance(found, Record)
+    assert isinstance(found, RawRecord)
     assert found.value == {"id": 1}
     assert _Schemas.asked == ["/schemas/ids/7", f"/schemas/guids/{GUID}", "/schemas/ids/8"]
 

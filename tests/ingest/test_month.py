@@ -15,7 +15,7 @@ import pytest
 from salesgauge.metrics.rules.model import Rules
 from salesgauge.schemas.events import EventBase
 from salesgauge.schemas.sources.live import Deriver
-from salesgauge.schemas.sources.objects import Record
+from salesgauge.schemas.sources.objects import RawRecord
 from salesgauge.schemas.sources.source import shipped_source
 from tests.ingest.fakes import text
 from tests.support.stories import event, machine
@@ -159,12 +159,12 @@ def test_after_a_sweep_the_figures_are_those_of_the_companys_own_log(seed: int) 
     derived: list[EventBase] = []
     deriver = Deriver(shipped_source("hubspot"), memory)
     for start in range(0, len(bodies), 37):
-        derived += deriver.derive(Record(body, at=START) for body in bodies[start : start + 37]).events
+        derived += deriver.derive(RawRecord(body, at=START) for body in bodies[start : start + 37]).events
         if company.chance.random() < 0.2:  # a crash: a new process repeats the batch
             deriver.close()
             deriver = Deriver(shipped_source("hubspot"), memory)
-            derived += deriver.derive(Record(body, at=START) for body in bodies[start : start + 37]).events
-    derived += deriver.derive(Record(body, at=START) for body in company.swept()).events
+            derived += deriver.derive(RawRecord(body, at=START) for body in bodies[start : start + 37]).events
+    derived += deriver.derive(RawRecord(body, at=START) for body in company.swept()).events
     deriver.close()
     company.chance.shuffle(derived)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from salesgauge.schemas.sources.source import Hook
-from salesgauge.streams.ingest.signatures import Request, refusal
+from salesgauge.streams.ingest.signatures import SignedRequest, refusal
 from tests.support.shared import require_shared
 
 HUBSPOT = b"yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
@@ -24,8 +24,8 @@ def hook(signature: str, **fields: Any) -> Hook:
     return Hook.model_validate({"signature": signature, "secret": {"env": "X"}, "url": URL, **fields})
 
 
-def request(body: bytes = BODY, url: str = URL, **headers: str) -> Request:
-    return Request("POST", url, {name.replace("_", "-"): value for name, value in headers.items()}, body)
+def request(body: bytes = BODY, url: str = URL, **headers: str) -> SignedRequest:
+    return SignedRequest("POST", url, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
 VECTORS = {
@@ -120,14 +120,14 @@ SIGNS_NO_BODY = {"basic", "header", "bearer", "query", "body"}
 @pytest.mark.parametrize("name", sorted(VECTORS.keys() - SIGNS_NO_BODY))
 def test_a_changed_body_is_refused(name: str) -> None:
     scheme, secret, now, genuine = VECTORS[name]
-    forged = Request(genuine.method, genuine.url, genuine.headers, genuine.body + b"1")
+    forged = SignedRequest(genuine.method, genuine.url, genuine.headers, genuine.body + b"1")
     assert refusal(forged, scheme, [secret], now) == "wrong signature"
 
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_without_a_signature_nothing_is_believed(name: str) -> None:
     scheme, secret, now, genuine = VECTORS[name]
-    bare = Request("POST", URL, {}, b'{"a": 1}')
+    bare = SignedRequest("POST", URL, {}, b'{"a": 1}')
     assert genuine.body != bare.body
     assert refusal(bare, scheme, [secret], now) == "unsigned"
     assert refusal(bare, scheme, [], now) == "unsigned"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from salesgauge.schemas.codec import Rejection
 from salesgauge.schemas.events import EventBase
 from salesgauge.schemas.sources.live import Derived, Deriver
-from salesgauge.schemas.sources.objects import Record
+from salesgauge.schemas.sources.objects import RawRecord
 from salesgauge.schemas.sources.source import parse_source, shipped_source, shipped_sources
 from salesgauge.schemas.sources.webhooks import to_events
 from tests.support.shared import require_shared
@@ -27,7 +27,7 @@ HOUR = 3_600_000
 def derive(source: str, *bodies: Any, batches: int = 1) -> Derived:
     """What bodies come to, all in one batch or in several."""
     deriver = Deriver(shipped_source(source))
-    records = [Record(body, at=MONDAY + number) for number, body in enumerate(bodies)]
+    records = [RawRecord(body, at=MONDAY + number) for number, body in enumerate(bodies)]
     whole = Derived()
     size = max(1, -(-len(records) // batches))
     for start in range(0, len(records), size):
@@ -235,7 +235,7 @@ def test_names_of_reps_are_a_query_away() -> None:
     source = parse_source({"use": "hubspot", "name": "hubspot", "events": joined}, where="test")
     said = {"created": "2026-06-01T08:00:00Z", "name": "Ann Bo", "team": "north", "active": True}
     owner = {"portalId": 700, "objectType": "owner", "object": {"id": "9", "properties": said}}
-    [event] = Deriver(source).derive([Record(owner, at=MONDAY)]).events
+    [event] = Deriver(source).derive([RawRecord(owner, at=MONDAY)]).events
     shown = event.model_dump(include={"rep_id", "display_name", "team"})
     assert shown == {"rep_id": "9", "display_name": "Ann Bo", "team": "north"}
 
@@ -594,8 +594,8 @@ def test_stripe_end_refund_and_noise() -> None:
 def test_events_are_not_made_again_while_nothing_changed() -> None:
     deriver = Deriver(shipped_source("pipedrive"))
     body = pipedrive(status="won", won_time="2026-06-02T08:00:00Z")
-    assert len(deriver.derive([Record(body, at=MONDAY)]).events) > 0
-    again = deriver.derive([Record(body, at=MONDAY + 1)])
+    assert len(deriver.derive([RawRecord(body, at=MONDAY)]).events) > 0
+    again = deriver.derive([RawRecord(body, at=MONDAY + 1)])
     assert again.events == []
     assert again.ignored == {"nothing new": 1}
 
@@ -606,7 +606,7 @@ def test_a_restart_with_what_is_remembered_goes_on_as_before() -> None:
     versions = Derived()
     for number, body in enumerate(HISTORY):
         deriver = Deriver(shipped_source("hubspot"), memory)  # a new process each time
-        versions.events += deriver.derive([Record(body, at=MONDAY + number)]).events
+        versions.events += deriver.derive([RawRecord(body, at=MONDAY + number)]).events
         deriver.close()
     assert {name: final(versions).get(name) for name in expected} == expected
 
@@ -638,6 +638,6 @@ PAYLOADS = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.d
 @given(source=st.sampled_from(shipped_sources()), payload=PAYLOADS)
 @settings(max_examples=150)
 def test_no_payload_raises_and_none_vanishes(source: str, payload: Any) -> None:
-    told = deriver_of(source).derive([Record(payload, at=MONDAY)])
+    told = deriver_of(source).derive([RawRecord(payload, at=MONDAY)])
     assert told.events or told.rejected or told.unusable or told.ignored or told.memory or payload == []
     assert all(not isinstance(event, Rejection) for event in told.events)

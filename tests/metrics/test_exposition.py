@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from salesgauge.metrics.kpis.families import Family, Sample, Type
+from salesgauge.metrics.kpis.families import Family, MetricSample, Type
 from salesgauge.streams.io.prometheus_text import encode
 
 ODD = 'a\\b "c"\nd é'
@@ -20,13 +20,13 @@ VALUES = [0.0, -0.0, 1.0, 0.1, 999_999.5, 1e6, 1_234_567.25, 1e21, -2.5e7, 1e-9,
 
 def some() -> list[Family]:
     gauge = Family("crm_x", Type.GAUGE, f"help {ODD}")
-    gauge.samples += [Sample("crm_x", {"window": "1h", "rep": ODD, "a": str(i)}, v) for i, v in enumerate(VALUES)]
+    gauge.samples += [MetricSample("crm_x", {"window": "1h", "rep": ODD, "a": str(i)}, v) for i, v in enumerate(VALUES)]
     histogram = Family("crm_y", Type.GAUGE_HISTOGRAM, "help")
     for window in ("1h", "all"):
         for le, value in (("60.0", 1), ("+Inf", 3)):
-            histogram.samples.append(Sample("crm_y_bucket", {"window": window, "le": le}, value))
-        histogram.samples.append(Sample("crm_y_gcount", {"window": window}, 3))
-        histogram.samples.append(Sample("crm_y_gsum", {"window": window}, 1.5))
+            histogram.samples.append(MetricSample("crm_y_bucket", {"window": window, "le": le}, value))
+        histogram.samples.append(MetricSample("crm_y_gcount", {"window": window}, 3))
+        histogram.samples.append(MetricSample("crm_y_gsum", {"window": window}, 1.5))
     return [gauge, histogram, Family("crm_none", Type.GAUGE, "nothing")]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from salesgauge.metrics.kpis.formula import Monthly, Number
+from salesgauge.metrics.kpis.formula import Constant, Monthly
 from salesgauge.metrics.rules.model import Rules
 from tests.support.stories import event, machine, spent, won
 
@@ -158,7 +158,7 @@ def test_a_month_of_its_own_length_is_itself() -> None:
     class Month:
         length = 30.44 * 86_400_000
 
-    assert Monthly(Number(1 / 6)).evaluate(Month()) == pytest.approx(1 / 6)  # type: ignore[arg-type]
+    assert Monthly(Constant(1 / 6)).evaluate(Month()) == pytest.approx(1 / 6)  # type: ignore[arg-type]
 
 
 def test_payback_of_acquisition_costs() -> None:

@@ -15,6 +15,7 @@ from salesgauge.metrics.entities.routes import home_key
 from salesgauge.metrics.entities.state import Message
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.kpis.families import families, stat_names
+from salesgauge.metrics.kpis.formula import Ratio
 from salesgauge.metrics.kpis.kpi import Form, Unit
 from salesgauge.metrics.kpis.readings import OTHER, View
 from salesgauge.metrics.measures.buckets import RELATIVE_ERROR
@@ -514,7 +515,8 @@ def test_12_immature_cohorts_say_the_age_at_which_they_are_read() -> None:
     assert read(events, "sql_to_customer_ratio", "24h", "age_seconds") == 12 * 3600
     assert read(events, "sql_to_customer_ratio", "1h", "age_seconds") is None
     for kpi in CATALOGUE.kpis:
-        assert ("age_seconds" in {stat.name for stat in kpi.secondary}) == (kpi.form is Form.COHORT), kpi.id
+        quotient = kpi.form is Form.COHORT and isinstance(kpi.formula, Ratio)
+        assert ("age_seconds" in {stat.name for stat in kpi.secondary}) == quotient, kpi.id
 
 
 def test_12_immature_cohorts_ripen_in_the_window_in_which_they_began() -> None:
@@ -534,7 +536,7 @@ def test_12_immature_cohorts_cannot_exceed_one_and_say_what_they_are() -> None:
     assert cohorts == {
         "demo_conversion_ratio", "customer_conversion_ratio", "lead_follow_up_ratio", "positive_reply_ratio",
         "negative_reply_ratio", "sql_to_customer_ratio", "mql_to_customer_ratio", "early_churn_ratio", "renewal_ratio",
-        "trial_conversion_ratio",
+        "trial_conversion_ratio", "stage_conversion_ratio", "created_win_ratio", "stage_time_seconds",
     }  # fmt: skip
     older = [opened(f"o{n}", f"o{n}", "05-02 00:00") for n in range(3)] + [
         won(f"o{n}", "06-20 00:00") for n in range(3)

@@ -87,7 +87,7 @@ class Again:
 
     def value(self, expr: f.Expr) -> Any:
         match expr:
-            case f.Number():
+            case f.Constant():
                 return expr.value
             case f.Now():
                 return self._explanation.question.at / 1000

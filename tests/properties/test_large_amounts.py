@@ -10,7 +10,7 @@ from salesgauge.metrics.shard.leaves import LeafIndex
 from salesgauge.metrics.shard.partials import absorb, export
 from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
-from salesgauge.streams.worker.publication import Status, Subscriber, claim, publication
+from salesgauge.streams.worker.publication import Subscriber, WorkerStatus, claim, publication
 from tests.support.stories import NOW, event, ms, won
 
 LARGE = 8_999_999_999_999
@@ -59,7 +59,7 @@ def test_workers_publish_what_does_not_fit_64_bits() -> None:
     panes = large().shard.panes
     sums = WindowSums(SeriesIndex(CATALOGUE.plan(), LeafIndex()), Rules(), CATALOGUE.windows_before())
     subscriber = Subscriber(sums)
-    for message in [claim(0, Status()), *publication(0, panes, Status(at=ms(NOW)), full=True)]:
+    for message in [claim(0, WorkerStatus()), *publication(0, panes, WorkerStatus(at=ms(NOW)), full=True)]:
         subscriber.accept(message.key, message.value, "owner")
     subscriber.settle()
     sums.advance(ms(NOW))

@@ -17,7 +17,7 @@ from salesgauge.metrics.engine import Machine
 from salesgauge.metrics.entities.contributions import totals
 from salesgauge.metrics.kpis.catalogue import CATALOGUE
 from salesgauge.metrics.measures import registry as m
-from salesgauge.metrics.measures.registry import Unit
+from salesgauge.metrics.measures.registry import MeasureUnit
 from salesgauge.metrics.rules.model import CurrencyRate, Rules, StageRule
 from salesgauge.schemas.codec import Rejection, validate
 from tests.support.pipeline import Deal, Stage, Standing, Terms, quantile
@@ -243,7 +243,7 @@ def test_what_is_due_and_stalled_equals_the_batch_computation(
         found: dict[Any, Fraction] = defaultdict(Fraction)
         for measure, labels, at, _, amount in rows:
             if measure in DUES and at <= x:
-                found[measure, labels] += Fraction(amount, 1_000_000 if measure.unit is Unit.MINOR else 1)
+                found[measure, labels] += Fraction(amount, 1_000_000 if measure.unit is MeasureUnit.MINOR else 1)
         assert _without_zeros(found) == pytest.approx(_without_zeros(_dues(known, x)), abs=1e-6)
 
 

@@ -28,9 +28,9 @@ from salesgauge.schemas.events import EVENTS, ActivityLogged, DealLost, DealWon,
 from salesgauge.streams.serve import board
 from salesgauge.streams.serve.board import api
 from salesgauge.streams.serve.board.changes import change, interval
-from salesgauge.streams.serve.board.history import STOCKS, History, Ring
+from salesgauge.streams.serve.board.history import STOCKS, Ring, Sparklines
 from salesgauge.streams.serve.board.presentation import presentations, roles
-from salesgauge.streams.serve.board.scope import Scope
+from salesgauge.streams.serve.board.scope import LabelFilter
 from salesgauge.streams.serve.board.state import Progress
 from salesgauge.streams.serve.readings_api import readings_answer
 from salesgauge.streams.simulation.history import Organisation, history
@@ -453,7 +453,7 @@ def test_the_past_is_read_from_the_windows_and_is_what_was_seen_then():
     events = [e for e in whole if e.recorded_at is None and e.name not in corrections]
     made = machine(*events)
     before = list(made.view.readings(windows=frozenset({"24h", "7d"})))
-    kept = History(presentations(CATALOGUE))
+    kept = Sparklines(presentations(CATALOGUE))
     kept.feed(made.view)
     assert list(made.view.readings(windows=frozenset({"24h", "7d"}))) == before
     assert made.view.sums.now == ms(NOW)
@@ -472,7 +472,7 @@ def test_the_past_is_read_from_the_windows_and_is_what_was_seen_then():
 
 
 def test_cohorts_and_stocks_have_no_invented_past(busy: Machine):
-    kept = History(presentations(CATALOGUE))
+    kept = Sparklines(presentations(CATALOGUE))
     kept.feed(busy.view)
     known = [v for v in kept.rings["7d"].series["sql_to_customer_ratio"] if v is not None]
     assert len(known) <= 1
@@ -480,7 +480,7 @@ def test_cohorts_and_stocks_have_no_invented_past(busy: Machine):
 
 
 def test_history_grows_only_where_a_step_is_due(busy: Machine):
-    kept = History(presentations(CATALOGUE))
+    kept = Sparklines(presentations(CATALOGUE))
     kept.feed(busy.view)
     stamp = kept.stamp("7d")
     kept.feed(busy.view)
@@ -497,21 +497,21 @@ def test_a_backlog_leaves_no_trace_in_the_small_charts():
     organisation = Organisation(leads_per_day=20, reps=6, seed=3)
     events = list(history(organisation, NOW - timedelta(days=9), NOW))
     made = machine(*events[:100])
-    kept = History(presentations(CATALOGUE))
+    kept = Sparklines(presentations(CATALOGUE))
     kept.feed(made.view, 100)
     made.apply(events[100:])
     refresh(made)
     kept.feed(made.view, len(events))
     assert not kept.rings["24h"].times
     kept.feed(made.view, len(events) + 1)
-    truth = History(presentations(CATALOGUE))
+    truth = Sparklines(presentations(CATALOGUE))
     truth.feed(made.view)
     assert kept.rings == truth.rings
     assert len(kept.rings["24h"].times) == 25
 
 
 def test_a_partition_that_comes_back_is_no_backlog(busy: Machine):
-    kept = History(presentations(CATALOGUE))
+    kept = Sparklines(presentations(CATALOGUE))
     for events in (10_000, 5_000, 10_000):
         kept.feed(busy.view, events)
     assert kept.rings[STOCKS].times
@@ -641,7 +641,7 @@ def test_additive_numbers_of_the_parts_add_up_to_the_whole(scoped: Machine, dim:
     values = sorted({v for m in MEASURES.values() if dim in m.dims for (v,) in families(m.name, (dim,))})
     assert set(api.board_payload(scoped.view)["choices"][dim]) <= set(values)
     whole = {k["id"]: k for k in api.board_payload(scoped.view, window="30d")["kpis"]}
-    parts = [api.board_payload(scoped.view, window="30d", scope=Scope({dim: value}))["kpis"] for value in values]
+    parts = [api.board_payload(scoped.view, window="30d", scope=LabelFilter({dim: value}))["kpis"] for value in values]
     added = [kpi for kpi in CATALOGUE.kpis if kpi.headline.unit in {"count", "money"} and kpi.fraction is None]
     checked = 0
     for kpi in added:
@@ -654,11 +654,11 @@ def test_additive_numbers_of_the_parts_add_up_to_the_whole(scoped: Machine, dim:
 
 
 def test_a_whole_is_never_shown_as_a_part(scoped: Machine):
-    payload = api.board_payload(scoped.view, window="30d", scope=Scope({"team": "SMB"}))
+    payload = api.board_payload(scoped.view, window="30d", scope=LabelFilter({"team": "SMB"}))
     for card in payload["kpis"]:
         if not scoped.view.catalogue.narrows(CATALOGUE.by_id[card["id"]], ("team",)):
             assert (card["value"], card["not_by"]) == (None, ["team"])
-    assert kpi(api.board_payload(scoped.view, scope=Scope({"team": "nobody"})), "deals_won")["value"] == 0
+    assert kpi(api.board_payload(scoped.view, scope=LabelFilter({"team": "nobody"})), "deals_won")["value"] == 0
 
 
 @pytest.mark.parametrize("window", ["24h", "7d", "30d"])
@@ -723,7 +723,7 @@ def test_the_table_has_a_row_for_each_kpi(scoped: Machine):
     rows = list(csv.DictReader(io.StringIO(answer.body.decode())))
     assert [row["kpi"] for row in rows] == [kpi.id for kpi in CATALOGUE.kpis]
     won = next(row for row in rows if row["kpi"] == "deals_won")
-    cards = api.board_payload(scoped.view, window="30d", scope=Scope({"team": "SMB"}))["kpis"]
+    cards = api.board_payload(scoped.view, window="30d", scope=LabelFilter({"team": "SMB"}))["kpis"]
     assert float(won["value"]) == next(card["value"] for card in cards if card["id"] == "deals_won")
 
 

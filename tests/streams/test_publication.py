@@ -18,7 +18,7 @@ from salesgauge.metrics.windows.series import SeriesIndex
 from salesgauge.metrics.windows.sums import WindowSums
 from salesgauge.schemas.codec import validate
 from salesgauge.schemas.events import EventBase
-from salesgauge.streams.worker.publication import Status, Subscriber, claim, publication
+from salesgauge.streams.worker.publication import Subscriber, WorkerStatus, claim, publication
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Rules(zero_is_real=frozenset({"lead_created", "activity_logged"}))
@@ -52,7 +52,7 @@ class Side:
             self.shard.apply([created])
 
     def publish(self, *, full=False, claims=False):
-        status = Status(at=ms(NOW), worker=self.owner)
+        status = WorkerStatus(at=ms(NOW), worker=self.owner)
         messages = [claim(self.partition, status)] if claims else []
         messages += publication(self.partition, self.shard.panes, status, full=full)
         return [(m.key, m.value, self.owner) for m in messages]
@@ -209,7 +209,7 @@ def test_what_leaves_retention_moves_to_the_base_at_once():
     readings = {}
     for full, at in ((True, ms(NOW)), (False, later)):
         shard.advance(at)
-        status = Status(at=at)
+        status = WorkerStatus(at=at)
         for message in [*([claim(0, status)] if full else []), *publication(0, shard.panes, status, full=full)]:
             subscriber.accept(message.key, message.value, "o")
         sums.advance(at)

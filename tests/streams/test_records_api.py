@@ -26,7 +26,7 @@ from salesgauge.streams.serve.queries import WorkerQueries
 from salesgauge.streams.serve.records_api import RecordsApi
 from salesgauge.streams.settings.model import Kafka, Settings, Web, WorkerWeb
 from salesgauge.streams.worker import Record, queries
-from salesgauge.streams.worker.publication import Status
+from salesgauge.streams.worker.publication import WorkerStatus
 from salesgauge.streams.worker.shards import Worker
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ class Fleet:
             self.workers.append(worker)
             self.servers.append(server)
 
-    def owners(self) -> dict[int, Status]:
+    def owners(self) -> dict[int, WorkerStatus]:
         return {
-            partition: Status(NOW, worker=worker.name, address=worker.address)
+            partition: WorkerStatus(NOW, worker=worker.name, address=worker.address)
             for worker in self.workers
             for partition in worker.shards
         }

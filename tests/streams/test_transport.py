@@ -150,7 +150,7 @@ class World:
         self.consumer.takes = lambda partition: partition not in self.recovering
         self.recovering: set[int] = set()
         self.queue: list[Any] = []
-        self.begun: list[tuple[list[transport.Part], int]] = []
+        self.begun: list[tuple[list[transport.RecordRun], int]] = []
         self.turn = 0
         """Of assignments."""
         self.done: dict[TP, set[int]] = {place: set() for place in PLACES}

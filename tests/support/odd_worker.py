@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from salesgauge.metrics.entities.facts import Merge
     from salesgauge.metrics.entities.state import Message
     from salesgauge.streams.worker.processor import Processor
-    from salesgauge.streams.worker.publication import Message as WindowsMessage
-    from salesgauge.streams.worker.publication import Status
+    from salesgauge.streams.worker.publication import WindowsRecord, WorkerStatus
 
 _STEADY_CALLS = 40
 """The clock is read so often between two jumps."""
@@ -77,7 +76,7 @@ def careless(delivery: Delivery, processor: Processor) -> DeliveryApp:
     return DeliveryApp(dataclasses.replace(delivery, unsafe_commit_before_ack=True), processor)
 
 
-def unclaimed(partition: int, status: Status) -> WindowsMessage:
+def unclaimed(partition: int, status: WorkerStatus) -> WindowsRecord:
     """The end of a publication that says nothing, in place of a claim."""
     return next(iter(reversed(list(publication(partition, Panes(LeafIndex(), Rules()), status)))))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from salesgauge.schemas.sources.live import Deriver
-from salesgauge.schemas.sources.objects import Record
+from salesgauge.schemas.sources.objects import RawRecord
 from salesgauge.schemas.sources.source import load_source
 from tests.support.shared import ROOT
 
@@ -166,7 +166,8 @@ def test_a_source_is_one_file(tmp_path):
     (tmp_path / "our-shop.yaml").write_text(written["our-shop.yaml"])
     deriver = Deriver(load_source(tmp_path / "our-shop.yaml"))
     derived = deriver.derive(
-        Record(value, at=1_780_300_800_000 + number) for number, value in enumerate(json.loads(written["records.json"]))
+        RawRecord(value, at=1_780_300_800_000 + number)
+        for number, value in enumerate(json.loads(written["records.json"]))
     )
     deriver.close()
     assert [(event.name, event.key) for event in derived.events] == [("lead_created", "F1"), ("deal_won", "O1")]

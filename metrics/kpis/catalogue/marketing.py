@@ -11,7 +11,7 @@ from salesgauge.metrics.kpis.catalogue.recurring import (
     MRR_PER_CUSTOMER,
     OPENING_CUSTOMERS,
 )
-from salesgauge.metrics.kpis.formula import Across, In, Number, Stock
+from salesgauge.metrics.kpis.formula import Across, Constant, In, Stock
 from salesgauge.metrics.kpis.kpi import (
     COMPARED,
     LONGEST,
@@ -222,7 +222,7 @@ KPIS = (
             ),
             Stat(
                 "lifetime_months",
-                Number(1) / MONTHLY_CHURN,
+                Constant(1) / MONTHLY_CHURN,
                 Unit.MONTHS,
                 "One over the monthly churn of the window.",
                 label="mean lifetime",

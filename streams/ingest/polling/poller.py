@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 
 from salesgauge.schemas.sources.instants import milliseconds
-from salesgauge.schemas.sources.objects import Fact, ObjectState
+from salesgauge.schemas.sources.objects import FieldValue, ObjectState
 from salesgauge.streams.ingest.polling import hubspot, pipedrive, salesforce
 from salesgauge.streams.ingest.polling.api import Api, ApiError
 from salesgauge.streams.ingest.raw import NotAcknowledgedError, raw_headers
@@ -196,7 +196,7 @@ class Poller:
 
     async def _advance(self, kind: str, until: int) -> None:
         state = ObjectState()
-        state.add([Fact("until", until, until)], frozenset())
+        state.add([FieldValue("until", until, until)], frozenset())
         topic = self._settings.memory_topic(self._source.name)
         await self._writer.write(topic, state.encode(), [], until, key=f"{_CURSOR}:{kind}".encode())
         self._cursors[kind] = until

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
-from salesgauge.metrics.kpis.families import Family, Sample, Type
+from salesgauge.metrics.kpis.families import Family, MetricSample, Type
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -146,5 +146,5 @@ def _check_unique(flags: list[str]) -> None:
 
 def samples_of(evaluation: Evaluation) -> list[Family]:
     """What Prometheus is given of an instant."""
-    mark = Family(REPLAYED, Type.GAUGE, "1 where the values come from a replay.", [Sample(REPLAYED, {}, 1.0)])
+    mark = Family(REPLAYED, Type.GAUGE, "1 where the values come from a replay.", [MetricSample(REPLAYED, {}, 1.0)])
     return [*evaluation.families, mark]

@@ -24,7 +24,7 @@ from salesgauge.streams.replay.sinks.sample_store import LIMIT, SampleStore
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from salesgauge.metrics.kpis.families import Family, Sample
+    from salesgauge.metrics.kpis.families import Family, MetricSample
     from salesgauge.streams.replay.sinks import Take
 
 
@@ -95,6 +95,6 @@ class OpenMetricsText:
         for at, value in self._store.read(number):
             yield f"{series} {prometheus_text.number(value)} {prometheus_text.timestamp(at)}\n"
 
-    def _new(self, sample: Sample) -> tuple[int, str]:
+    def _new(self, sample: MetricSample) -> tuple[int, str]:
         self._count += 1
         return self._count, prometheus_text.series(sample.name, {**sample.labels, **self._labels})

@@ -34,7 +34,7 @@ from salesgauge.streams.io.secrets import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from salesgauge.metrics.kpis.families import Family, Sample
+    from salesgauge.metrics.kpis.families import Family, MetricSample
 
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERRORS = 500
@@ -211,7 +211,7 @@ class RemoteWrite:
         self._post(b"".join(message))
         self.samples += count
 
-    def _name(self, sample: Sample) -> bytes:
+    def _name(self, sample: MetricSample) -> bytes:
         """The encoded labels of a series."""
         key = (sample.name, tuple(sample.labels.items()))
         known = self._names.get(key)

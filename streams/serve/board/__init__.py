@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from salesgauge.streams.serve.board.api import Answer, BoardServer, board_payload, detail_payload
-from salesgauge.streams.serve.board.history import History
+from salesgauge.streams.serve.board.history import Sparklines
 from salesgauge.streams.serve.board.page import csp, etag, headers, page, page_gzip
 from salesgauge.streams.serve.board.targets import DEFAULTS, from_file
 
@@ -11,7 +11,7 @@ __all__ = [
     "DEFAULTS",
     "Answer",
     "BoardServer",
-    "History",
+    "Sparklines",
     "board_payload",
     "csp",
     "detail_payload",

@@ -13,11 +13,11 @@ from salesgauge.metrics.kpis.targets import Target, check
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.io.instants import iso
 from salesgauge.streams.serve.board import chart
-from salesgauge.streams.serve.board.history import History
-from salesgauge.streams.serve.board.numbers import Number, changed, number, parts, rounded, shown, window_of
+from salesgauge.streams.serve.board.history import Sparklines
+from salesgauge.streams.serve.board.numbers import Headline, changed, number, parts, rounded, shown, window_of
 from salesgauge.streams.serve.board.presentation import Presentation, presentations, roles
-from salesgauge.streams.serve.board.scope import WHOLE, Scope, choices
-from salesgauge.streams.serve.board.state import Progress, State
+from salesgauge.streams.serve.board.scope import WHOLE, LabelFilter, choices
+from salesgauge.streams.serve.board.state import BoardState, Progress
 from salesgauge.streams.serve.board.targets import DEFAULTS
 from salesgauge.streams.serve.board.verdicts import Verdict, document, judge, of_card, statuses
 from salesgauge.streams.serve.board.waiting import waiting
@@ -59,12 +59,12 @@ def board_payload(
     window: str = DEFAULT_WINDOW,
     targets: Sequence[Target] = DEFAULTS,
     engine: Mapping[str, Any] | None = None,
-    history: History | None = None,
+    history: Sparklines | None = None,
     known: Mapping[str, Presentation] | None = None,
     min_n: int = MIN_N,
     catalogue: bool = True,
     trends: str | None = None,
-    scope: Scope = WHOLE,
+    scope: LabelFilter = WHOLE,
     judged: bool = True,
 ) -> Json:
     """All that one refresh of the page needs, at the view's instant.
@@ -112,10 +112,10 @@ def detail_payload(
     *,
     window: str = DEFAULT_WINDOW,
     targets: Sequence[Target] = DEFAULTS,
-    history: History | None = None,
+    history: Sparklines | None = None,
     known: Mapping[str, Presentation] | None = None,
     min_n: int = MIN_N,
-    scope: Scope = WHOLE,
+    scope: LabelFilter = WHOLE,
     judged: bool = True,
 ) -> Json:
     """One KPI in full: its course, distribution, all its windows, all its breakdowns, its targets.
@@ -157,7 +157,7 @@ class _Cards:
 
     view: View
     window: str
-    scope: Scope
+    scope: LabelFilter
     verdicts: Sequence[Verdict]
     min_n: int
 
@@ -202,8 +202,8 @@ class _Cards:
         return {} if presented.headline else {"why": self._why(presented, read)}
 
 
-def _over(view: View, presented: Presentation, window: str, min_n: int, scope: Scope) -> Json:
-    found: Number | None = number(view, presented, window, scope)
+def _over(view: View, presented: Presentation, window: str, min_n: int, scope: LabelFilter) -> Json:
+    found: Headline | None = number(view, presented, window, scope)
     return {"window": window} | shown(found, presented.kpi.headline.unit, min_n)
 
 
@@ -230,7 +230,7 @@ def _frame(view: View, window: str, engine: Mapping[str, Any] | None, min_n: int
     }
 
 
-def _trends(history: History, window: str) -> list[Json]:
+def _trends(history: Sparklines, window: str) -> list[Json]:
     """The rings of a window: instants in seconds, and KPI -> values at them."""
     return [
         {
@@ -245,7 +245,7 @@ def _trends(history: History, window: str) -> list[Json]:
     ]
 
 
-def _trend(history: History, window: str, kpi: str) -> Json:
+def _trend(history: Sparklines, window: str, kpi: str) -> Json:
     """The one of the rings that holds a KPI, with its values alone."""
     for ring in _trends(history, window):
         if kpi in ring["series"]:
@@ -280,12 +280,12 @@ class BoardServer:
     presentations: Mapping[str, Presentation]
     targets: tuple[Target, ...] = DEFAULTS
     min_n: int = MIN_N
-    history: History = field(init=False)
+    history: Sparklines = field(init=False)
     progress: Progress = field(default_factory=Progress)
     _kept: dict[tuple[object, ...], tuple[int, Json]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.history = History(self.presentations)
+        self.history = Sparklines(self.presentations)
 
     @classmethod
     def for_view(cls, view: View, targets: Sequence[Target] = DEFAULTS, min_n: int = MIN_N) -> BoardServer:
@@ -326,7 +326,7 @@ class BoardServer:
         told |= self.progress.state(view.sums.now, told, empty=not view.sums.sums("all"))
         if "as_of" in told:
             told["as_of"] = iso(told["as_of"])
-        scope, judged = Scope.of(query), told["state"] == State.LIVE
+        scope, judged = LabelFilter.of(query), told["state"] == BoardState.LIVE
         if kpi is not None:
             return _json(self._detail(view, kpi, window, scope, judged=judged) | {"engine": {"state": told["state"]}})
         payload = dict(self._payload(view, window, scope, told, judged=judged))
@@ -338,7 +338,7 @@ class BoardServer:
             del payload["trends"]
         return _json(payload | {"engine": told})
 
-    def _payload(self, view: View, window: str, scope: Scope, engine: Json, *, judged: bool) -> Json:
+    def _payload(self, view: View, window: str, scope: LabelFilter, engine: Json, *, judged: bool) -> Json:
         key = (window, judged, *scope.key)
         kept = self._kept.get(key)
         now = view.sums.now
@@ -358,7 +358,7 @@ class BoardServer:
             self._kept[key] = kept = (now, payload)
         return kept[1]
 
-    def _detail(self, view: View, kpi: str, window: str, scope: Scope, *, judged: bool) -> Json:
+    def _detail(self, view: View, kpi: str, window: str, scope: LabelFilter, *, judged: bool) -> Json:
         return detail_payload(
             view,
             kpi,

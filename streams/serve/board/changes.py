@@ -12,7 +12,7 @@ _Z = 1.96
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Difference:
     """From ``before`` by ``by``; ``chance`` says that it could be chance, None that this cannot be said.
 
     ``better`` is None where no direction is good, or nothing changed.
@@ -31,7 +31,7 @@ def change(
     unit: Unit,
     direction: Direction,
     counts: tuple[float, float] | None = None,
-) -> Change:
+) -> Difference:
     """The change of a number.
 
     Args:
@@ -43,7 +43,7 @@ def change(
     """
     by = value - before
     good = {Direction.UP: 1, Direction.DOWN: -1, Direction.NEUTRAL: 0}[direction]
-    return Change(before, by, _chance(value, before, unit, counts), by * good > 0 if by and good else None)
+    return Difference(before, by, _chance(value, before, unit, counts), by * good > 0 if by and good else None)
 
 
 def _chance(value: float, before: float, unit: Unit, counts: tuple[float, float] | None) -> bool | None:

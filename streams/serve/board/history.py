@@ -85,7 +85,7 @@ def _rings() -> dict[str, Ring]:
 
 
 @dataclass(slots=True)
-class History:
+class Sparklines:
     """What the small charts show.
 
     Args:

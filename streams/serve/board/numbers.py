@@ -9,7 +9,7 @@ from salesgauge.metrics.kpis.kpi import NOW, Form, Unit
 from salesgauge.metrics.rules.windows import WINDOWS
 from salesgauge.streams.serve.board.changes import change, interval
 from salesgauge.streams.serve.board.presentation import rank
-from salesgauge.streams.serve.board.scope import WHOLE, Scope
+from salesgauge.streams.serve.board.scope import WHOLE, LabelFilter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ _DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Headline:
     """A headline with what is behind it; ``value`` is None where only other numbers of the KPI have one."""
 
     value: float | None
@@ -39,7 +39,7 @@ def window_of(presented: Presentation, window: str) -> str:
     return presented.kpi.windows[0] if presented.kpi.windows == NOW else window
 
 
-def number(view: View, presented: Presentation, window: str, scope: Scope = WHOLE) -> Number | None:
+def number(view: View, presented: Presentation, window: str, scope: LabelFilter = WHOLE) -> Headline | None:
     """A KPI's headline in a window; None where nothing of it has a value, or it cannot be read in this scope."""
     kpi = presented.kpi
     if presented.whole is None or window not in kpi.windows or scope.unread(kpi, view.catalogue):
@@ -47,17 +47,17 @@ def number(view: View, presented: Presentation, window: str, scope: Scope = WHOL
     return _number(presented, view.read(kpi, kpi.stats, window, scope.labels))
 
 
-def _number(presented: Presentation, read: Mapping[str, Reading]) -> Number | None:
+def _number(presented: Presentation, read: Mapping[str, Reading]) -> Headline | None:
     stats = {name: reading.value for name, reading in read.items()}
     main = read.get(presented.headline)
     if main is None:
         # A secondary number may exist where the main one does not: the share of revenue without growth.
-        return Number(None, None, None, None, stats) if any(stats.values()) else None
+        return Headline(None, None, None, None, stats) if any(stats.values()) else None
     n = main.denominator if presented.counts else stats.get(COUNT)
-    return Number(main.value, n, main.numerator, main.denominator, stats)
+    return Headline(main.value, n, main.numerator, main.denominator, stats)
 
 
-def shown(found: Number | None, unit: Unit, min_n: int) -> Json:
+def shown(found: Headline | None, unit: Unit, min_n: int) -> Json:
     """A number for the page."""
     if found is None:
         return {"value": None}
@@ -74,7 +74,9 @@ def shown(found: Number | None, unit: Unit, min_n: int) -> Json:
     return json | ({"stats": stats} if stats else {})
 
 
-def changed(view: View, presented: Presentation, window: str, found: Number | None, scope: Scope) -> Json | None:
+def changed(
+    view: View, presented: Presentation, window: str, found: Headline | None, scope: LabelFilter
+) -> Json | None:
     """The change since the window before, of the same length.
 
     There is none for windows to date, current state, growth, and cohorts: that of the window before had more time.

@@ -141,4 +141,4 @@ def _counts(kpi: Kpi) -> bool:
     units = {measure.unit for measure in kpi.fraction[1].measures()} | {
         measure.unit for measure, _ in kpi.fraction[1].measures_across()
     }
-    return units == {m.Unit.ONE}
+    return units == {m.MeasureUnit.ONE}

@@ -17,13 +17,13 @@ _CHOICES_FROM = ("leads_waiting", "activities", "new_leads")
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class LabelFilter:
     """Dimension -> value; empty for the whole company."""
 
     labels: Mapping[str, str]
 
     @classmethod
-    def of(cls, query: Mapping[str, str]) -> Scope:
+    def of(cls, query: Mapping[str, str]) -> LabelFilter:
         """The scope in a query such as ``team=North``."""
         return cls({dim: value for dim in SCOPES if (value := query.get(dim, ""))})
 
@@ -38,7 +38,7 @@ class Scope:
         return [] if catalogue.narrows(kpi, dims) else list(dims)
 
 
-WHOLE = Scope({})
+WHOLE = LabelFilter({})
 
 
 def choices(view: View) -> dict[str, list[str]]:

@@ -20,7 +20,7 @@ _SETTLED_MS = 10_000
 _BETWEEN_MS = 1_000
 
 
-class State(enum.StrEnum):
+class BoardState(enum.StrEnum):
     """``STARTING``: nothing to show yet. ``CATCHING_UP``: history comes in; shown, not judged.
     ``INCOMPLETE``: parts are missing; counts are lower bounds, nothing is judged. ``LIVE``: whole.
     """  # noqa: D205 - a list
@@ -81,11 +81,11 @@ class Progress:
         """The state and, while history is read, how much of it is (``share``) and how long it will take (s)."""
         ready = engine.get("ready", True)
         if not ready and empty:
-            return {"state": State.STARTING}
+            return {"state": BoardState.STARTING}
         if self._backlog_at is not None and now - self._backlog_at < _SETTLED_MS:
-            return {"state": State.CATCHING_UP, "share": self._share, "as_of": self._newest} | self._left(now)
+            return {"state": BoardState.CATCHING_UP, "share": self._share, "as_of": self._newest} | self._left(now)
         self._began = None
-        return {"state": State.LIVE if ready else State.INCOMPLETE}
+        return {"state": BoardState.LIVE if ready else BoardState.INCOMPLETE}
 
     def _left(self, now: int) -> dict[str, Any]:
         if self._began is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from salesgauge.metrics.kpis.targets import SEVERITIES, Target
 from salesgauge.streams.serve.board.numbers import COUNT, rounded
-from salesgauge.streams.serve.board.scope import WHOLE, Scope
+from salesgauge.streams.serve.board.scope import WHOLE, LabelFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ class Verdict:
 
 
 def judge(
-    view: View, targets: Iterable[Target], known: Mapping[str, Presentation], scope: Scope = WHOLE
+    view: View, targets: Iterable[Target], known: Mapping[str, Presentation], scope: LabelFilter = WHOLE
 ) -> list[Verdict]:
     """All targets at the view's instant, the most urgent first; what has no value, or too little behind it, is not off.
 
@@ -50,7 +50,7 @@ def judge(
     return sorted(found, key=lambda v: (not v.firing, SEVERITIES.index(v.target.severity), -_excess(v)))
 
 
-def _judge(view: View, target: Target, presented: Presentation, scope: Scope) -> Iterator[Verdict]:
+def _judge(view: View, target: Target, presented: Presentation, scope: LabelFilter) -> Iterator[Verdict]:
     if scope.labels and not target.by:
         if not presented.additive and not scope.unread(presented.kpi, view.catalogue):
             read = view.read(presented.kpi, presented.kpi.stats, target.window, scope.labels)

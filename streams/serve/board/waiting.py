@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from salesgauge.metrics.measures import registry as m
 from salesgauge.metrics.rules.model import DAY, HOUR, MINUTE
 from salesgauge.streams.serve.board.numbers import rounded
-from salesgauge.streams.serve.board.scope import WHOLE, Scope
+from salesgauge.streams.serve.board.scope import WHOLE, LabelFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from salesgauge.metrics.kpis.readings import Group, View
+    from salesgauge.metrics.kpis.readings import LabelGroup, View
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ _DIMENSIONS = ("rep", "team", "source")
 _ROWS = 200
 
 
-def waiting(view: View, scope: Scope = WHOLE) -> Json:
+def waiting(view: View, scope: LabelFilter = WHOLE) -> Json:
     """Who waits, in a scope; the parts are those of the scope too, as far as they are known."""
     bounds = _bounds(view)
     whole: Json = {
@@ -50,7 +50,7 @@ def _place(row: Json) -> tuple[float, float, str]:
     return (-row["count"], -row["late"], row["name"])
 
 
-def _within(view: View, scope: Scope, dim: str, rows: list[Json]) -> list[Json] | None:
+def _within(view: View, scope: LabelFilter, dim: str, rows: list[Json]) -> list[Json] | None:
     """The rows of a dimension that belong to the scope; None where that is not known."""
     if not scope.labels:
         return rows
@@ -88,7 +88,7 @@ def _bounds(view: View) -> tuple[int, ...]:
     return (sla, *(b for b in (15 * MINUTE, HOUR, 4 * HOUR, DAY, 7 * DAY) if b > sla))
 
 
-def _ages(view: View, breakdown: tuple[str, ...], group: Group, bounds: Sequence[int]) -> list[int]:
+def _ages(view: View, breakdown: tuple[str, ...], group: LabelGroup, bounds: Sequence[int]) -> list[int]:
     """How many wait for so long on the clocks of their SLA, per band; the last band is what is older."""
     counts = [0] * (len(bounds) + 1)
     now, members = view.sums.now, set(group.members)
