@@ -70,7 +70,7 @@ def expected(machine: Machine, query: Mapping[str, str], at: int) -> dict[str, A
 
 
 def test_on_three_workers_while_one_is_killed(embedded: Live) -> None:
-    events = some_events(3, days=8, leads_per_day=10)
+    events = some_events(3, days=5, leads_per_day=60)  # those of the last evening wait
     live = embedded
     live.scale(3)
     live.publish(messages(events))

@@ -520,8 +520,10 @@ class Observer(threading.Thread):
 GROWING = (
     "activities", "deals_won", "new_leads", "opportunities_created", "product_demos", "proposals_sent", "sales_revenue"
 )  # fmt: skip
-"""KPIs that can only grow with the set of events, unless leads are merged or deals reopened."""
-SHRINKING = frozenset({"lead_merged", "deal_reopened"})
+"""KPIs that can only grow with the set of events, unless some take back what others said."""
+SHRINKING = frozenset({
+    "account_merged", "deal_credited", "deal_deleted", "deal_reopened", "email_bounced", "lead_deleted", "lead_merged",
+})  # fmt: skip
 
 
 def totals(*kpis: str) -> Callable[[Any], dict[str, float]]:
