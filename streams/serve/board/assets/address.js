@@ -23,8 +23,10 @@
     remember();
   }
   function returned() {
-    const before = JSON.stringify([state.window, state.scope]);
+    const before = JSON.stringify([state.window, state.scope]), { next } = state;
+    Object.assign(state, { leaving: false, next: null });
     arrive();
+    if (next) open(next);
     if (before !== JSON.stringify([state.window, state.scope])) ask(true);
   }
   function marks() {

@@ -8,6 +8,7 @@
     remember();
   }
   function open(id) {
+    if (state.leaving) { state.next = id; return; }
     const fresh = state.opened === null;
     display(id);
     remember(fresh);
@@ -29,9 +30,9 @@
     }
   }
   function closed() {
-    if (state.opened === null) return;
+    if (state.opened === null || $("detail").open) return; // opened again before this event came
     state.opened = null;
-    if (state.pushed) { state.pushed = false; history.back(); } else remember();
+    if (state.pushed) { state.pushed = false; state.leaving = true; history.back(); } else remember();
   }
   const ROWS = 12;
   const fact = (name, text) => text ? h("div", null, h("dt", null, name), h("dd", null, text)) : null;

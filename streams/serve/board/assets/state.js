@@ -7,7 +7,7 @@
   const kpis = new Map(known.roles.flatMap((role) => role.kpis.map((kpi) => [kpi.id, kpi])));
   const state = {
     window: known.window, by: "rep", scope: {}, payload: null, trends: {}, stamp: {}, failures: 0, timer: 0, asked: 0, opened: null, pushed: false,
-    turn: 0, page: 0, said: 0, firing: "", waiting: null, every: false,
+    turn: 0, page: 0, said: 0, firing: "", waiting: null, every: false, leaving: false, next: null,
   };
   let begin;
   const begun = new Promise((resolve) => { begin = resolve; });
