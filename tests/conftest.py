@@ -108,9 +108,15 @@ def fresh_embedded(embedded_kafka: HasBootstrap) -> Iterator[HasBootstrap]:
         yield running
 
 
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)], ids=lambda kind: kind)
+@pytest.fixture(
+    params=[
+        pytest.param("embedded", marks=pytest.mark.nightly),
+        pytest.param("apache", marks=pytest.mark.kafka),
+    ],
+    ids=lambda kind: kind,
+)
 def fresh_broker(request: pytest.FixtureRequest) -> Any:
-    """A broker that nobody else has used; the test runs once on the embedded one and once on Apache Kafka."""
+    """A broker that nobody else has used: Apache Kafka, and by night the embedded one, too."""
     if request.param == "embedded":
         return request.getfixturevalue("fresh_embedded")
     return request.getfixturevalue("own_kafka")()

@@ -84,6 +84,7 @@ def test_apache_kafka_is_away(own_kafka: Callable[..., Any], events: list[EventB
     play(Live(kafka.bootstrap, tmp_path, extra=PATIENCE), events, kafka.kill, kafka.restart)
 
 
+@pytest.mark.nightly
 def test_the_embedded_broker_freezes(embedded_kafka: object, events: list[EventBase], tmp_path: Path) -> None:
     with EmbeddedBroker() as broker:
         process = broker._process
