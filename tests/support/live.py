@@ -78,7 +78,8 @@ def messages(events: Iterable[EventBase]) -> list[Message]:
 def some_events(seed: int, days: int = 20, leads_per_day: float = 18, without: Container[str] = ()) -> list[EventBase]:
     """A simulated past that ended yesterday: merges, reopened deals, corrections and all."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    past = history(Organisation(seed=seed, leads_per_day=leads_per_day), end - timedelta(days=days), end)
+    company = Organisation(seed=seed, leads_per_day=leads_per_day, customers=30)
+    past = history(company, end - timedelta(days=days), end)
     return [event for event in past if event.name not in without]
 
 
