@@ -327,7 +327,7 @@ def _deliver(run: ReplayRun, plan: _Plan, say: _Say) -> None:
             if not many:
                 _explain(evaluation, run, plan, say)
     if run.engine.valid:
-        _warn_not_connected(run.engine.show().not_connected, say.console)
+        _warn_not_connected(run.engine.show().not_connected, say)
 
 
 def _explain(evaluation: Evaluation, run: ReplayRun, plan: _Plan, say: _Say) -> None:
@@ -341,15 +341,15 @@ def _explain(evaluation: Evaluation, run: ReplayRun, plan: _Plan, say: _Say) -> 
         _note_labels(evaluation, run, say)
 
 
-def _warn_not_connected(absent: Mapping[str, Sequence[str]], console: Console) -> None:
-    """Name the KPIs without a value for want of events, those with the same reason together."""
+def _warn_not_connected(absent: Mapping[str, Sequence[str]], say: _Say) -> None:
+    """Name the KPIs without a value for want of events, by reason; what is written as a document names them, too."""
     by_reason: dict[str, list[str]] = {}
     for kpi, missing in absent.items():
         by_reason.setdefault(never_came(missing), []).append(kpi)
-    if by_reason:
+    if by_reason and not say.quiet:
         named = "; ".join(f"{reason}: {', '.join(kpis)}" for reason, kpis in by_reason.items())
         _warn(
-            console,
+            say.console,
             f"not connected, so without a value (`rules.zero_is_real` names events of which none is real): {named}",
         )
 

@@ -42,7 +42,7 @@ def raw(running: Any) -> list[Any]:
 
 def test_what_is_thanked_for_is_in_the_raw_topic_as_it_came(form: Any) -> None:
     body = b'{"b": 1,  "a":"\xc3\xbc" }'
-    before = time.time() * 1000
+    before = int(time.time() * 1000)
     answer = post(form, body, Authorization="Bearer never-kept", **{"Webhook-Id": "msg_7"})
     assert answer.status == 200
     [record] = raw(form)

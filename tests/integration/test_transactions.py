@@ -113,6 +113,8 @@ def test_timestamps_in_another_unit_hide_nothing(own_kafka: Callable[..., Any], 
         at = datetime.now(UTC) - timedelta(minutes=5)
         created = [fields | {"occurred_at": at.isoformat()} for fields in leads("lead-", 5)]
         produce(live.bootstrap, "crm.lead-created", created)
+        call = {"event": "activity_logged", "event_id": "c", "lead_id": "other", "kind": "call"}
+        produce(live.bootstrap, "crm.activity-logged", [call | {"occurred_at": at.isoformat()}])
         for rep, stamp, seconds in (("ann", int(time.time() * 1e6), 60), ("bob", 0, 120)):
             when = (at + timedelta(seconds=seconds)).isoformat()
             assigned = [

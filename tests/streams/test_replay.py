@@ -85,7 +85,7 @@ def test_prints_exactly_one_document_of_the_contract(events, lines):
     assert result.exit_code == 0
     assert result.stdout.count("\n") == 1
     doc = json.loads(result.stdout)
-    assert list(doc) == ["at", "events", "rejected", "readings"]
+    assert list(doc) == ["at", "events", "rejected", "not_connected", "readings"]
     assert doc["at"] == "2026-03-06T12:00:00Z"
     happened = [line for line in lines if json.loads(line)["occurred_at"] <= "2026-03-06T12:00:00Z"]
     assert doc["events"] == len(happened) < len(lines)
