@@ -178,7 +178,6 @@ def test_heavy_questions_hold_up_no_probe(server: Server) -> None:
         statuses = [answer.result().status for answer in answers]
     assert set(statuses) <= {200, 503}
     assert statuses.count(200) > 20
-    assert statuses[-3:].count(503) in {0, 3}, "the same question has the same answer"
 
 
 def test_viewers_share_an_answer(server: Server) -> None:
