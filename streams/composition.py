@@ -131,10 +131,11 @@ def process(
         queries = WorkerQueries(engine, settings.rules, web, "web" if exporter else "worker_web")
         local = Local(engine.name, queries.reply)
     owners = Owners(settings, local) if exporter else None
-    server = Server(
-        web, [registry], shown, app, any_port=any_port, targets=_targets(settings), queries=queries, owners=owners
-    )
-    return Process(settings, registry, app, engine, shown, server if serve else None)
+    server = None
+    if serve:
+        targets = _targets(settings)
+        server = Server(web, [registry], shown, app, any_port=any_port, targets=targets, queries=queries, owners=owners)
+    return Process(settings, registry, app, engine, shown, server)
 
 
 def _targets(settings: Settings) -> tuple[Target, ...]:

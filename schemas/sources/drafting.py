@@ -452,6 +452,11 @@ def _list(values: Sequence[str]) -> str:
     return f"({', '.join(literal(value) for value in values)})"
 
 
+def _where(*conditions: str) -> str:
+    """The clause of these conditions; empty ones are always true."""
+    return f"WHERE {' AND '.join(condition for condition in conditions if condition)}"
+
+
 def _says(column: str, values: Sequence[str]) -> str:
     return f"coalesce(lower(trim(CAST({quoted(column)} AS VARCHAR))) IN {_list(values)}, false)"
 
@@ -485,8 +490,7 @@ class _Deals(_Writer):
         fields = {**shared, "amount": self.in_one_currency(amount), "currency": self.currency() if amount else None}
         product, reason = self.take("product", "the product"), self.take("reason", "why a deal was lost")
         extra = {"product": product, "reason": reason, **self._times(), "is_won": won, "is_lost": lost}
-        conditions = [f"{identity} IS NOT NULL", clear, self.kept()]
-        where = f"WHERE {' AND '.join(condition for condition in conditions if condition)}"
+        where = _where(f"{identity} IS NOT NULL", clear, self.kept())
         self.views[view] = _select({**fields, **extra}, f"{self._source()}\n{where}")
         return self._queries(view, {**fields, **extra})
 
@@ -710,9 +714,8 @@ class _Leads(_Writer):
             "location": self.take("location", "the location"),
             "needs_response": "false",  # without activities every lead would be late
         }
-        kept = self.kept()
-        where = f"{identity} IS NOT NULL" + (f" AND {kept}" if kept else "")
-        return [_event("lead_created", fields, f"{quoted(self.table)}\nWHERE {where}")]
+        where = _where(f"{identity} IS NOT NULL", self.kept())
+        return [_event("lead_created", fields, f"{quoted(self.table)}\n{where}")]
 
 
 class _Spend(_Writer):

@@ -151,7 +151,8 @@ def parts_of(export: Export, named: MappingABC[str, str]) -> Parts:
     sort, why = _sort(found, amounts, export)
     if "id" not in found and sort in _IDS:
         identity = _playing(_IDS[sort].split("|"), headers, frozenset())
-        found |= {"id": identity} if identity is not None else {}
+        if identity is not None:
+            found["id"] = identity
     return Parts(export, sort, vendor, found, amounts, why)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 import urllib.request
-from base64 import b64encode
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from salesgauge.streams.operate.check import Check
+from salesgauge.streams.serve.doors import authorization
 
 if TYPE_CHECKING:
     import ssl
@@ -126,19 +126,10 @@ def _note(status: SourceStatus, name: str, labels: dict[str, str], value: float)
 
 
 def _metrics(base: str, web: Web, context: ssl.SSLContext | None) -> str:
-    request = urllib.request.Request(f"{base}/metrics", headers=_authorization(web))  # noqa: S310 - http(s) only
+    request = urllib.request.Request(f"{base}/metrics", headers=authorization(web))  # noqa: S310 - http(s) only
     with urllib.request.urlopen(request, timeout=_HTTP_SECONDS, context=context) as answer:  # noqa: S310
         text: str = answer.read(_MAX_BYTES).decode()
         return text
-
-
-def _authorization(web: Web) -> dict[str, Any]:
-    if web.token is not None:
-        return {"Authorization": f"Bearer {web.token.get_secret_value()}"}
-    if web.username is not None and web.password is not None:
-        pair = f"{web.username}:{web.password.get_secret_value()}"
-        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-    return {}
 
 
 def _reasons(counts: dict[str, int]) -> str:

@@ -271,6 +271,16 @@ def _protect(response: web.StreamResponse) -> None:
 # --- credentials
 
 
+def authorization(settings: Web) -> dict[str, str]:
+    """The header by which a reader is let in where these settings guard; none where everybody may read."""
+    if settings.token is not None:
+        return {"Authorization": f"Bearer {settings.token.get_secret_value()}"}
+    if settings.username is not None and settings.password is not None:
+        pair = f"{settings.username}:{settings.password.get_secret_value()}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {}
+
+
 def _authentication(settings: Web) -> Middleware:
     challenges = _challenges(settings)
 

@@ -7,7 +7,6 @@ that is on its way to another worker is waited for, a short time; nothing is lef
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import aiohttp
 
 from salesgauge.streams.serve.answers import BusyError
+from salesgauge.streams.serve.doors import authorization
 from salesgauge.streams.worker.queries import PATH, Query, Reply, TooSlowError, pack_query, unpack_reply
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Owners:
     async def _post(self, address: str, body: bytes) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=_ASK_SECONDS, connect=3.0), headers=_authorization(self._web)
+                timeout=aiohttp.ClientTimeout(total=_ASK_SECONDS, connect=3.0), headers=authorization(self._web)
             )
         async with self._session.post(f"{address}{PATH}", data=body, ssl=self._context(address)) as response:
             if response.status != HTTPStatus.OK:
@@ -164,12 +164,3 @@ def _credentials_of(settings: Settings) -> Web:
     """The settings by which workers let somebody in: of workers, or of a process that is worker and exporter."""
     own = settings.worker_web
     return own if own.token is not None or own.username is not None or own.tls is not None else settings.web
-
-
-def _authorization(settings: Web) -> dict[str, str]:
-    if settings.token is not None:
-        return {"Authorization": f"Bearer {settings.token.get_secret_value()}"}
-    if settings.username is not None and settings.password is not None:
-        pair = f"{settings.username}:{settings.password.get_secret_value()}".encode()
-        return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
-    return {}
